@@ -1,0 +1,226 @@
+"""The builder's share of the command `signs`: draw, train, summary. Heavy imports wait until a command runs."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signs_builder.recipe import DEFAULT_RECIPE, RECIPES, SYNTHETIC, TrainConfig
+from signs_runtime.cli import Command, json_option, print_json
+from signs_runtime.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    import keras
+
+    from signs_builder.dataset import Dataset
+    from signs_builder.train import Training
+
+DEFAULT_SIZE = (64, 64)  # height and width in pixels, as in SIGNS
+
+
+class ImageSize(click.ParamType[tuple[int, int]]):
+    """`96` or `96x128` (height x width) in pixels."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:  # Any: click's
+        if isinstance(value, tuple):
+            return value
+        sides = str(value).lower().split("x")
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
+            self.fail(f"{value!r} is not a size such as 96 or 96x128 (height x width).", param, ctx)
+        return int(sides[0]), int(sides[-1])
+
+
+image_size_option = click.option(
+    "--image-size", type=ImageSize(), help=f"Height x width of the model's input.  [default: {DEFAULT_SIZE[0]}]"
+)
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:  # Any: click's own
+    """The options that say how to train, shared by `signs train` and `build-and-export`."""
+    for option in reversed(
+        (
+            click.option(
+                "--recipe", type=click.Choice(list(RECIPES)), help=f"How to train.  [default: {DEFAULT_RECIPE}]"
+            ),
+            click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]"),
+            click.option("--batch-size", type=click.IntRange(min=1), help="[default: the recipe's]"),
+            click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="[default: the recipe's]"),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def choose_config(recipe: str | None, **overrides: int | None) -> TrainConfig:
+    """The recipe with what the command line sets otherwise."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return replace(RECIPES[recipe or DEFAULT_RECIPE], **given)
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up notices off the screen, unless the user has set the level himself."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when the library is loaded
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+def describe_counts(dataset: "Dataset") -> str:
+    """`SIGNS: 1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1`."""
+    counts = dataset.counts
+    held = f" ({counts['train']:,} and {counts['validation']:,} validation)" if "validation" in counts else ""
+    return (
+        f"{dataset.name}: {len(dataset.all_but_test):,} train{held} and {counts['test']:,} test pictures, "
+        f"labels {', '.join(dataset.labels)}"
+    )
+
+
+def new_model(dataset: "Dataset", config: TrainConfig, spec: InputSpec) -> "keras.Model":
+    """An untrained ResNet-50 for these pictures."""
+    import keras
+
+    from signs_builder.resnet import resnet50
+
+    keras.utils.set_random_seed(config.seed)
+    return resnet50(spec.shape, len(dataset.labels))
+
+
+def train_and_show(
+    model: "keras.Model", dataset: "Dataset", config: TrainConfig, spec: InputSpec, *, as_json: bool
+) -> "Training":
+    """Train with a progress bar and a line for each epoch, and say what the model gets right."""
+    from signs_builder.progress import progress_bar
+    from signs_builder.train import Epoch, steps_in, train
+
+    say = partial(click.echo, err=as_json)
+
+    def show_epoch(epoch: Epoch) -> None:
+        say(
+            f"Epoch {epoch.number}/{config.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}  "
+            f"({epoch.seconds:.0f} s)"
+        )
+
+    with progress_bar("Training", steps_in(dataset, config)) as on_step:
+        training = train(model, dataset, config, spec, on_step=on_step, on_epoch=show_epoch)
+    say(f"Test loss = {training.test_loss:.4f}\nTest accuracy = {training.test_accuracy:.4f}")
+    return training
+
+
+@click.command(cls=Command)
+@click.argument("data", default=SYNTHETIC)
+@training_options
+@image_size_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("model.keras"),
+    show_default=True,
+    help="Where to save.",
+)
+@json_option
+def train(
+    data: str,
+    recipe: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    image_size: tuple[int, int] | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Train ResNet-50 on DATA: a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default)."""
+    if output.suffix != ".keras":
+        raise click.UsageError(f"--output {output} must end in .keras.")
+    quiet_tensorflow()
+    from signs_builder.model_file import check_output, save_model
+    from signs_builder.sources import load_dataset
+
+    config = choose_config(recipe, epochs=epochs, batch_size=batch_size, seed=seed)
+    dataset = load_dataset(data, seed=config.seed)
+    click.echo(describe_counts(dataset), err=as_json)
+    spec = InputSpec(*(image_size or DEFAULT_SIZE))
+    network = new_model(dataset, config, spec)
+    check_output(output, network)
+    training = train_and_show(network, dataset, config, spec, as_json=as_json)
+    save_model(network, output)
+    if as_json:
+        print_json(
+            {
+                "model": str(output),
+                "data": {"name": dataset.name, "labels": dataset.labels, "pictures": dataset.counts},
+                "config": asdict(config),
+                **asdict(training),
+            }
+        )
+    else:
+        click.echo(f"Saved {output}.")
+
+
+@click.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@image_size_option
+@click.option("--classes", type=click.IntRange(min=2), default=6, show_default=True)
+@json_option
+def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int, as_json: bool) -> None:
+    """Print the layer table of MODEL (.keras or .h5), or of the ResNet-50 that `signs train` would build."""
+    quiet_tensorflow()
+    from signs_builder.model_file import load_model
+    from signs_builder.resnet import resnet50
+
+    network = load_model(model) if model else resnet50((*(image_size or DEFAULT_SIZE), 3), classes)
+    if not as_json:
+        network.summary(line_length=110, print_fn=click.echo)
+        return
+    trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights)
+    print_json(
+        {
+            "name": network.name,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "type": type(layer).__name__,
+                    "output_shape": list(layer.output.shape),
+                    "parameters": layer.count_params(),
+                }
+                for layer in network.layers
+            ],
+            "parameters": {
+                "total": network.count_params(),
+                "trainable": trainable,
+                "non_trainable": network.count_params() - trainable,
+            },
+        }
+    )
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--count", type=click.IntRange(min=1), help="Draw this many, without splits.  [default: all 1,080 + 120]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@json_option
+def draw(folder: Path, count: int | None, seed: int, as_json: bool) -> None:
+    """Draw the synthetic hands as picture files in FOLDER: to look at, or in CS230's layout as DATA."""
+    from signs_builder.dataset import Split
+    from signs_builder.errors import DatasetError
+    from signs_builder.hands import LABELS, draw_hands
+    from signs_builder.sources import load_dataset
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetError(f"{folder} is not an empty folder; choose another, so that nothing is mixed up.")
+    if count is None:
+        dataset = load_dataset(SYNTHETIC, seed=seed)
+        files = dataset.train.files(folder / "train_signs", LABELS) + dataset.test.files(folder / "test_signs", LABELS)
+    else:
+        files = Split(*draw_hands(count, seed=seed)).files(folder, LABELS)
+    if as_json:
+        print_json({"pictures": [str(file) for file in files]})
+    else:
+        click.echo(f"Drew {len(files):,} hands in {folder}.")

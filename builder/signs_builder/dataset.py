@@ -1,0 +1,114 @@
+"""Labelled pictures in splits, whatever they came from: files that are read when asked for, or pixels."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from signs_builder.errors import DatasetError
+from signs_builder.progress import ignore_progress
+from signs_runtime.image import colour, read_image, resize
+from signs_runtime.input_spec import InputSpec
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures (files, or uint8 of shape (n, h, w, 3)) and what they show: labels (n,), indices into Dataset.labels."""
+
+    pictures: Sequence[Path] | NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __add__(self, other: "Split") -> "Split":
+        labels = np.concatenate([self.labels, other.labels])
+        if isinstance(self.pictures, np.ndarray) and isinstance(other.pictures, np.ndarray):
+            return Split(np.concatenate([self.pictures, other.pictures]), labels)
+        return Split([*self.pictures, *other.pictures], labels)
+
+    def images(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> NDArray[np.uint8]:
+        """Every picture as the model wants it, uint8 (n, *spec.shape), read by the runtime's own function.
+
+        Raises ImageError for the first that cannot be read.
+        """
+        images = np.empty((len(self), *spec.shape), np.uint8)
+
+        def read(i: int) -> None:
+            picture = self.pictures[i]
+            if isinstance(picture, Path):
+                images[i] = read_image(picture, spec)
+            else:
+                images[i] = resize(colour(Image.fromarray(picture), spec.colour), spec)
+            on_done(1)
+
+        with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter lock while it decodes
+            try:
+                list(pool.map(read, range(len(self))))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return images
+
+    def files(self, folder: Path, names: Sequence[str]) -> list[Path]:
+        """The picture files; pixels are first written to `folder`, lossless, as `{label}_IMG_{number}.png`."""
+        if not isinstance(self.pictures, np.ndarray):
+            return list(self.pictures)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for i, (picture, label) in enumerate(zip(self.pictures, self.labels, strict=True)):
+            path = folder / f"{names[label]}_IMG_{i:04d}.png"
+            Image.fromarray(picture).save(path)
+            paths.append(path)
+        return paths
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set with its label names, in the order of the model's outputs."""
+
+    name: str
+    labels: tuple[str, ...]
+    train: Split
+    validation: Split | None
+    test: Split
+
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items():
+            if len(split) == 0:
+                raise DatasetError(f"{self.name}: the {name} split is empty; put pictures in it.")
+            if len(np.unique(split.labels)) < 2:
+                only = self.labels[split.labels[0]]
+                raise DatasetError(
+                    f"{self.name}: all {len(split):,} pictures of the {name} split are labelled {only!r}; "
+                    "a classifier needs two classes or more."
+                )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
+    @property
+    def all_but_test(self) -> Split:
+        """Training and validation pictures together, for recipes that choose nothing."""
+        return self.train if self.validation is None else self.train + self.validation
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: len(split) for name, split in self.splits.items()}
+
+    def sha256(self) -> str:
+        """Digest of every picture (its file's bytes, or its pixels) with its split and label, in order."""
+        digest = hashlib.sha256()
+        for name, split in self.splits.items():
+            for picture, label in zip(split.pictures, split.labels, strict=True):
+                content = picture.read_bytes() if isinstance(picture, Path) else picture.tobytes()
+                digest.update(f"{name} {self.labels[label]} {len(content)}\n".encode())
+                digest.update(content)
+        return digest.hexdigest()

@@ -1,0 +1,85 @@
+"""Saves and loads Keras models: written whole or not at all, read without running code that came with them."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from signs_builder.errors import DiskFullError, ModelError
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def check_output(path: Path, model: keras.Model) -> None:
+    """Refuse, before a training, a path that the model cannot be saved to. Raises ModelError and DiskFullError."""
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; name the file to save the model in.")
+    check_room(path.parent, 2 * weights_bytes(model))  # the weights, and the archive that Keras makes of them
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Make `folder`, and raise DiskFullError where its disk lacks the room."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise DiskFullError(
+            f"The disk of {folder.resolve()} is full: {free / 1e6:,.0f} MB are free and about "
+            f"{needed_bytes / 1e6:,.0f} MB are needed. Free some space or choose another place."
+        )
+
+
+def weights_bytes(model: keras.Model) -> int:
+    """The size of a model's weights in memory, and roughly in a file."""
+    return 4 * int(model.count_params())
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a model as `.keras` to a temporary sibling and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        model.save(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a `.keras` or `.h5` model for inference, with Keras's safe mode on.
+
+    Raises ModelError for a file that is not there, is damaged, or needs code that it does not hold.
+    """
+    if not path.is_file():
+        raise ModelError(f"No Keras model at {path}.")
+    if path.suffix not in SUFFIXES:
+        raise ModelError(f"{path} is not a Keras model by its name; it must end in {', '.join(SUFFIXES)}.")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever the first bad byte or unknown name leads to
+        reason = str(error)
+        if "safe_mode" in reason or "unsafe" in reason.lower():
+            advice = (
+                "it holds a Lambda layer, that is, code, which is not run from a file. Replace the Lambda by a "
+                "layer of Keras's own and save the model again"
+            )
+        elif "Could not locate" in reason or "Unknown layer" in reason:
+            advice = (
+                "it needs a custom class that its file does not hold. Replace it by layers of Keras's own and save the "
+                "model again"
+            )
+        else:
+            advice = "the file is damaged, or not a Keras model"
+        raise ModelError(f"{path} cannot be loaded: {advice}.\nKeras says: {reason.strip()[:400]}") from error
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Digest of a model's weights, their shapes and order; the same for the same weights, whatever file held them."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        values = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{values.dtype} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,106 @@
+"""ResNet-50 as the course "Convolutional Neural Networks" builds it, for any input size and number of classes.
+
+He et al., Deep Residual Learning for Image Recognition, https://arxiv.org/abs/1512.03385. The layer names are those of
+the ImageNet weights published for Keras.
+"""
+
+import keras
+from keras import layers
+
+from signs_builder.errors import ModelError
+
+# (stage, filters of the three convolutions, number of blocks, stride of the first)
+STAGES = (
+    (2, (64, 64, 256), 3, 1),
+    (3, (128, 128, 512), 4, 2),
+    (4, (256, 256, 1024), 6, 2),
+    (5, (512, 512, 2048), 3, 2),
+)
+POOL = 2  # the average pool's window and stride
+
+
+def _kernels() -> keras.initializers.Initializer:
+    """As in the course, kernels of one shape begin alike: each is drawn anew from seed 0."""
+    return keras.initializers.GlorotUniform(seed=0)
+
+
+def resnet50(input_shape: tuple[int, int, int] = (64, 64, 3), classes: int = 6) -> keras.Model:
+    """Build an untrained ResNet-50 that takes pixels, 0 to 255 of shape (n, *input_shape), and gives probabilities.
+
+    Raises ModelError where the size leaves less than 2x2 before the average pool, or with fewer than two classes.
+    """
+    height, width, channels = input_shape
+    if final_side(height) < POOL or final_side(width) < POOL:
+        raise ModelError(
+            f"ResNet-50 cannot take pictures of {height}x{width}: too little is left for its last pool. "
+            f"The smallest side that fits is {smallest_side()}."
+        )
+    if classes < 2:
+        raise ModelError(f"A classifier needs two classes or more, not {classes}.")
+    image = keras.Input((height, width, channels), name="image")
+    x = layers.Rescaling(1 / 255, name="rescaling")(image)
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
+    x = layers.Conv2D(64, 7, strides=2, kernel_initializer=_kernels(), name="conv1")(x)
+    x = layers.BatchNormalization(name="bn_conv1")(x)
+    x = layers.Activation("relu", name="conv1_relu")(x)
+    x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)  # (n, 15, 15, 64) for 64x64
+    for stage, filters, blocks, strides in STAGES:
+        x = convolutional_block(x, 3, filters, stage, "a", strides)
+        for block in "bcdef"[: blocks - 1]:
+            x = identity_block(x, 3, filters, stage, block)
+    x = layers.AveragePooling2D(POOL, name="avg_pool")(x)  # (n, 1, 1, 2048) for 64x64
+    x = layers.Flatten(name="flatten")(x)
+    probabilities = layers.Dense(classes, activation="softmax", kernel_initializer=_kernels(), name=f"fc{classes}")(x)
+    return keras.Model(image, probabilities, name="ResNet50")
+
+
+def identity_block(
+    x: keras.KerasTensor, f: int, filters: tuple[int, int, int], stage: int, block: str
+) -> keras.KerasTensor:
+    """Three convolutions (the middle one f x f) around a shortcut that changes nothing; same shape out as in."""
+    return _join(x, _main_path(x, f, filters, stage, block, strides=1), stage, block)
+
+
+def convolutional_block(
+    x: keras.KerasTensor, f: int, filters: tuple[int, int, int], stage: int, block: str, strides: int = 2
+) -> keras.KerasTensor:
+    """As the identity block, but the first convolution takes `strides`, and a 1x1 convolution fits the shortcut."""
+    shortcut = layers.Conv2D(
+        filters[2], 1, strides=strides, kernel_initializer=_kernels(), name=f"res{stage}{block}_branch1"
+    )(x)
+    shortcut = layers.BatchNormalization(name=f"bn{stage}{block}_branch1")(shortcut)
+    return _join(shortcut, _main_path(x, f, filters, stage, block, strides), stage, block)
+
+
+def _main_path(
+    x: keras.KerasTensor, f: int, filters: tuple[int, int, int], stage: int, block: str, strides: int
+) -> keras.KerasTensor:
+    convolutions = (("2a", 1, strides, "valid"), ("2b", f, 1, "same"), ("2c", 1, 1, "valid"))
+    for (branch, kernel, stride, padding), n in zip(convolutions, filters, strict=True):
+        name = f"{stage}{block}_branch{branch}"
+        x = layers.Conv2D(n, kernel, strides=stride, padding=padding, kernel_initializer=_kernels(), name=f"res{name}")(
+            x
+        )
+        x = layers.BatchNormalization(name=f"bn{name}")(x)
+        if branch != "2c":
+            x = layers.Activation("relu", name=f"res{name}_relu")(x)
+    return x
+
+
+def _join(shortcut: keras.KerasTensor, x: keras.KerasTensor, stage: int, block: str) -> keras.KerasTensor:
+    x = layers.Add(name=f"res{stage}{block}")([x, shortcut])
+    return layers.Activation("relu", name=f"res{stage}{block}_relu")(x)
+
+
+def final_side(side: int) -> int:
+    """Height or width before the average pool, for pictures of this height or width."""
+    side = (side + 2 * 3 - 7) // 2 + 1  # conv1, padded by 3
+    side = (side - 3) // 2 + 1  # pool1
+    for *_, strides in STAGES:
+        side = (side - 1) // strides + 1
+    return side
+
+
+def smallest_side() -> int:
+    """The smallest height and width that leave the average pool its window."""
+    return next(side for side in range(1, 1000) if final_side(side) >= POOL)

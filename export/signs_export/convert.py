@@ -1,0 +1,166 @@
+"""Keras to ONNX: one graph from uint8 pixels to probabilities, of standard operators only, that says what it is."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import numpy as np
+import onnx
+
+from signs_export.config import ExportConfig
+from signs_export.errors import ExportError
+from signs_export.reference import Reference
+from signs_export.scaling import scale_tensor
+from signs_runtime.classifier import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT
+from signs_runtime.session import import_onnxruntime
+
+BATCH = "batch"  # the name of the dynamic axis
+
+
+def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig) -> onnx.ModelProto:
+    """Convert to float32 ONNX: `image` uint8 (batch, h, w, c) in, `probabilities` float32 (batch, labels) out.
+
+    Scaling, and a softmax after logits, are in the graph; batch norms are folded into convolutions. Raises ExportError.
+    """
+    if len(labels) != reference.classes:
+        raise ExportError(
+            f"The model tells {reference.classes} classes apart and the data has {len(labels)} labels "
+            f"({', '.join(labels[:10])}); give the data that the model was trained on."
+        )
+    model = _fold(_trace(reference, config))
+    _name(model)
+    _describe(model, labels, reference)
+    check(model)
+    return model
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Refuse a graph that is not complete, standard ONNX: tf2onnx only logs an operator that it cannot map.
+
+    Raises ExportError.
+    """
+    foreign = sorted(
+        {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
+    )
+    if foreign:
+        raise ExportError(f"The graph uses operators outside the ONNX standard: {', '.join(foreign)}.")
+    names = [each.name for each in model.graph.input], [each.name for each in model.graph.output]
+    if names != ([INPUT], [OUTPUT]):
+        raise ExportError(f"The graph takes {names[0]} and gives {names[1]}, not {INPUT} and {OUTPUT}.")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"The model cannot be expressed in ONNX: {error}") from error
+
+
+def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Export needs Keras's TensorFlow backend, and this is {keras.backend.backend()}. Save the model, and run "
+            "signs export with KERAS_BACKEND=tensorflow."
+        )
+    import tensorflow as tf
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # check() raises what it would only have logged
+    model, shape = reference.model, reference.input.shape
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator]
+    def classify(image: Any) -> Any:  # Any: tensors
+        pixels = scale_tensor(tf.cast(image, tf.float32), reference.scaling)
+        outputs = tf.cast(model(pixels, training=False), tf.float32)
+        return tf.nn.softmax(outputs) if reference.gives_logits else outputs
+
+    try:
+        with _numpy_product():
+            # large_model keeps the weights out of the graph that 24 optimizer passes copy: a third of the time.
+            converted, storage = tf2onnx.convert.from_function(
+                classify, input_signature=classify.input_signature, opset=config.opset, large_model=True
+            )
+    except Exception as error:  # tf2onnx raises whatever its passes stumble over
+        raise ExportError(f"tf2onnx cannot convert the model: {error}") from error
+    _bring_weights_back(converted, storage.name_to_tensor_data)
+    return cast("onnx.ModelProto", converted)
+
+
+@contextmanager
+def _numpy_product() -> Iterator[None]:
+    """tf2onnx 1.17 calls np.product for large models, which numpy 2 has dropped: lend it np.prod."""
+    if hasattr(np, "product"):
+        yield
+        return
+    np.product = np.prod  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del np.product  # type: ignore[attr-defined]
+
+
+def _bring_weights_back(model: onnx.ModelProto, weights: dict[str, bytes]) -> None:
+    constants = [
+        node.attribute[0].t
+        for node in model.graph.node
+        if node.op_type == "Constant" and node.attribute[0].HasField("t")
+    ]
+    for tensor in [*model.graph.initializer, *constants]:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            location = next(entry.value for entry in tensor.external_data if entry.key == "location")
+            tensor.raw_data = weights[location]
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+
+
+def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold batch norms and constants with onnxruntime's basic level, which keeps to standard operators.
+
+    https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            raise ExportError(f"The model cannot be expressed in ONNX: {error}") from error
+        folded = onnx.load(options.optimized_model_filepath)
+    used = {node.domain for node in folded.graph.node}
+    imports = [opset for opset in folded.opset_import if opset.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(imports)
+    return folded
+
+
+def _name(model: onnx.ModelProto) -> None:
+    """Give the output and the dynamic axis the names that the runtime and other tools see."""
+    graph = model.graph
+    given = graph.output[0].name
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == given:
+                    names[i] = OUTPUT
+    graph.output[0].name = OUTPUT
+    for value in (graph.input[0], graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    del graph.value_info[:]  # intermediate shapes would still speak of the old axis name
+    graph.name = "classifier"
+    model.producer_name = "signs-edge"
+    model.doc_string = ""
+
+
+def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Reference) -> None:
+    description = {
+        LABELS_KEY: json.dumps(labels, ensure_ascii=False),
+        INPUT_KEY: json.dumps(asdict(reference.input)),
+    }
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, description)

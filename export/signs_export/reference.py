@@ -1,0 +1,113 @@
+"""The Keras model as the reference: examined once, so that everything that follows knows what goes in and comes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_builder.progress import ignore_progress
+from signs_export.config import Scaling
+from signs_export.errors import ExportError
+from signs_export.scaling import choose_scaling, scale_array
+from signs_runtime.input_spec import InputSpec, ResizeFilter
+
+BATCH = 32  # pictures at once through Keras
+SUM_ATOL = 1e-3  # how far from 1 a row of probabilities may sum: half precision gives 5e-4
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A Keras image classifier, with what it wants to see (`input`, `scaling`) and whether it gives logits."""
+
+    model: keras.Model
+    input: InputSpec
+    scaling: Scaling
+    gives_logits: bool
+    classes: int
+
+    def probabilities(
+        self, images: NDArray[np.uint8], on_done: Callable[[int], None] = ignore_progress
+    ) -> NDArray[np.float32]:
+        """What Keras says: uint8 (n, *input.shape) in, float32 (n, classes) out, in batches of BATCH."""
+        outputs = []
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            outputs.append(self.model.predict_on_batch(scale_array(batch, self.scaling)))
+            on_done(len(batch))
+        values = np.concatenate(outputs).astype(np.float32).reshape(len(images), self.classes)
+        return _softmax(values) if self.gives_logits else values
+
+
+def examine(
+    model: keras.Model,
+    *,
+    scaling: Scaling | None = None,
+    image_size: tuple[int, int] | None = None,
+    resize: ResizeFilter = "bilinear",
+) -> Reference:
+    """Find out what a Keras model takes and gives.
+
+    `image_size` (height, width) is for a model that takes any size. Raises ExportError for a model that is no image
+    classifier with one input and one softmax or logit output, has weights that are not finite, or needs `scaling`.
+    """
+    spec = _input_of(model, image_size, resize)
+    classes = _classes_of(model)
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite); train the model again.")
+    raw = Reference(model, spec, choose_scaling(model, scaling), gives_logits=False, classes=classes)
+    noise = np.random.default_rng(0).integers(0, 256, (8, *spec.shape), np.uint8)
+    return Reference(raw.model, raw.input, raw.scaling, _gives_logits(model, raw.probabilities(noise)), classes)
+
+
+def _input_of(model: keras.Model, image_size: tuple[int, int] | None, resize: ResizeFilter) -> InputSpec:
+    if not model.built or not getattr(model, "inputs", None):
+        raise ExportError("The model does not say what it takes; build it with a keras.Input and save it again.")
+    if len(model.inputs) != 1:
+        names = ", ".join(each.name for each in model.inputs)
+        raise ExportError(f"The model has {len(model.inputs)} inputs ({names}); an image classifier has one.")
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        hint = " Pictures must be channels-last." if len(shape) == 4 and shape[1] in (1, 3) else ""
+        raise ExportError(f"The model takes {shape}; an image classifier takes (batch, height, width, 1 or 3).{hint}")
+    height, width = shape[1] or (image_size or (None, None))[0], shape[2] or (image_size or (None, None))[1]
+    if height is None or width is None:
+        raise ExportError(f"The model takes pictures of any size, {shape}; say which with --image-size HEIGHTxWIDTH.")
+    if image_size not in (None, (height, width)):
+        raise ExportError(f"The model takes {height}x{width} pixels; --image-size cannot change that.")
+    return InputSpec(height, width, "RGB" if shape[3] == 3 else "L", resize)
+
+
+def _classes_of(model: keras.Model) -> int:
+    if len(model.outputs) != 1:
+        raise ExportError(f"The model has {len(model.outputs)} outputs; a classifier has one.")
+    shape = tuple(model.outputs[0].shape)
+    if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] < 2:
+        raise ExportError(
+            f"The model gives {shape}; a classifier gives (batch, classes) with a softmax or logits for two classes or "
+            "more. One sigmoid is not exported: train with a softmax over two classes."
+        )
+    return shape[1]
+
+
+def _gives_logits(model: keras.Model, outputs: NDArray[np.float32]) -> bool:
+    """Probabilities are told by what they are; anything else must come from a layer without an activation."""
+    if not np.isfinite(outputs).all():
+        raise ExportError("The model answers pictures with NaN or infinite numbers; look at its weights.")
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL):
+        return False
+    last = model
+    while isinstance(last, keras.Model):
+        last = last.outputs[0]._keras_history.operation
+    activation = getattr(getattr(last, "activation", None), "__name__", "linear")
+    if activation == "linear":
+        return True
+    raise ExportError(f"The model's last layer {last.name} ends with {activation}: neither probabilities nor logits.")
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return result

@@ -1,0 +1,53 @@
+"""Runs a sealed signs-edge bundle, or one self-describing ONNX file, with onnxruntime: pictures in, labels out."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from signs_runtime.classifier import Classifier, Prediction
+    from signs_runtime.errors import (
+        BundleError,
+        BundleFormatError,
+        BundleNotFoundError,
+        BundleTamperedError,
+        ImageError,
+        OnnxruntimeMissingError,
+        ProviderError,
+        SignsError,
+    )
+    from signs_runtime.input_spec import InputSpec
+    from signs_runtime.verify import Verification, verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BundleError",
+    "BundleFormatError",
+    "BundleNotFoundError",
+    "BundleTamperedError",
+    "Classifier",
+    "ImageError",
+    "InputSpec",
+    "OnnxruntimeMissingError",
+    "Prediction",
+    "ProviderError",
+    "SignsError",
+    "Verification",
+    "__version__",
+    "verify_bundle",
+]
+
+_HOMES = {
+    "Classifier": "classifier",
+    "Prediction": "classifier",
+    "InputSpec": "input_spec",
+    "Verification": "verify",
+    "verify": "verify",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for (PEP 562): `signs --help` needs neither numpy nor Pillow."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -1,0 +1,156 @@
+"""The command `signs` on a device: predict, info, verify; `signs-edge` adds its own where it is installed."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from signs_runtime.bundle import open_bundle
+from signs_runtime.classifier import Classifier, Prediction
+from signs_runtime.cli import EXIT_PARITY, PluggedGroup, json_option, print_json, print_table
+from signs_runtime.errors import ImageError
+from signs_runtime.image import find_pictures
+from signs_runtime.session import PROVIDERS
+from signs_runtime.verify import verify as verify_bundle
+
+device_option = click.option(
+    "--device", type=click.Choice(list(PROVIDERS)), default="cpu", show_default=True, help="Where to run; or refused."
+)
+variant_option = click.option("--variant", help="A variant of the bundle, as `signs info` lists them.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads for one operator.  [default: one for each core]"
+)
+
+
+@click.group(cls=PluggedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="signs-runtime", message="%(version)s")
+def signs() -> None:
+    """Run, inspect and prove sealed picture classifiers.
+
+    Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 3 the answers are not Keras's.
+    """
+
+
+@signs.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
+@variant_option
+@device_option
+@threads_option
+@json_option
+def predict(
+    bundle: Path, pictures: tuple[Path, ...], variant: str | None, device: str, threads: int | None, as_json: bool
+) -> None:
+    """Label PICTURES (files, and folders of them) with BUNDLE (a bundle folder or one .onnx file).
+
+    A picture that cannot be read is reported and the others are labelled; the exit code is then 1.
+    """
+    classifier = Classifier(bundle, variant=variant, device=device, threads=threads)
+    files = find_pictures(pictures)
+    predictions: list[tuple[Path, Prediction]] = []
+    errors: list[tuple[Path, str]] = []
+    with click.progressbar(files, label="Labelling", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+        for file in progress:
+            try:
+                predictions.append((file, classifier.predict(file)))
+            except ImageError as error:
+                errors.append((file, str(error)))
+    if as_json:
+        print_json(
+            {
+                "predictions": [
+                    {
+                        "picture": str(file),
+                        "label": prediction.label,
+                        "probability": prediction.probability,
+                        "probabilities": dict(zip(classifier.labels, prediction.probabilities.tolist(), strict=True)),
+                    }
+                    for file, prediction in predictions
+                ],
+                "errors": [{"picture": str(file), "error": error} for file, error in errors],
+            }
+        )
+    elif predictions:
+        print_table(
+            [(str(file), prediction.label, f"{prediction.probability:.4f}") for file, prediction in predictions],
+            header=("picture", "label", "probability"),
+        )
+    for _, message in errors:
+        click.echo(f"Error: {message}", err=True)
+    if errors:
+        sys.exit(ImageError.exit_code)
+
+
+@signs.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@json_option
+def info(bundle: Path, as_json: bool) -> None:
+    """Show what BUNDLE is, what was measured on it and where it comes from."""
+    manifest = open_bundle(bundle).manifest
+    if as_json:
+        print_json(asdict(manifest))
+        return
+    spec, provenance = manifest.input, manifest.provenance
+    print_table(
+        [
+            ("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
+            ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}), {spec.colour}, {spec.resize}"),
+            ("data", f"{provenance.data} ({', '.join(f'{n:,} {split}' for split, n in provenance.pictures.items())})"),
+            ("scaling", provenance.scaling),
+            ("made by", provenance.command),
+            ("with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+            ("golden", f"{manifest.golden.pictures} pictures with Keras's answers; check them with `signs verify`"),
+        ]
+    )
+    click.echo()
+    print_table(
+        [
+            (
+                variant.name,
+                variant.precision,
+                f"{variant.file.bytes / 1e6:.1f} MB",
+                f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
+                f"{variant.parity.max_difference:.1e}",
+                f"{variant.parity.same_label:,}/{variant.parity.pictures:,}",
+                variant.file.sha256[:12],
+            )
+            for variant in manifest.variants
+        ],
+        header=("variant", "precision", "size", "test right", "max difference", "Keras's label", "sha256"),
+    )
+
+
+@signs.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@variant_option
+@device_option
+@threads_option
+@json_option
+def verify(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
+    """Check BUNDLE on this device: every digest, then its golden pictures against the answers that Keras gave."""
+    results = verify_bundle(bundle, variant=variant, device=device, threads=threads)
+    passed = all(result.passed for result in results)
+    if as_json:
+        print_json({"passed": passed, "variants": [{**asdict(result), "passed": result.passed} for result in results]})
+    else:
+        print_table(
+            [
+                (
+                    result.variant,
+                    f"{result.same_label}/{result.pictures}",
+                    f"{result.max_difference:.1e}",
+                    f"{result.tolerance:.0e}",
+                    "passed" if result.passed else "FAILED",
+                )
+                for result in results
+            ],
+            header=("variant", "Keras's label", "max difference", "tolerance", "golden pictures"),
+        )
+    if not passed:
+        click.echo(
+            "Error: this device does not answer as Keras did; do not use the bundle here. Try another --variant or "
+            "--device, or make the bundle again.",
+            err=True,
+        )
+        sys.exit(EXIT_PARITY)

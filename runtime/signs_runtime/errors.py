@@ -1,0 +1,37 @@
+"""Every error that the project raises on purpose descends from SignsError and says what to do next."""
+
+from typing import ClassVar
+
+
+class SignsError(Exception):
+    """The user, the data or the device is at fault, not the code; a command ends with `exit_code`."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BundleError(SignsError):
+    """The bundle is at fault."""
+
+
+class BundleNotFoundError(BundleError, FileNotFoundError):
+    """There is no bundle, or a file that its manifest lists is missing."""
+
+
+class BundleFormatError(BundleError, ValueError):
+    """The file is not ONNX, not ours, or of another schema."""
+
+
+class BundleTamperedError(BundleError):
+    """A digest does not match: the file is not the one that was proved."""
+
+
+class ProviderError(SignsError):
+    """The device lacks the execution provider that was asked for."""
+
+
+class OnnxruntimeMissingError(SignsError, ImportError):
+    """No onnxruntime is installed: signs-runtime leaves the choice of one to its extras."""
+
+
+class ImageError(SignsError, ValueError):
+    """Not a picture, too large, or an array of the wrong dtype or shape."""

@@ -1,0 +1,142 @@
+"""Turns a picture file into pixels: the one function that trains, calibrates, proves and serves."""
+
+import os
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from signs_runtime.errors import ImageError
+from signs_runtime.input_spec import Colour, InputSpec
+
+Picture = str | os.PathLike[str] | IO[bytes] | NDArray[np.uint8]
+
+# What cameras, phones and the web make. Pillow knows more formats, some of which start other programs (EPS).
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
+
+MAX_PIXELS = 89_478_485  # Pillow's own warning threshold: 256 MiB of RGB
+
+
+def read_image(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
+    """Read a picture as the model wants it.
+
+    `picture` is a path, an open binary file, or a uint8 array (height, width, channels) of any size. The result is
+    uint8, of `spec.shape`. Raises ImageError for anything that cannot be read as a picture.
+    """
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture, spec)
+    name = _name(picture)
+    try:
+        with decode(picture) as decoded:
+            return resize(colour(turn(decoded), spec.colour), spec)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{name}: {_reason(error)}") from error
+    except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
+        raise ImageError(f"{name}: the picture is damaged ({error}).") from error
+
+
+def decode(picture: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Open a picture whose header claims at most MAX_PIXELS; the first frame of an animated one."""
+    if not isinstance(picture, str | os.PathLike):
+        image = _open(picture)
+    elif Path(picture).is_dir():
+        raise ImageError("this is a folder, not a picture.")
+    else:
+        image = _open(Path(picture))
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        image.close()
+        raise ImageError(f"{width}x{height} pixels are more than the {MAX_PIXELS:,} allowed; shrink the picture.")
+    return image
+
+
+def _open(picture: Path | IO[bytes]) -> Image.Image:
+    try:
+        return Image.open(picture, formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"its header claims more than the {MAX_PIXELS:,} pixels allowed; shrink the picture."
+        ) from error
+
+
+def turn(image: Image.Image) -> Image.Image:
+    """Apply the camera's EXIF orientation, so that up is up."""
+    return ImageOps.exif_transpose(image)
+
+
+def colour(image: Image.Image, mode: Colour) -> Image.Image:
+    """Convert to 8-bit RGB or greyscale; transparent pixels show white, as on a page, and 16 bits keep the upper 8."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ImageError("greyscale of more than 16 bits is not a picture; convert it to 8 or 16 bits.")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise ImageError("floating-point pixels have no fixed white; convert the picture to 8 or 16 bits.")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert(mode)
+
+
+def resize(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """Stretch to the model's size (Pillow's filters, which average when they shrink) and hand the pixels over."""
+    if image.size != (spec.width, spec.height):
+        image = image.resize((spec.width, spec.height), Image.Resampling[spec.resize.upper()])
+    return np.asarray(image, dtype=np.uint8).reshape(spec.shape)
+
+
+def find_pictures(paths: tuple[Path, ...] | list[Path]) -> list[Path]:
+    """List the files named, and in place of a folder the picture files below it, sorted.
+
+    Raises ImageError for a path that does not exist and for a folder without pictures.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if is_picture_name(p) and p.is_file())
+            if not inside:
+                raise ImageError(f"{path}: no pictures in this folder ({', '.join(sorted(SUFFIXES))}).")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ImageError(f"{path}: no such file or folder.")
+    return found
+
+
+def is_picture_name(path: Path) -> bool:
+    """Tell by its name whether a file is a picture: a known suffix, and not hidden."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    channels = spec.shape[2]
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or 0 in array.shape:
+        raise ImageError(
+            f"An array must be uint8 of shape (height, width, {channels}), {spec.colour}; "
+            f"this one is {array.dtype} {array.shape}."
+        )
+    if array.shape == spec.shape:
+        return array
+    return resize(Image.fromarray(array if channels == 3 else array[:, :, 0]), spec)
+
+
+def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:
+    if isinstance(picture, str | os.PathLike):
+        return os.fspath(picture)
+    return str(getattr(picture, "name", "the picture"))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno is not None:
+        return f"cannot be read ({error.strerror})."
+    if isinstance(error, UnidentifiedImageError):
+        return f"not a picture, or none of {', '.join(FORMATS)}."
+    return f"the picture is damaged ({error})."

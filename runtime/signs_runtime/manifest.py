@@ -1,0 +1,205 @@
+"""The manifest of a bundle: the same dataclasses write it and read it, and nothing in it is taken on trust."""
+
+import hashlib
+import json
+import math
+import re
+import types
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from signs_runtime.errors import BundleFormatError, BundleTamperedError
+from signs_runtime.input_spec import InputSpec
+
+SCHEMA = 1
+MAX_MANIFEST_BYTES = 16 * 2**20
+MAX_SIDE = 8192  # pixels; a larger model input is a typing error or an attack
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of the bundle: a plain name in its folder, its SHA-256 in hex and its size."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.path):
+            raise BundleFormatError(f"{self.path!r} is not a plain file name: a bundle's files lie in its own folder.")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise BundleFormatError(f"{self.path}: {self.sha256!r} is not a SHA-256 in hex.")
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the runtime's answers were from Keras's, over `pictures` read from files at each of `batch_sizes`."""
+
+    pictures: int
+    batch_sizes: tuple[int, ...]
+    max_difference: float  # of a probability, in 0..1
+    mean_difference: float
+    same_label: int  # pictures with Keras's label at every batch size
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Labels right on the test split."""
+
+    correct: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One ONNX file and what was measured on it; a device may differ from Keras by `tolerance` at most."""
+
+    name: str
+    file: FileRecord
+    precision: Literal["float32", "float16", "int8"]
+    tolerance: float  # of a probability, in 0..1
+    parity: Parity
+    test_accuracy: Accuracy
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The device's self-test: `images` uint8 (pictures, h, w, c) and Keras's `probabilities` (pictures, labels)."""
+
+    file: FileRecord
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the bundle comes from."""
+
+    data: str
+    data_sha256: str
+    pictures: dict[str, int]  # split -> how many
+    model_sha256: str  # of the Keras weights, in the order of the model
+    scaling: str
+    seed: int | None  # None: this project did not train the model
+    command: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a bundle claims."""
+
+    schema: int
+    labels: tuple[str, ...]
+    input: InputSpec
+    variants: tuple[Variant, ...]
+    golden: Golden
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if not self.variants:
+            raise BundleFormatError("The manifest lists no variant.")
+        check_labels(self.labels)
+        check_input(self.input)
+
+    @property
+    def files(self) -> tuple[FileRecord, ...]:
+        return (*(variant.file for variant in self.variants), self.golden.file)
+
+
+def check_labels(labels: tuple[str, ...]) -> None:
+    """Refuse labels that cannot name the outputs of a classifier: fewer than two, or one twice."""
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise BundleFormatError(f"A classifier has two or more labels, each once; these are {labels!r}.")
+
+
+def check_input(spec: InputSpec) -> None:
+    """Refuse an input size that no picture classifier has."""
+    if not (0 < spec.height <= MAX_SIDE and 0 < spec.width <= MAX_SIDE):
+        raise BundleFormatError(f"An input of {spec.height}x{spec.width} pixels is outside 1 to {MAX_SIDE}.")
+
+
+def dump_manifest(manifest: Manifest) -> str:
+    """Write a manifest as JSON for people, sealed with the digest of its canonical form."""
+    body = asdict(manifest)
+    return json.dumps({**body, "seal": seal_of(body)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def seal_of(body: dict[str, Any]) -> str:  # Any: JSON
+    """SHA-256 of the canonical JSON (sorted keys, no spaces, UTF-8) of a manifest without its seal."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def parse_manifest(text: bytes) -> Manifest:
+    """Read a manifest, schema first.
+
+    Raises BundleFormatError for anything that this version would not have written, and BundleTamperedError where the
+    seal does not match.
+    """
+    raw = parse_json(text, "manifest.json")
+    if not isinstance(raw, dict) or "schema" not in raw:
+        raise BundleFormatError("manifest.json has no schema number: this is not a signs-edge bundle.")
+    if raw["schema"] != SCHEMA:
+        raise BundleFormatError(
+            f"The bundle is of schema {raw['schema']!r} and this runtime reads {SCHEMA}; "
+            "install the signs-runtime that the bundle was made for, or make the bundle again."
+        )
+    seal = raw.pop("seal", None)
+    if seal != seal_of(raw):
+        raise BundleTamperedError("manifest.json was changed after it was sealed; make the bundle again.")
+    return build(Manifest, raw, "manifest.json")
+
+
+def parse_json(text: bytes | str, where: str) -> Any:  # Any: JSON
+    """Parse strict JSON: no duplicate keys, no NaN, no more than MAX_MANIFEST_BYTES. Raises BundleFormatError."""
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise BundleFormatError(f"{where} is larger than {MAX_MANIFEST_BYTES:,} bytes.")
+
+    def refuse_constant(constant: str) -> None:
+        raise ValueError(f"{constant} is not a number")
+
+    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) != len({key for key, _ in pairs}):
+            raise ValueError(f"a key stands twice in {[key for key, _ in pairs]}")
+        return dict(pairs)
+
+    try:
+        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise BundleFormatError(f"{where} is not valid JSON ({error}).") from error
+
+
+def build(kind: type[T], value: Any, where: str) -> T:  # Any: JSON
+    """Make a `kind` (a dataclass of dataclasses, tuples, dicts and plain values) from JSON, strictly.
+
+    Raises BundleFormatError that names the place.
+    """
+    return _build(kind, value, where)  # type: ignore[no-any-return]  # _build follows the type hints at run time
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, JSON, and what the hint says
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        names = {field.name for field in fields(kind)}
+        if not isinstance(value, dict) or value.keys() != names:
+            given = sorted(value) if isinstance(value, dict) else value
+            raise BundleFormatError(f"{where} must hold {sorted(names)}, not {given!r}.")
+        return kind(**{name: _build(hints[name], value[name], f"{where}: {name}") for name in value})  # type: ignore[operator]  # a class, not an instance
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {key: _build(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
+    if origin is Literal and value in arguments:
+        return value
+    if origin in (Union, types.UnionType):
+        return None if value is None else _build(arguments[0], value, where)
+    if kind is float and type(value) in (int, float) and math.isfinite(value) and value >= 0:
+        return float(value)
+    if kind is int and type(value) is int and 0 <= value < 2**63:
+        return value
+    if kind is str and isinstance(value, str):
+        return value
+    raise BundleFormatError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r:.80}.")
