@@ -2,6 +2,8 @@
 
 import math
 import os
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -66,10 +68,25 @@ def choose_config(recipe: str | None, **overrides: int | None) -> TrainConfig:
     return replace(RECIPES[recipe or DEFAULT_RECIPE], **given)
 
 
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notices off the screen, unless the user has set the level himself."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when the library is loaded
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+def start_keras() -> None:
+    """Import Keras and its back end, holding back their notices unless the user has set TensorFlow's log level."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # silences what comes after the import
+    if sys.stderr.isatty():
+        click.echo("Starting Keras ...", err=True)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import keras  # noqa: F401  # the import is the point
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def describe_counts(dataset: "Dataset") -> str:
@@ -139,7 +156,7 @@ def train(
     """Train ResNet-50 on DATA: a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default)."""
     if output.suffix != ".keras":
         raise click.UsageError(f"--output {output} must end in .keras.")
-    quiet_tensorflow()
+    start_keras()
     from signs_builder.model_file import check_output, save_model
     from signs_builder.sources import load_dataset
 
@@ -171,7 +188,7 @@ def train(
 @json_option
 def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int, as_json: bool) -> None:
     """Print the layer table of MODEL (.keras or .h5), or of the ResNet-50 that `signs train` would build."""
-    quiet_tensorflow()
+    start_keras()
     from signs_builder.model_file import load_model
     from signs_builder.resnet import resnet50
 

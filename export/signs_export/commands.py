@@ -14,7 +14,7 @@ from signs_builder.commands import (
     describe_counts,
     image_size_option,
     new_model,
-    quiet_tensorflow,
+    start_keras,
     train_and_show,
     training_options,
 )
@@ -92,7 +92,7 @@ def build_and_export(
         return
     if scaling is not None:
         raise click.UsageError("--scaling is for a --model; one that is trained here rescales by itself.")
-    quiet_tensorflow()
+    start_keras()
     from signs_builder.model_file import check_output, save_model, weights_bytes
     from signs_builder.sources import load_dataset
     from signs_export.reference import examine
@@ -146,7 +146,7 @@ def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, as_jso
 
     Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
     """
-    quiet_tensorflow()
+    start_keras()
     from signs_builder.model_file import load_model
     from signs_builder.progress import progress_bar
     from signs_builder.sources import load_dataset
@@ -186,7 +186,7 @@ def _export_file(
     *,
     as_json: bool,
 ) -> None:
-    quiet_tensorflow()
+    start_keras()
     from signs_builder.model_file import load_model
     from signs_builder.sources import load_dataset
     from signs_export.reference import examine

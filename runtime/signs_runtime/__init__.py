@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         SignsError,
     )
     from signs_runtime.input_spec import InputSpec
-    from signs_runtime.verify import Verification, verify
+    from signs_runtime.verification import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -34,15 +34,15 @@ __all__ = [
     "SignsError",
     "Verification",
     "__version__",
-    "verify_bundle",
+    "verify",
 ]
 
 _HOMES = {
     "Classifier": "classifier",
     "Prediction": "classifier",
     "InputSpec": "input_spec",
-    "Verification": "verify",
-    "verify": "verify",
+    "Verification": "verification",
+    "verify": "verification",
 }
 
 

@@ -1,4 +1,7 @@
-"""The command `signs` on a device: predict, info, verify; `signs-edge` adds its own where it is installed."""
+"""The command `signs` on a device: predict, info, verify; `signs-edge` adds its own where it is installed.
+
+What a command needs is imported when it runs, so that --help is instant on a small device.
+"""
 
 import sys
 from dataclasses import asdict
@@ -6,13 +9,9 @@ from pathlib import Path
 
 import click
 
-from signs_runtime.bundle import open_bundle
-from signs_runtime.classifier import Classifier, Prediction
 from signs_runtime.cli import EXIT_PARITY, PluggedGroup, json_option, print_json, print_table
 from signs_runtime.errors import ImageError
-from signs_runtime.image import find_pictures
 from signs_runtime.session import PROVIDERS
-from signs_runtime.verify import verify as verify_bundle
 
 device_option = click.option(
     "--device", type=click.Choice(list(PROVIDERS)), default="cpu", show_default=True, help="Where to run; or refused."
@@ -46,6 +45,9 @@ def predict(
 
     A picture that cannot be read is reported and the others are labelled; the exit code is then 1.
     """
+    from signs_runtime.classifier import Classifier, Prediction
+    from signs_runtime.image import find_pictures
+
     classifier = Classifier(bundle, variant=variant, device=device, threads=threads)
     files = find_pictures(pictures)
     predictions: list[tuple[Path, Prediction]] = []
@@ -87,6 +89,8 @@ def predict(
 @json_option
 def info(bundle: Path, as_json: bool) -> None:
     """Show what BUNDLE is, what was measured on it and where it comes from."""
+    from signs_runtime.bundle import open_bundle
+
     manifest = open_bundle(bundle).manifest
     if as_json:
         print_json(asdict(manifest))
@@ -121,15 +125,17 @@ def info(bundle: Path, as_json: bool) -> None:
     )
 
 
-@signs.command()
+@signs.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @variant_option
 @device_option
 @threads_option
 @json_option
-def verify(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
+def verify_command(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
     """Check BUNDLE on this device: every digest, then its golden pictures against the answers that Keras gave."""
-    results = verify_bundle(bundle, variant=variant, device=device, threads=threads)
+    from signs_runtime.verification import verify
+
+    results = verify(bundle, variant=variant, device=device, threads=threads)
     passed = all(result.passed for result in results)
     if as_json:
         print_json({"passed": passed, "variants": [{**asdict(result), "passed": result.passed} for result in results]})

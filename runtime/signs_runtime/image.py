@@ -6,7 +6,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from signs_runtime.errors import ImageError
 from signs_runtime.input_spec import Colour, InputSpec
@@ -14,7 +14,11 @@ from signs_runtime.input_spec import Colour, InputSpec
 Picture = str | os.PathLike[str] | IO[bytes] | NDArray[np.uint8]
 
 # What cameras, phones and the web make. Pillow knows more formats, some of which start other programs (EPS).
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
+COMMON_FORMATS = (
+    JpegImagePlugin.JpegImageFile.format,
+    PngImagePlugin.PngImageFile.format,
+)  # decoded without importing Pillow's other plug-ins
+OTHER_FORMATS = ("WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
 MAX_PIXELS = 89_478_485  # Pillow's own warning threshold: 256 MiB of RGB
@@ -57,7 +61,11 @@ def decode(picture: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
 
 def _open(picture: Path | IO[bytes]) -> Image.Image:
     try:
-        return Image.open(picture, formats=FORMATS)
+        try:
+            return Image.open(picture, formats=COMMON_FORMATS)
+        except UnidentifiedImageError:
+            Image.init()
+            return Image.open(picture, formats=[each for each in OTHER_FORMATS if each in Image.OPEN])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
             f"its header claims more than the {MAX_PIXELS:,} pixels allowed; shrink the picture."
@@ -138,5 +146,5 @@ def _reason(error: OSError) -> str:
     if error.errno is not None:
         return f"cannot be read ({error.strerror})."
     if isinstance(error, UnidentifiedImageError):
-        return f"not a picture, or none of {', '.join(FORMATS)}."
+        return f"not a picture, or none of {', '.join(COMMON_FORMATS + OTHER_FORMATS)}."
     return f"the picture is damaged ({error})."

@@ -1,0 +1,53 @@
+# The developer's commands, and CI's. A fresh machine needs git, make and Python 3.11 to 3.13 with pip and venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+UV_VERSION := 0.13.8
+UV := .tools/bin/uv
+BIN := .venv/bin
+
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help setup demo lint test edge wheels check clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+$(UV): Makefile
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+setup: $(UV)  ## Install everything into .venv, as uv.lock has it.
+	$(UV) sync --quiet --locked --python $(PYTHON)
+
+demo: setup  ## Run the main job on the embedded data, and label new pictures with the bundle.
+	$(BIN)/build-and-export --epochs 3 --batch-size 8 -o demo/bundle
+	$(BIN)/signs verify demo/bundle
+	rm -rf demo/hands
+	$(BIN)/signs draw demo/hands --count 6
+	$(BIN)/signs predict demo/bundle demo/hands
+
+lint: setup  ## Style and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: setup  ## Every test; SIGNS_DATA and SIGNS_MODEL add those on real pictures.
+	$(BIN)/pytest
+
+wheels: setup  ## Build both wheels into dist/.
+	rm -rf dist
+	$(UV) build --quiet --wheel --all-packages --python $(PYTHON) --out-dir dist
+
+edge: wheels  ## The runtime's tests on the built edge wheel, with its own dependencies and no others.
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-edge
+	$(UV) export --quiet --locked --package signs-runtime --extra cpu --no-dev --no-emit-workspace -o .venv-edge/requirements.txt
+	$(UV) export --quiet --locked --only-group test --no-emit-workspace -o .venv-edge/test-requirements.txt
+	$(UV) pip install --quiet --python .venv-edge/bin/python -r .venv-edge/requirements.txt -r .venv-edge/test-requirements.txt
+	$(UV) pip install --quiet --python .venv-edge/bin/python --no-deps dist/signs_runtime-*.whl
+	.venv-edge/bin/python -m pytest tests/runtime
+
+check: lint test edge  ## All that CI checks.
+
+clean:  ## Remove what the other targets made.
+	rm -rf .tools .venv .venv-edge dist demo

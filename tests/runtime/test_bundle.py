@@ -1,0 +1,181 @@
+"""A bundle is opened whole or not at all."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from signs_runtime import (
+    BundleFormatError,
+    BundleNotFoundError,
+    BundleTamperedError,
+    Classifier,
+    InputSpec,
+)
+from signs_runtime.bundle import open_bundle
+from signs_runtime.manifest import dump_manifest, parse_manifest, seal_of
+
+
+def rewrite(bundle: Path, change: Callable[[dict], None]) -> None:
+    """Change the manifest's JSON and seal it again, so that only the content can be refused."""
+    raw = json.loads((bundle / "manifest.json").read_text())
+    del raw["seal"]
+    change(raw)
+    raw["seal"] = seal_of(raw)
+    (bundle / "manifest.json").write_text(json.dumps(raw))
+
+
+def test_a_manifest_is_read_as_it_was_written(bundle: Path) -> None:
+    text = (bundle / "manifest.json").read_text()
+    assert dump_manifest(parse_manifest(text.encode())) == text
+
+
+def test_no_bundle_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match="run build-and-export first"):
+        Classifier(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"no manifest\.json"):
+        Classifier(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fp32.onnx", "golden.npz"])
+def test_a_missing_file_is_refused(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    with pytest.raises(BundleNotFoundError, match=name):
+        Classifier(bundle)
+
+
+def test_a_flipped_bit_in_the_model_is_refused(bundle: Path) -> None:
+    path = bundle / "fp32.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleTamperedError, match=r"fp32\.onnx"):
+        Classifier(bundle)
+
+
+def test_a_flipped_bit_anywhere_in_the_manifest_is_refused(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        for bit in (1, 32):
+            changed = bytearray(whole)
+            changed[position] ^= bit
+            if changed[position : position + 1].isspace() and whole[position : position + 1].isspace():
+                continue  # white space between tokens carries nothing
+            path.write_bytes(changed)
+            with pytest.raises((BundleFormatError, BundleTamperedError)):
+                open_bundle(bundle)
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_read(bundle: Path) -> None:
+    with (bundle / "golden.npz").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BundleTamperedError, match=r"golden\.npz has"):
+        Classifier(bundle)
+
+
+def test_an_unknown_schema_is_refused_by_its_number(bundle: Path) -> None:
+    rewrite(bundle, lambda raw: raw.update(schema=2))
+    with pytest.raises(BundleFormatError, match="schema 2 and this runtime reads 1"):
+        Classifier(bundle)
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside.onnx", "/etc/passwd", "sub/fp32.onnx", "..", "", "a\\b", ".hidden", "a\n"]
+)
+def test_a_path_that_leaves_the_folder_is_refused(bundle: Path, path: str) -> None:
+    shutil.copy(bundle / "fp32.onnx", bundle.parent / "outside.onnx")
+    rewrite(bundle, lambda raw: raw["variants"][0]["file"].update(path=path))
+    with pytest.raises(BundleFormatError, match="plain file name"):
+        Classifier(bundle)
+
+
+def test_a_link_is_refused(bundle: Path) -> None:
+    outside = bundle.parent / "outside.onnx"
+    shutil.move(bundle / "fp32.onnx", outside)
+    (bundle / "fp32.onnx").symlink_to(outside)
+    with pytest.raises(BundleFormatError, match="link"):
+        Classifier(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: raw.pop("labels"), "must hold"),
+        (lambda raw: raw.update(surprise=1), "must hold"),
+        (lambda raw: raw.update(labels=["one"]), "two or more labels"),
+        (lambda raw: raw.update(labels=["a", "a", "b"]), "two or more labels"),
+        (lambda raw: raw.update(labels="abc"), "labels must be"),
+        (lambda raw: raw.update(variants=[]), "no variant"),
+        (lambda raw: raw["input"].update(height=10**6), "outside 1 to"),
+        (lambda raw: raw["input"].update(height=-8), "height must be int"),
+        (lambda raw: raw["input"].update(height=True), "height must be int"),
+        (lambda raw: raw["input"].update(colour="BGR"), "colour must be"),
+        (lambda raw: raw["variants"][0].update(tolerance="wide"), "tolerance must be float"),
+        (lambda raw: raw["golden"]["file"].update(sha256="xyz"), "not a SHA-256"),
+    ],
+)
+def test_a_manifest_that_this_project_would_not_write_is_refused(
+    bundle: Path, change: Callable[[dict], None], words: str
+) -> None:
+    rewrite(bundle, change)
+    with pytest.raises(BundleFormatError, match=words):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff\xfe\x00",
+        b'{"schema": 1, "schema": 1}',
+        b'{"schema": NaN}',
+        b"[" * 100_000,
+        b'{"schema": ' + b"9" * 10_000 + b"}",
+    ],
+    ids=["empty", "list", "bare", "bytes", "twice", "nan", "deep", "huge"],
+)
+def test_a_manifest_that_is_not_ours_is_refused(bundle: Path, text: bytes) -> None:
+    (bundle / "manifest.json").write_bytes(text)
+    with pytest.raises(BundleFormatError):
+        open_bundle(bundle)
+
+
+def test_golden_arrays_of_another_shape_are_refused(bundle: Path, reseal: Callable[..., None]) -> None:
+    np.savez(bundle / "golden.npz", images=np.zeros((3, 9, 9, 3), np.uint8), probabilities=np.zeros((3, 3), np.float32))
+    reseal(bundle)
+    with pytest.raises(BundleFormatError, match="golden images"):
+        open_bundle(bundle).golden()
+    (bundle / "golden.npz").write_bytes(b"not an archive")
+    reseal(bundle)
+    with pytest.raises(BundleFormatError, match="not a golden file"):
+        open_bundle(bundle).golden()
+
+
+def test_a_pickle_in_the_golden_file_is_not_run(bundle: Path, reseal: Callable[..., None]) -> None:
+    np.savez(bundle / "golden.npz", images=np.array([print], dtype=object), probabilities=np.zeros((3, 3), np.float32))
+    reseal(bundle)
+    with pytest.raises(BundleFormatError, match="not a golden file"):
+        open_bundle(bundle).golden()
+
+
+def test_labels_that_the_model_does_not_know_are_refused_though_every_digest_fits(
+    bundle: Path, reseal: Callable[..., None]
+) -> None:
+    reseal(bundle, labels=("green", "red", "blue"))
+    with pytest.raises(BundleTamperedError, match="disagree on the labels"):
+        Classifier(bundle)
+
+
+def test_an_input_that_the_model_does_not_know_is_refused(bundle: Path, reseal: Callable[..., None]) -> None:
+    spec = open_bundle(bundle).manifest.input
+    reseal(bundle, input=replace(spec, resize="nearest"))
+    with pytest.raises(BundleTamperedError, match="or the input"):
+        Classifier(bundle)
+    assert spec == InputSpec(8, 6)

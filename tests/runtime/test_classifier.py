@@ -1,0 +1,193 @@
+"""The embedded runtime: pictures in, labels out, and nothing is loaded that was not meant."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from colours import LABELS, SIZE, plain
+from tiny_onnx import colour_classifier
+
+from signs_runtime import (
+    BundleFormatError,
+    BundleNotFoundError,
+    Classifier,
+    ImageError,
+    ProviderError,
+    SignsError,
+)
+
+
+def test_a_bundle_and_its_model_file_alone_give_the_same_answers(bundle: Path, pictures: Path) -> None:
+    for path in (bundle, str(bundle), bundle / "fp32.onnx"):
+        classifier = Classifier(path)
+        assert classifier.labels == LABELS
+        assert classifier.input.shape == (*SIZE, 3)
+        for label in LABELS:
+            prediction = classifier.predict(pictures / f"{label}.png")
+            assert (prediction.label, prediction.index) == (label, LABELS.index(label))
+            assert prediction.probability == pytest.approx(float(prediction.probabilities.max()))
+            assert prediction.probability > 0.99
+
+
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_a_batch_answers_as_its_pictures_one_by_one(bundle: Path, count: int) -> None:
+    images = np.random.default_rng(count).integers(0, 256, (count, *SIZE, 3), np.uint8)
+    classifier = Classifier(bundle)
+    together = classifier.probabilities(images)
+    assert together.dtype == np.float32
+    assert together.shape == (count, len(LABELS))
+    for image, expected in zip(images, together, strict=True):
+        assert np.allclose(classifier.predict(image).probabilities, expected, atol=1e-6)
+    labels = [each.label for each in classifier.predict_batch(list(images))]
+    assert labels == [LABELS[i] for i in together.argmax(axis=1)]
+
+
+def test_no_pictures_give_no_answers(bundle: Path) -> None:
+    classifier = Classifier(bundle)
+    assert classifier.predict_batch([]) == []
+    assert classifier.probabilities(np.empty((0, *SIZE, 3), np.uint8)).shape == (0, 3)
+
+
+def test_a_batch_of_the_wrong_kind_is_refused(bundle: Path) -> None:
+    classifier = Classifier(bundle)
+    for images in (plain("red"), np.zeros((1, *SIZE, 3)), np.zeros((1, 9, 9, 3), np.uint8), np.zeros((), np.uint8)):
+        with pytest.raises(ImageError, match="batch must be uint8"):
+            classifier.probabilities(images)
+
+
+def test_a_variant_that_is_not_there_is_refused_with_those_that_are(bundle: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match="it has fp32"):
+        Classifier(bundle, variant="int8")
+    with pytest.raises(BundleNotFoundError, match="one file"):
+        Classifier(bundle / "fp32.onnx", variant="int8")
+
+
+def test_a_device_is_used_or_refused_never_replaced(bundle: Path) -> None:
+    with pytest.raises(ProviderError, match="unknown"):
+        Classifier(bundle, device="abacus")
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider"):
+        Classifier(bundle, device="cuda")
+
+
+def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    with pytest.raises(BundleNotFoundError, match="No model"):
+        Classifier(path)
+    for content in (b"", b"not a model", os.urandom(4096), colour_classifier()[:-20]):
+        path.write_bytes(content)
+        with pytest.raises(BundleFormatError):
+            Classifier(path)
+
+
+def test_an_onnx_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(colour_classifier(metadata={}))
+    with pytest.raises(BundleFormatError, match="not exported by signs-edge"):
+        Classifier(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"signs.labels": "[", "signs.input": "{}"},
+        {"signs.labels": '["red"]', "signs.input": '{"height": 8, "width": 6, "colour": "RGB", "resize": "bilinear"}'},
+        {
+            "signs.labels": '["a", "b"]',
+            "signs.input": '{"height": 8, "width": 6, "colour": "RGB", "resize": "bilinear"}',
+        },
+        {
+            "signs.labels": '["a", "b", "c"]',
+            "signs.input": '{"height": 9, "width": 6, "colour": "RGB", "resize": "nearest"}',
+        },
+        {"signs.labels": '["a", "b", "c"]', "signs.input": '{"height": 8, "width": 6}'},
+    ],
+)
+def test_a_description_that_does_not_fit_the_graph_is_refused(tmp_path: Path, metadata: dict[str, str]) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(colour_classifier(metadata=metadata))
+    with pytest.raises(BundleFormatError):
+        Classifier(path)
+
+
+def test_threads_are_set_as_asked(bundle: Path) -> None:
+    assert Classifier(bundle, threads=1).predict(plain("blue")).label == "blue"
+
+
+def run_python(code: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=True
+    )
+    return result.stdout.strip()
+
+
+def test_the_public_names_are_these_and_all_of_them_can_be_had() -> None:
+    import signs_runtime
+
+    assert signs_runtime.__all__ == [
+        "BundleError",
+        "BundleFormatError",
+        "BundleNotFoundError",
+        "BundleTamperedError",
+        "Classifier",
+        "ImageError",
+        "InputSpec",
+        "OnnxruntimeMissingError",
+        "Prediction",
+        "ProviderError",
+        "SignsError",
+        "Verification",
+        "__version__",
+        "verify",
+    ]
+    for name in signs_runtime.__all__:
+        assert getattr(signs_runtime, name) is not None
+    assert all(
+        issubclass(value, SignsError)
+        for name in dir(signs_runtime)
+        if name.endswith("Error")
+        for value in [getattr(signs_runtime, name)]
+    )
+    with pytest.raises(AttributeError, match="nonsense"):
+        signs_runtime.nonsense  # noqa: B018  # the look-up is the test
+
+
+def test_classifying_loads_nothing_that_an_edge_device_lacks(bundle: Path) -> None:
+    code = (
+        "import sys, signs_runtime, signs_runtime.commands\n"
+        "import numpy\n"
+        f"signs_runtime.Classifier({str(bundle)!r}).predict(numpy.zeros((8, 6, 3), 'uint8'))\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'tensorflow', 'keras', 'onnx', 'tf2onnx', 'h5py',"
+        " 'signs_builder', 'signs_export', 'jax', 'torch'}))"
+    )
+    assert run_python(code) == "[]"
+
+
+def test_the_commands_start_without_numpy_pillow_and_onnxruntime() -> None:
+    code = "import sys, signs_runtime.commands; print({'numpy', 'PIL', 'onnxruntime'} & set(sys.modules))"
+    assert run_python(code) == "set()"
+
+
+@pytest.mark.parametrize(("set_by_user", "expected"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
+def test_telemetry_is_off_unless_the_user_wants_it(set_by_user: dict[str, str], expected: str) -> None:
+    code = (
+        "import os\n"
+        f"os.environ.pop('ORT_DISABLE_TELEMETRY', None); os.environ.update({set_by_user!r})\n"
+        "from signs_runtime.session import import_onnxruntime\n"
+        "import_onnxruntime(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    assert run_python(code) == expected
+
+
+def test_without_an_onnxruntime_the_error_names_the_three_installs(bundle: Path) -> None:
+    code = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "import signs_runtime\n"
+        f"try: signs_runtime.Classifier({str(bundle)!r})\n"
+        "except ImportError as error: print(error)"
+    )
+    message = run_python(code)
+    for extra in ("cpu", "gpu", "openvino"):
+        assert f"pip install 'signs-runtime[{extra}]'" in message

@@ -1,0 +1,85 @@
+"""The command `signs` as an edge device has it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from colours import LABELS, SIZE
+from tiny_onnx import colour_classifier
+
+from signs_runtime.commands import signs
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(signs, [str(each) for each in arguments])
+
+
+def test_help_names_the_edge_commands_and_the_exit_codes() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for word in ("predict", "info", "verify", "Exit codes"):
+        assert word in result.output
+
+
+def test_predict_labels_files_and_folders_in_a_table(bundle: Path, pictures: Path) -> None:
+    result = run("predict", bundle, pictures, pictures / "red.png")
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines()[2:]]
+    assert [(Path(row[0]).stem, row[1]) for row in rows] == [(x, x) for x in ("blue", "green", "red", "red")]
+
+
+def test_predict_speaks_json(bundle: Path, pictures: Path) -> None:
+    document = json.loads(run("predict", bundle, pictures / "green.png", "--json").stdout)
+    assert document["errors"] == []
+    (prediction,) = document["predictions"]
+    assert prediction["label"] == "green"
+    assert prediction["probabilities"].keys() == set(LABELS)
+    assert prediction["probability"] == prediction["probabilities"]["green"]
+
+
+def test_one_bad_picture_is_reported_and_the_others_are_labelled(bundle: Path, pictures: Path) -> None:
+    (pictures / "broken.png").write_text("no picture")
+    result = run("predict", bundle, pictures)
+    assert result.exit_code == 1
+    assert "broken.png: not a picture" in result.stderr
+    assert len(result.stdout.splitlines()) == 2 + 3
+    document = json.loads(run("predict", bundle, pictures, "--json").stdout)
+    assert len(document["predictions"]) == 3
+    assert [Path(each["picture"]).name for each in document["errors"]] == ["broken.png"]
+
+
+@pytest.mark.parametrize("command", ["predict", "info", "verify"])
+def test_a_missing_bundle_is_explained_and_ends_with_1(command: str, tmp_path: Path) -> None:
+    result = run(command, tmp_path / "none", *([tmp_path] if command == "predict" else []))
+    assert result.exit_code == 1
+    assert "run build-and-export first" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_wrong_usage_ends_with_2(bundle: Path) -> None:
+    assert run("predict", bundle).exit_code == 2
+    assert run("nonsense").exit_code == 2
+    assert run("verify", bundle, "--threads", "0").exit_code == 2
+
+
+def test_info_shows_what_the_bundle_claims(bundle: Path) -> None:
+    result = run("info", bundle)
+    assert result.exit_code == 0
+    for word in (*LABELS, "fp32", "3/3", "colours"):
+        assert word in result.stdout
+    assert json.loads(run("info", bundle, "--json").stdout)["labels"] == list(LABELS)
+
+
+def test_verify_passes_a_whole_bundle_and_ends_with_3_on_wrong_answers(
+    bundle: Path, reseal: Callable[..., None]
+) -> None:
+    result = run("verify", bundle)
+    assert (result.exit_code, "passed" in result.stdout) == (0, True)
+    (bundle / "fp32.onnx").write_bytes(colour_classifier(LABELS, SIZE, sharpness=0.01))
+    reseal(bundle)
+    result = run("verify", bundle)
+    assert (result.exit_code, "FAILED" in result.stdout) == (3, True)
+    assert "does not answer as Keras did" in result.stderr
+    assert json.loads(CliRunner().invoke(signs, ["verify", str(bundle), "--json"]).stdout)["passed"] is False

@@ -1,0 +1,193 @@
+"""Pictures of every kind are read right, and what is no picture is refused."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from signs_runtime import ImageError, InputSpec
+from signs_runtime.image import MAX_PIXELS, find_pictures, read_image
+
+SPEC = InputSpec(4, 6)
+ORANGE = (200, 120, 40)
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def pixel_of(path: Path) -> tuple[int, ...]:
+    return tuple(int(value) for value in read_image(path, SPEC)[1, 1])
+
+
+def test_a_picture_of_the_models_size_keeps_its_very_pixels(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    assert np.array_equal(read_image(save(tmp_path / "a.png", Image.fromarray(pixels)), SPEC), pixels)
+    assert np.array_equal(read_image(pixels, SPEC), pixels)
+
+
+def test_a_file_an_open_file_and_an_array_give_the_same_pixels(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (33, 21, 3), np.uint8)
+    path = save(tmp_path / "a.png", Image.fromarray(pixels))
+    expected = np.asarray(Image.fromarray(pixels).resize((6, 4), Image.Resampling.BILINEAR))
+    for picture in (path, str(path), io.BytesIO(path.read_bytes()), pixels):
+        given = read_image(picture, SPEC)
+        assert given.dtype == np.uint8
+        assert np.array_equal(given, expected)
+
+
+@pytest.mark.parametrize("resize", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_the_resize_filter_is_the_one_that_the_model_wants(resize: str) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (33, 21, 3), np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).resize((6, 4), Image.Resampling[resize.upper()]))
+    assert np.array_equal(read_image(pixels, InputSpec(4, 6, resize=resize)), expected)
+
+
+def test_greyscale_becomes_three_equal_colours(tmp_path: Path) -> None:
+    assert pixel_of(save(tmp_path / "a.png", Image.new("L", (6, 4), 90))) == (90, 90, 90)
+
+
+def test_sixteen_bit_greyscale_keeps_its_brightness(tmp_path: Path) -> None:
+    image = Image.fromarray(np.full((4, 6), 90 * 257, np.uint16))
+    for name in ("a.png", "a.tif"):
+        assert pixel_of(save(tmp_path / name, image)) == (90, 90, 90)
+
+
+def test_sixteen_bit_colour_keeps_its_colour(tmp_path: Path) -> None:
+    row = b"\0" + struct.pack(">3H", *(value * 257 for value in ORANGE)) * 6
+    path = tmp_path / "a.png"
+    path.write_bytes(png(6, 4, depth=16, colour_type=2, rows=row * 4))
+    assert pixel_of(path) == ORANGE
+
+
+def test_transparent_pixels_show_white_whatever_colour_they_hide(tmp_path: Path) -> None:
+    assert pixel_of(save(tmp_path / "clear.png", Image.new("RGBA", (6, 4), (*ORANGE, 0)))) == (255, 255, 255)
+    assert pixel_of(save(tmp_path / "opaque.png", Image.new("RGBA", (6, 4), (*ORANGE, 255)))) == ORANGE
+    assert pixel_of(save(tmp_path / "grey.png", Image.new("LA", (6, 4), (10, 0)))) == (255, 255, 255)
+
+
+def test_a_palette_is_looked_up_and_its_transparency_is_seen(tmp_path: Path) -> None:
+    palette = Image.new("RGB", (6, 4), ORANGE).quantize(4)
+    assert pixel_of(save(tmp_path / "a.png", palette)) == ORANGE
+    assert pixel_of(save(tmp_path / "b.png", palette, transparency=palette.getpixel((1, 1)))) == (255, 255, 255)
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.new("RGB", (6, 4), ORANGE).convert("CMYK"), quality=100)
+    assert np.allclose(pixel_of(path), ORANGE, atol=4)  # JPEG
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (6, 4), ORANGE), Image.new("RGB", (6, 4), "blue")]
+    for name in ("a.gif", "a.webp", "a.png"):
+        path = save(tmp_path / name, frames[0], save_all=True, append_images=frames[1:], lossless=True)
+        assert pixel_of(path) == ORANGE
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_cameras_turn_is_undone(tmp_path: Path, orientation: int) -> None:
+    upright = np.zeros((4, 6, 3), np.uint8)
+    upright[0, 0] = 255  # the upper left corner
+    how = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the turn that makes a camera's picture out of the upright one
+    stored = Image.fromarray(upright)
+    if orientation > 1:
+        stored = stored.transpose(Image.Transpose(how[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(read_image(save(tmp_path / "a.png", stored, exif=exif), SPEC), upright)
+
+
+def test_a_model_of_one_colour_sees_greyscale(tmp_path: Path) -> None:
+    spec = InputSpec(4, 6, "L")
+    image = Image.new("RGB", (9, 9), ORANGE)
+    given = read_image(save(tmp_path / "a.png", image), spec)
+    assert given.shape == (4, 6, 1)
+    assert given[0, 0, 0] == image.convert("L").getpixel((0, 0))
+
+
+def test_a_text_file_named_jpg_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_text("not a picture")
+    with pytest.raises(ImageError, match=r"a\.jpg: not a picture"):
+        read_image(path, SPEC)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.touch()
+    with pytest.raises(ImageError, match=r"a\.jpg: not a picture"):
+        read_image(path, SPEC)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tif", "bmp"])
+def test_a_truncated_picture_is_refused(tmp_path: Path, suffix: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    path = save(tmp_path / f"a.{suffix}", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ImageError, match=r"damaged|not a picture"):
+        read_image(path, SPEC)
+
+
+@pytest.mark.parametrize("side", [10_000, 60_000])
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(side, side, depth=1, colour_type=0, rows=b"\0" * 1000))
+    assert side * side > MAX_PIXELS
+    with pytest.raises(ImageError, match="pixels"):
+        read_image(path, SPEC)
+
+
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="No such file"):
+        read_image(tmp_path / "none.jpg", SPEC)
+    with pytest.raises(ImageError, match="folder"):
+        read_image(tmp_path, SPEC)
+
+
+def test_a_format_that_starts_another_program_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.eps", Image.new("RGB", (6, 4), ORANGE))
+    with pytest.raises(ImageError, match="not a picture"):
+        read_image(path, SPEC)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 6, 3), np.float32),
+        np.zeros((4, 6), np.uint8),
+        np.zeros((4, 6, 4), np.uint8),
+        np.zeros((0, 6, 3), np.uint8),
+        np.zeros((1, 4, 6, 3), np.uint8),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(array: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="uint8 of shape"):
+        read_image(array, SPEC)
+
+
+def test_a_folder_stands_for_its_pictures(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.jpg", "a.PNG", "sub/c.webp", ".hidden.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_pictures([tmp_path])] == ["a.PNG", "b.jpg", "c.webp"]
+    with pytest.raises(ImageError, match="no such file"):
+        find_pictures([tmp_path / "none"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="no pictures"):
+        find_pictures([tmp_path / "empty"])
+
+
+def png(width: int, height: int, *, depth: int, colour_type: int, rows: bytes) -> bytes:
+    """A PNG file with this header and these filtered rows, whether or not they agree."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">2I5B", width, height, depth, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
