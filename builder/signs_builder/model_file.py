@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -65,14 +66,14 @@ def load_model(path: Path) -> keras.Model:
                 "it holds a Lambda layer, that is, code, which is not run from a file. Replace the Lambda by a "
                 "layer of Keras's own and save the model again"
             )
-        elif "Could not locate" in reason or "Unknown layer" in reason:
+        elif custom := re.search(r"(?:Could not locate class|Unknown layer:) '([^']+)'", reason):
             advice = (
-                "it needs a custom class that its file does not hold. Replace it by layers of Keras's own and save the "
-                "model again"
+                f"it needs the custom class {custom[1]}, which its file does not hold. Replace it by layers of Keras's "
+                "own and save the model again"
             )
         else:
-            advice = "the file is damaged, or not a Keras model"
-        raise ModelError(f"{path} cannot be loaded: {advice}.\nKeras says: {reason.strip()[:400]}") from error
+            advice = f"the file is damaged, or not a Keras model ({reason.strip()[:200]})"
+        raise ModelError(f"{path} cannot be loaded: {advice}.") from error
 
 
 def weights_sha256(model: keras.Model) -> str:

@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,7 +25,6 @@ from signs_runtime.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter
 
 if TYPE_CHECKING:
     from signs_builder.dataset import Dataset
-    from signs_export.parity import ParityReport
     from signs_export.reference import Reference
 
 output_option = click.option(
@@ -167,7 +166,7 @@ def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, as_jso
     _, reports = prove(classifiers, reference, dataset, ExportConfig(), progress=progress_bar)
     failed = [report for report in reports if not report.passed]
     if as_json:
-        print_json({"passed": not failed, "variants": [_parity_json(report) for report in reports]})
+        print_json({"passed": not failed, "variants": [report.as_json() for report in reports]})
     else:
         for report in reports:
             if report.passed:
@@ -224,7 +223,7 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, seed: int | 
                 "labels": manifest.labels,
                 "keras_test_accuracy": asdict(result.keras_accuracy),
                 "variants": [
-                    {**asdict(variant), "parity": _parity_json(report)}
+                    {**asdict(variant), "parity": report.as_json()}
                     for variant, report in zip(manifest.variants, result.reports, strict=True)
                 ],
             }
@@ -238,7 +237,3 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, seed: int | 
         f"{first.name} {first.test_accuracy.correct} of {first.test_accuracy.total}"
     )
     click.echo(f"Sealed {output} ({first.file.bytes / 1e6:.1f} MB). Next: signs verify {shlex.quote(str(output))}")
-
-
-def _parity_json(report: "ParityReport") -> dict[str, Any]:  # Any: JSON
-    return {"variant": report.variant, "passed": report.passed, "tolerance": report.tolerance, **asdict(report.summary)}

@@ -1,6 +1,7 @@
 """A Keras model in, a sealed and proved bundle out: convert, compare, choose golden pictures, seal."""
 
 import hashlib
+import json
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -73,6 +74,13 @@ def seal_model(
     with sealed_folder(destination) as work:
         file = _write(work / f"{FP32}.onnx", model.SerializeToString(deterministic=True))
         evidence, (report,) = prove({FP32: Classifier(work / file.path)}, reference, dataset, config, progress=progress)
+        if not report.passed:
+            # No manifest: what failed must not open as a bundle.
+            (work / "parity.json").write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")
+            raise ParityError(
+                report,
+                f"The bundle at {destination} is as it was; the failed model is in {failed_folder(destination)}.",
+            )
         accuracy = evidence.accuracy(report.given)
         manifest = Manifest(
             schema=SCHEMA,
@@ -83,11 +91,6 @@ def seal_model(
             provenance=_provenance(reference, dataset, config),
         )
         (work / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
-        if not report.passed:
-            raise ParityError(
-                report,
-                f"The bundle at {destination} is as it was; the failed one is kept at {failed_folder(destination)}.",
-            )
         if not all(result.passed for result in verify(work)):
             raise ExportError(
                 "The bundle fails its own golden pictures, though parity passed: this is a bug, report it."
@@ -115,9 +118,10 @@ def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.
     by_margin = np.argsort(top[:, -1] - top[:, -2], kind="stable")
     _, firsts = np.unique(probabilities.argmax(axis=1)[by_margin], return_index=True)
     chosen = dict.fromkeys(by_margin[np.sort(firsts)][:count].tolist())
-    spread = by_margin[np.linspace(0, len(by_margin) - 1, count).round().astype(int)]
-    chosen |= dict.fromkeys(spread.tolist())
-    return np.sort(np.array(list(chosen)[:count]))
+    others = np.array([i for i in by_margin.tolist() if i not in chosen], np.int64)
+    left = min(count - len(chosen), len(others))
+    spread = others[np.linspace(0, len(others) - 1, left).round().astype(int)]
+    return np.sort(np.concatenate([np.array(list(chosen), np.int64), spread]))
 
 
 def _provenance(reference: Reference, dataset: Dataset, config: ExportConfig) -> Provenance:

@@ -1,9 +1,11 @@
 """The parity gate: the runtime reads the picture files, Keras reads them too, and the answers are held together."""
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +90,28 @@ class ParityReport:
                 for i, file in self.worst()
             ]
         return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON
+        """The numbers and the worst pictures; an answer that is not a number is null."""
+        return {
+            "variant": self.variant,
+            "passed": self.passed,
+            "tolerance": self.tolerance,
+            "pictures": len(self.files),
+            "batch_sizes": self.batch_sizes,
+            "max_difference": _finite(self.max_difference),
+            "mean_difference": _finite(self.mean_difference),
+            "same_label": self.same_label,
+            "worst": [
+                {
+                    "picture": str(file),
+                    "keras": dict(zip(self.labels, map(_finite, self.expected[i].tolist()), strict=True)),
+                    "exported": dict(zip(self.labels, map(_finite, self.given[i].tolist()), strict=True)),
+                    "flipped": bool(self.flipped[i]),
+                }
+                for i, file in self.worst()
+            ],
+        }
 
     def worst(self, count: int = WORST) -> list[tuple[int, Path]]:
         """The pictures that differ most, flipped ones first, with their positions."""
@@ -177,6 +201,10 @@ def _compare(
         config.batch_sizes,
         config.tolerance,
     )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _thin(split: Split, limit: int) -> Split:

@@ -1,5 +1,6 @@
 """What a Keras model wants pixels to be scaled to: said by the user or by the model itself, never guessed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -35,12 +36,21 @@ def choose_scaling(model: keras.Model, asked: Scaling | None) -> Scaling:
 
 def scaling_layer(model: keras.Model) -> str | None:
     """The name of the Rescaling or Normalization layer that pixels meet before any other layer with weights."""
-    for layer in model._flatten_layers(include_self=False, recursive=True):
+    for layer in _in_order(model):
         if isinstance(layer, _SCALING_LAYERS):
             return str(layer.name)
-        if layer.weights and not isinstance(layer, keras.Model):
+        if layer.weights:
             return None
     return None
+
+
+def _in_order(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers from the input on, those of nested models in their place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _in_order(layer)
+        else:
+            yield layer
 
 
 def scale_array(images: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:

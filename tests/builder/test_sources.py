@@ -1,0 +1,257 @@
+"""The four kinds of data set, told apart by what is on the disk, and every way in which they can be broken."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from signs_builder.dataset import Dataset
+from signs_builder.errors import DatasetError
+from signs_builder.hands import draw_hands
+from signs_builder.sources import load_dataset
+from signs_runtime import ImageError, InputSpec, SignsError
+
+SPEC = InputSpec(64, 64)
+
+
+def write_hdf5(folder: Path, prefix: str, **changes: NDArray[np.generic] | None) -> Path:
+    images, labels = draw_hands(12, seed=1 if prefix == "train" else 2)
+    arrays: dict[str, NDArray[np.generic] | None] = {
+        f"{prefix}_set_x": images,
+        f"{prefix}_set_y": labels,
+        "list_classes": np.arange(6),
+    }
+    path = folder / f"{prefix}_signs.h5"
+    with h5py.File(path, "w") as file:
+        for key, array in (arrays | changes).items():
+            if array is not None:
+                file[key] = array
+    return path
+
+
+def write_pictures(folder: Path, names: list[str], size: tuple[int, int] = (64, 64)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        Image.fromarray(draw_hands(1, seed=i)[0][0]).resize(size).save(folder / name)
+
+
+@pytest.fixture
+def hdf5(tmp_path: Path) -> Path:
+    for prefix in ("train", "test"):
+        write_hdf5(tmp_path, prefix)
+    return tmp_path
+
+
+@pytest.fixture
+def cs230(tmp_path: Path) -> Path:
+    for split, count in (("train_signs", 3), ("val_signs", 1), ("test_signs", 1)):
+        write_pictures(tmp_path / split, [f"{k}_IMG_{i} (1).jpg" for k in range(6) for i in range(count)])
+    return tmp_path
+
+
+@pytest.fixture
+def per_class(tmp_path: Path) -> Path:
+    for split, count in (("train", 3), ("val", 1), ("test", 2)):
+        for name, size in (("open hand", (90, 50)), ("zebra", (31, 64)), ("Ärger", (64, 64))):
+            write_pictures(tmp_path / split / name, [f"{i}.png" for i in range(count)], size)
+    return tmp_path
+
+
+def same(a: Dataset, b: Dataset) -> bool:
+    return a.sha256() == b.sha256()
+
+
+def test_coursera_pair_is_read_from_its_folder_or_either_file(hdf5: Path) -> None:
+    dataset = load_dataset(hdf5)
+    assert dataset.labels == tuple("012345")
+    assert dataset.counts == {"train": 12, "test": 12}
+    assert np.array_equal(dataset.train.images(SPEC), draw_hands(12, seed=1)[0])
+    assert dataset.test.labels.tolist() == [0, 1, 2, 3, 4, 5] * 2
+    assert same(dataset, load_dataset(hdf5 / "test_signs.h5"))
+
+
+def test_labels_follow_the_files_own_list_of_classes(hdf5: Path) -> None:
+    for prefix in ("train", "test"):
+        write_hdf5(hdf5, prefix, list_classes=np.array([5, 4, 3, 2, 1, 0]))
+    dataset = load_dataset(hdf5)
+    assert dataset.labels == tuple("543210")
+    assert [dataset.labels[i] for i in dataset.train.labels[:6]] == list("012345")
+
+
+def test_cs230_folders_are_read_by_the_names_of_their_files(cs230: Path) -> None:
+    (cs230 / "train_signs" / ".DS_Store").touch()
+    dataset = load_dataset(cs230)
+    assert dataset.labels == tuple("012345")
+    assert dataset.counts == {"train": 18, "validation": 6, "test": 6}
+    assert len(dataset.all_but_test) == 24
+    for split in dataset.splits.values():
+        assert [path.name[0] for path in split.pictures] == [dataset.labels[i] for i in split.labels]
+
+
+def test_a_folder_per_class_takes_any_names_and_sizes(per_class: Path) -> None:
+    dataset = load_dataset(per_class)
+    assert dataset.labels == ("open hand", "zebra", "Ärger")
+    assert dataset.counts == {"train": 9, "validation": 3, "test": 6}
+    assert dataset.train.images(InputSpec(40, 50)).shape == (9, 40, 50, 3)
+    assert [path.parent.name for path in dataset.test.pictures] == [dataset.labels[i] for i in dataset.test.labels]
+
+
+def test_without_a_test_split_a_tenth_of_each_class_is_held_out(per_class: Path) -> None:
+    shutil.rmtree(per_class / "test")
+    dataset = load_dataset(per_class, seed=5)
+    assert dataset.counts == {"train": 6, "validation": 3, "test": 3}
+    assert sorted(dataset.test.labels) == [0, 1, 2]
+    assert not {*dataset.test.pictures} & {*dataset.train.pictures}
+    assert same(dataset, load_dataset(per_class, seed=5))
+
+
+def test_the_synthetic_hands_have_the_shapes_of_signs_and_share_no_picture() -> None:
+    dataset = load_dataset("synthetic", seed=1)
+    assert dataset.counts == {"train": 1080, "test": 120}
+    assert dataset.train.images(SPEC).shape == (1080, 64, 64, 3)
+    for split in dataset.splits.values():
+        assert set(np.bincount(split.labels)) == {len(split) // 6}
+    pictures = [image.tobytes() for split in dataset.splits.values() for image in split.images(SPEC)]
+    assert len(set(pictures)) == 1200
+
+
+def test_the_digest_sees_a_changed_picture_a_changed_label_and_a_moved_one(cs230: Path) -> None:
+    digests = {load_dataset(cs230).sha256()}
+    picture = cs230 / "train_signs" / "0_IMG_0 (1).jpg"
+    picture.rename(picture.with_name("1_IMG_9.jpg"))
+    digests.add(load_dataset(cs230).sha256())
+    (cs230 / "train_signs" / "1_IMG_9.jpg").rename(cs230 / "test_signs" / "1_IMG_9.jpg")
+    digests.add(load_dataset(cs230).sha256())
+    write_pictures(cs230 / "test_signs", ["1_IMG_9.jpg"])
+    write_pictures(cs230 / "test_signs", ["1_IMG_9.jpg"], (63, 64))
+    digests.add(load_dataset(cs230).sha256())
+    assert len(digests) == 4
+
+
+def test_pixels_become_lossless_files_and_files_stay_where_they_are(hdf5: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(hdf5)
+    files = dataset.train.files(tmp_path / "pngs", dataset.labels)
+    assert files[1].name == "1_IMG_0001.png"
+    assert all(np.array_equal(np.asarray(Image.open(f)), p) for f, p in zip(files, dataset.train.pictures, strict=True))
+
+
+def test_real_signs_has_the_courses_counts(signs_data: Path) -> None:
+    dataset = load_dataset(signs_data)
+    assert dataset.counts == {"train": 864, "validation": 216, "test": 120}
+    assert set(np.bincount(dataset.test.labels)) == {20}
+    assert set(np.bincount(dataset.all_but_test.labels)) == {180}
+
+
+def test_the_courses_own_hdf5_is_read(signs_data: Path, tmp_path: Path) -> None:
+    course = signs_data.parent / "signs_h5" / "test_signs.h5"
+    if not course.exists():
+        pytest.skip(f"{course} is not there")
+    shutil.copy(course, tmp_path)
+    write_hdf5(tmp_path, "train")
+    dataset = load_dataset(tmp_path)
+    assert dataset.counts["test"] == 120
+    assert set(np.bincount(dataset.test.labels)) == {20}
+
+
+# --- what is refused ---
+
+
+def refused(source: Path | str, words: str) -> None:
+    with pytest.raises(DatasetError, match=words) as caught:
+        load_dataset(source)
+    assert isinstance(caught.value, SignsError)
+
+
+def test_no_such_folder_lists_the_layouts(tmp_path: Path) -> None:
+    refused(tmp_path / "none", r"no such folder(.|\n)*train_signs\.h5")
+    refused(tmp_path, "layout known here")
+
+
+def test_half_a_pair_is_refused(hdf5: Path) -> None:
+    (hdf5 / "test_signs.h5").unlink()
+    refused(hdf5, r"test_signs\.h5 is missing")
+
+
+def test_truncated_hdf5_is_refused(hdf5: Path) -> None:
+    path = hdf5 / "train_signs.h5"
+    path.write_bytes(path.read_bytes()[:5000])
+    refused(hdf5, r"train_signs\.h5 is truncated")
+    path.write_text("not HDF5")
+    refused(hdf5, r"train_signs\.h5 is truncated or not HDF5")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train_set_y": None}, "lacks train_set_y"),
+        ({"list_classes": None}, "lacks list_classes"),
+        ({"train_set_x": np.zeros((12, 64, 64, 3), np.float32)}, "must be uint8"),
+        ({"train_set_x": np.zeros((12, 64, 64), np.uint8)}, "must be uint8"),
+        ({"train_set_x": np.zeros((12, 64, 64, 1), np.uint8)}, "must be uint8"),
+        ({"train_set_y": np.zeros(11, np.int64)}, "an integer for each"),
+        ({"train_set_y": np.zeros(12, np.float64)}, "an integer for each"),
+        ({"train_set_y": np.arange(12)}, "not in list_classes"),
+        ({"train_set_y": np.full(12, -1)}, "not in list_classes"),
+        ({"list_classes": np.zeros(6, np.int64)}, "each class once"),
+        ({"list_classes": np.arange(7)}, "lists the classes"),
+        ({"train_set_x": np.zeros((0, 64, 64, 3), np.uint8), "train_set_y": np.zeros(0, np.int64)}, "empty"),
+        ({"train_set_y": np.full(12, 3)}, "all 12 pictures of the train split"),
+    ],
+)
+def test_hdf5_of_the_wrong_content_is_refused(hdf5: Path, changes: dict, words: str) -> None:
+    write_hdf5(hdf5, "train", **changes)
+    refused(hdf5, words)
+
+
+def test_a_file_name_without_a_label_is_refused(cs230: Path) -> None:
+    write_pictures(cs230 / "val_signs", ["holiday.jpg"])
+    refused(cs230, r"holiday\.jpg: the name says no label")
+
+
+def test_a_label_that_no_training_picture_has_is_refused(cs230: Path) -> None:
+    write_pictures(cs230 / "test_signs", ["9_IMG_1.jpg"])
+    refused(cs230, "shows 9, which no training picture does")
+
+
+def test_a_test_class_that_is_not_trained_is_refused(per_class: Path) -> None:
+    write_pictures(per_class / "test" / "lion", ["1.png"])
+    refused(per_class, "shows lion")
+
+
+@pytest.mark.parametrize("split", ["train_signs", "val_signs", "test_signs"])
+def test_an_empty_split_is_refused(cs230: Path, split: str) -> None:
+    for path in (cs230 / split).iterdir():
+        path.unlink()
+    refused(cs230, r"split is empty|which no training picture does")
+
+
+@pytest.mark.parametrize("split", ["train_signs", "test_signs"])
+def test_a_split_of_one_class_is_refused(cs230: Path, split: str) -> None:
+    for folder in [cs230 / split] if split == "test_signs" else cs230.iterdir():
+        for path in folder.iterdir():
+            if path.name[0] != "2":
+                path.unlink()
+    refused(cs230, "are labelled '2'; a classifier needs two")
+
+
+def test_no_test_split_is_refused(cs230: Path) -> None:
+    shutil.rmtree(cs230 / "test_signs")
+    refused(cs230, "no test_signs/")
+
+
+def test_a_class_of_one_picture_cannot_be_held_out(per_class: Path) -> None:
+    shutil.rmtree(per_class / "test")
+    for i in (1, 2):
+        (per_class / "train" / "zebra" / f"{i}.png").unlink()
+    refused(per_class, "cannot be held out")
+
+
+@pytest.mark.parametrize("content", [b"", b"just text", b"\xff\xd8\xff\xe0 half a JPEG"])
+def test_a_picture_that_is_none_is_refused_by_its_name(cs230: Path, content: bytes) -> None:
+    (cs230 / "train_signs" / "3_IMG_x.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=r"3_IMG_x\.jpg"):
+        load_dataset(cs230).train.images(SPEC)

@@ -1,0 +1,31 @@
+"""One small trained network and its conversion, shared by the tests that only look at them."""
+
+import keras
+import onnx
+import pytest
+from networks import hands, network, train_a_little
+
+from signs_builder.dataset import Dataset
+from signs_export.config import ExportConfig
+from signs_export.convert import convert
+from signs_export.reference import Reference, examine
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    return hands()
+
+
+@pytest.fixture(scope="session")
+def model(dataset: Dataset) -> keras.Model:
+    return train_a_little(network(), dataset)
+
+
+@pytest.fixture(scope="session")
+def reference(model: keras.Model) -> Reference:
+    return examine(model)
+
+
+@pytest.fixture(scope="session")
+def converted(reference: Reference, dataset: Dataset) -> onnx.ModelProto:
+    return convert(reference, dataset.labels, ExportConfig())

@@ -1,0 +1,148 @@
+"""The ONNX file is what it says: standard, named, folded, and Keras's function from uint8 pixels on."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from networks import SIDE, network, train_a_little
+
+from signs_builder.dataset import Dataset
+from signs_export.config import SCALINGS, ExportConfig, Scaling
+from signs_export.convert import check, convert
+from signs_export.errors import ExportError
+from signs_export.reference import Reference, examine
+from signs_runtime import Classifier
+
+ATOL = 1e-5  # measured 4e-7
+
+
+def random_images(count: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, SIDE, SIDE, channels), np.uint8)
+
+
+def save(model: onnx.ModelProto, folder: Path) -> Path:
+    path = folder / "model.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def hold_to_keras(reference: Reference, dataset: Dataset, folder: Path) -> None:
+    classifier = Classifier(save(convert(reference, dataset.labels, ExportConfig()), folder))
+    for count in (1, 2, 17):
+        images = random_images(count, reference.input.shape[2])
+        expected = reference.probabilities(images)
+        assert expected.std(axis=1).min() > 1e-3  # not uniform: the comparison means something
+        assert np.allclose(classifier.probabilities(images), expected, atol=ATOL, rtol=0)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_every_scaling_is_folded_in_as_keras_applications_does_it(
+    scaling: Scaling, dataset: Dataset, tmp_path: Path
+) -> None:
+    model = train_a_little(network(rescales=False), dataset, scaling)
+    hold_to_keras(examine(model, scaling=scaling), dataset, tmp_path)
+
+
+def test_a_model_that_rescales_and_ends_in_logits_is_kept_to(dataset: Dataset, tmp_path: Path) -> None:
+    reference = examine(train_a_little(network(last=None), dataset))
+    assert reference.gives_logits
+    hold_to_keras(reference, dataset, tmp_path)
+
+
+def test_one_colour_is_kept_to(dataset: Dataset, tmp_path: Path) -> None:
+    model = train_a_little(network(rescales=False, channels=1), dataset, "unit")
+    hold_to_keras(examine(model, scaling="unit"), dataset, tmp_path)
+
+
+def test_a_nested_model_of_any_size_is_kept_to(dataset: Dataset, tmp_path: Path) -> None:
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, network()(keras.layers.Resizing(SIDE, SIDE)(image)))
+    hold_to_keras(examine(model, scaling="none", image_size=(SIDE, SIDE)), dataset, tmp_path)
+
+
+def test_half_precision_is_kept_to_in_float32_outside(dataset: Dataset, tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = train_a_little(network(), dataset)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    reference = examine(model)
+    classifier = Classifier(save(convert(reference, dataset.labels, ExportConfig()), tmp_path))
+    images = random_images(17)
+    assert np.allclose(classifier.probabilities(images), reference.probabilities(images), atol=5e-3)  # float16's own
+
+
+def test_names_types_and_the_dynamic_batch(converted: onnx.ModelProto) -> None:
+    (image,), (probabilities,) = converted.graph.input, converted.graph.output
+    assert (image.name, image.type.tensor_type.elem_type) == ("image", onnx.TensorProto.UINT8)
+    assert (probabilities.name, probabilities.type.tensor_type.elem_type) == ("probabilities", onnx.TensorProto.FLOAT)
+
+    def dims(value: onnx.ValueInfoProto) -> list[str | int]:
+        return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+    assert dims(image) == ["batch", SIDE, SIDE, 3]
+    assert dims(probabilities) == ["batch", 6]
+    assert b"unk__" not in b"".join(value.SerializeToString() for value in converted.graph.value_info)
+
+
+def test_batch_norms_are_folded_and_only_standard_operators_are_left(converted: onnx.ModelProto) -> None:
+    kinds = Counter(node.op_type for node in converted.graph.node)
+    assert kinds["Conv"] == 3
+    assert kinds["BatchNormalization"] == 0
+    assert kinds["Mul"] + kinds["Sub"] + kinds["Add"] + kinds["Div"] <= 3  # the scaling and the shortcut
+    assert {opset.domain: opset.version for opset in converted.opset_import} == {"": 17}
+    assert not any(tensor.external_data for tensor in converted.graph.initializer)
+
+
+def test_the_file_says_its_labels_and_its_input(converted: onnx.ModelProto) -> None:
+    metadata = {entry.key: json.loads(entry.value) for entry in converted.metadata_props}
+    assert metadata == {
+        "signs.labels": list("012345"),
+        "signs.input": {"height": SIDE, "width": SIDE, "colour": "RGB", "resize": "bilinear"},
+    }
+    assert converted.producer_name == "signs-edge"
+
+
+def test_labels_that_do_not_fit_the_model_are_refused(reference: Reference) -> None:
+    with pytest.raises(ExportError, match="6 classes apart and the data has 2 labels"):
+        convert(reference, ("yes", "no"), ExportConfig())
+
+
+def test_an_operator_that_onnx_lacks_is_refused_though_tf2onnx_only_logs_it(dataset: Dataset) -> None:
+    import tensorflow as tf
+
+    class Unmapped(keras.layers.Layer):
+        def call(self, x: object) -> object:
+            return tf.math.igamma(tf.abs(x) + 1.0, tf.abs(x))
+
+        def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+            return shape
+
+    image = keras.Input((SIDE, SIDE, 3))
+    model = keras.Model(image, keras.layers.Dense(6, activation="softmax")(keras.layers.Flatten()(Unmapped()(image))))
+    with pytest.raises(ExportError, match=r"cannot be expressed in ONNX|cannot convert"):
+        convert(examine(model, scaling="unit"), dataset.labels, ExportConfig())
+
+
+def test_a_graph_with_a_foreign_operator_a_wrong_name_or_a_hole_is_refused(converted: onnx.ModelProto) -> None:
+    def changed() -> onnx.ModelProto:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(converted)
+        return copy
+
+    foreign = changed()
+    foreign.graph.node[1].domain = "com.example"
+    with pytest.raises(ExportError, match=r"outside the ONNX standard: com\.example"):
+        check(foreign)
+    renamed = changed()
+    renamed.graph.output[0].name = "Identity:0"
+    with pytest.raises(ExportError, match="not image and probabilities"):
+        check(renamed)
+    hole = changed()
+    del hole.graph.initializer[0]
+    with pytest.raises(ExportError, match="cannot be expressed"):
+        check(hole)

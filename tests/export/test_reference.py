@@ -1,0 +1,109 @@
+"""Any Keras image classifier is understood or refused; what it wants to see is never guessed."""
+
+import keras
+import numpy as np
+import pytest
+from networks import network
+
+from signs_builder.resnet import resnet50
+from signs_export.errors import ExportError
+from signs_export.reference import examine
+from signs_export.scaling import scaling_layer
+from signs_runtime import InputSpec, SignsError
+
+layers = keras.layers
+
+
+def classifier(*between: keras.layers.Layer, shape: tuple[int | None, ...] = (16, 16, 3)) -> keras.Model:
+    return keras.Sequential(
+        [keras.Input(shape), *between, layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")]
+    )
+
+
+def refused(words: str, model: keras.Model, **options: object) -> None:
+    with pytest.raises(ExportError, match=words) as caught:
+        examine(model, **options)
+    assert isinstance(caught.value, SignsError)
+
+
+def test_a_model_that_rescales_needs_no_scaling() -> None:
+    reference = examine(classifier(layers.Rescaling(1 / 255)))
+    assert reference.scaling == "none"
+    assert reference.input == InputSpec(16, 16)
+    assert reference.classes == 3
+    assert not reference.gives_logits
+
+
+def test_a_model_that_does_not_rescale_needs_to_be_told() -> None:
+    refused(r"--scaling none\|unit\|tf\|torch\|caffe", classifier(layers.Conv2D(4, 3)))
+    assert examine(classifier(layers.Conv2D(4, 3)), scaling="torch").scaling == "torch"
+
+
+def test_a_scaling_layer_counts_only_before_anything_is_learned() -> None:
+    inner = keras.Sequential([keras.Input((16, 16, 3)), layers.Rescaling(1 / 255), layers.Conv2D(3, 1)])
+    assert scaling_layer(classifier(inner)) is not None
+    assert scaling_layer(classifier(layers.RandomFlip(), layers.ZeroPadding2D(), layers.Normalization())) is not None
+    assert scaling_layer(classifier(layers.Conv2D(4, 3), layers.Rescaling(2.0))) is None
+    assert scaling_layer(resnet50((37, 37, 3))) == "rescaling"
+
+
+def test_logits_are_told_from_probabilities() -> None:
+    assert examine(network(last=None)).gives_logits
+    assert not examine(network(last="softmax")).gives_logits
+    separate = keras.Sequential([network(last=None), layers.Softmax()])
+    assert not examine(separate).gives_logits
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    for model in (network(last=None), separate):
+        assert np.allclose(examine(model).probabilities(images).sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh"])
+def test_outputs_that_are_neither_are_refused(activation: str) -> None:
+    refused(f"ends with {activation}", network(last=activation))
+
+
+def test_one_sigmoid_is_refused() -> None:
+    image = keras.Input((8, 8, 3))
+    refused("One sigmoid", keras.Model(image, layers.Dense(1, activation="sigmoid")(layers.Flatten()(image))))
+
+
+def test_two_inputs_are_refused_by_name() -> None:
+    a, b = keras.Input((8, 8, 3), name="left"), keras.Input((8, 8, 3), name="right")
+    refused(r"2 inputs \(left, right\)", keras.Model([a, b], layers.Dense(3)(layers.Flatten()(layers.Add()([a, b])))))
+
+
+def test_two_outputs_are_refused() -> None:
+    image = keras.Input((8, 8, 3))
+    flat = layers.Flatten()(image)
+    refused("2 outputs", keras.Model(image, [layers.Dense(3)(flat), layers.Dense(3)(flat)]))
+
+
+def test_what_takes_no_pictures_is_refused() -> None:
+    vector = keras.Input((8,))
+    refused("takes", keras.Model(vector, layers.Dense(3)(vector)))
+    image = keras.Input((3, 8, 8))
+    refused("channels-last", keras.Model(image, layers.Dense(3)(layers.Flatten()(image))))
+    image = keras.Input((8, 8, 3))
+    refused("gives", keras.Model(image, layers.Conv2D(3, 1)(image)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(value: float) -> None:
+    model = classifier(layers.Rescaling(1 / 255), layers.Conv2D(4, 3, name="sick"))
+    kernel = model.get_layer("sick").kernel.numpy()
+    kernel[0, 0, 0, 0] = value
+    model.get_layer("sick").kernel.assign(kernel)
+    refused("sick/kernel is not finite", model)
+
+
+def test_a_model_of_any_size_needs_to_be_told_which() -> None:
+    model = classifier(layers.Rescaling(1 / 255), shape=(None, None, 3))
+    refused("--image-size", model)
+    assert examine(model, image_size=(20, 30)).input == InputSpec(20, 30)
+    refused("cannot change", classifier(layers.Rescaling(1 / 255)), image_size=(20, 30))
+
+
+def test_one_colour_is_understood_and_imagenets_modes_refused_for_it() -> None:
+    model = classifier(layers.Conv2D(4, 3), shape=(16, 16, 1))
+    assert examine(model, scaling="unit").input == InputSpec(16, 16, "L")
+    refused("three colours", model, scaling="caffe")

@@ -1,0 +1,138 @@
+"""A crash, a full disk or a failed gate leaves the old bundle, whole."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from signs_builder.errors import DiskFullError
+from signs_export.errors import ExportError, ParityError
+from signs_export.parity import ParityReport
+from signs_export.seal import check_destination, failed_folder, sealed_folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("old")
+    (folder / "gone.onnx").write_text("old")
+    return folder
+
+
+def write_and_raise(destination: Path, text: str, error: BaseException) -> None:
+    with sealed_folder(destination) as work:
+        (work / "manifest.json").write_text(text)
+        raise error
+
+
+def failed_report() -> ParityReport:
+    zeros = np.zeros((1, 2), np.float32)
+    flipped = np.array([True])
+    return ParityReport("fp32", ("a", "b"), (Path("a.jpg"),), zeros, zeros, flipped, 0.0, (1,), 1e-5)
+
+
+def test_the_new_folder_takes_the_place_of_the_old_and_nothing_else_is_left(old: Path) -> None:
+    with sealed_folder(old) as work:
+        (work / "manifest.json").write_text("new")
+        assert content(old) == {"manifest.json": b"old", "gone.onnx": b"old"}
+    assert content(old) == {"manifest.json": b"new"}
+    assert [path.name for path in old.parent.iterdir()] == ["bundle"]
+
+
+def test_a_first_bundle_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+    destination = tmp_path / "a" / "b" / "bundle"
+    with sealed_folder(destination) as work:
+        (work / "manifest.json").write_text("new")
+    assert content(destination) == {"manifest.json": b"new"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_any_error_leaves_the_old_folder_and_no_litter(old: Path, error: type[BaseException]) -> None:
+    before = content(old)
+    with pytest.raises(error):
+        write_and_raise(old, "new", error())
+    assert content(old) == before
+    assert [path.name for path in old.parent.iterdir()] == ["bundle"]
+
+
+def test_a_failed_gate_keeps_the_new_folder_aside_and_the_old_in_place(old: Path) -> None:
+    before = content(old)
+    for attempt in ("first", "second"):
+        with pytest.raises(ParityError):
+            write_and_raise(old, attempt, ParityError(failed_report(), ""))
+        assert content(old) == before
+        assert content(failed_folder(old)) == {"manifest.json": attempt.encode()}
+
+
+def test_a_process_killed_at_any_moment_leaves_a_whole_bundle(tmp_path: Path) -> None:
+    """One process seals bundle after bundle, each with 40 files that agree; it is killed over and over."""
+    destination = tmp_path / "bundle"
+    code = (
+        "import itertools; from pathlib import Path; from signs_export.seal import sealed_folder\n"
+        "for i in itertools.count():\n"
+        f"    with sealed_folder(Path({str(destination)!r})) as work:\n"
+        "        for name in range(40): (work / f'{name}').write_text(str(i))\n"
+        "    print(i, flush=True)\n"
+    )
+    rng = np.random.default_rng(0)
+    generations = 0
+    for _ in range(12):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()  # the first bundle is there
+        time.sleep(rng.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        generations += len(process.stdout.readlines())
+        process.wait()
+        found = content(destination)
+        assert found.keys() == {str(name) for name in range(40)}
+        assert len(set(found.values())) == 1
+    assert generations > 0
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_old_folder(tmp_path: Path) -> None:
+    """A real file system of one megabyte, mounted in a namespace of the test's own."""
+    code = (
+        "from pathlib import Path; from signs_export.seal import sealed_folder\n"
+        f"bundle = Path({str(tmp_path)!r}) / 'bundle'\n"
+        "with sealed_folder(bundle) as work: (work / 'manifest.json').write_text('old')\n"
+        "try:\n"
+        "    with sealed_folder(bundle) as work: (work / 'fp32.onnx').write_bytes(bytes(10**7))\n"
+        "except OSError as error: print(error.strerror)\n"
+        "print([path.name for path in bundle.parent.iterdir()], (bundle / 'manifest.json').read_text())\n"
+    )
+    script = f'mount -t tmpfs -o size=1m tmpfs {tmp_path} && exec {sys.executable} -c "$0"'
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, code]
+    if shutil.which("unshare") is None or subprocess.run([*command[:3], "true"], capture_output=True).returncode:
+        pytest.skip("this system lets no test mount a small file system (unshare)")
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    if "mount:" in result.stderr:
+        pytest.skip(f"this system lets no test mount a small file system: {result.stderr.strip()}")
+    assert result.stdout.splitlines() == ["No space left on device", "['bundle'] old"], result.stderr
+
+
+def test_a_destination_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ExportError, match="not overwritten"):
+        check_destination(tmp_path, 0)
+    with pytest.raises(ExportError, match="not a folder"):
+        check_destination(tmp_path / "thesis.tex", 0)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    with pytest.raises(ExportError, match="not a folder"):
+        check_destination(link, 0)
+    (tmp_path / "empty").mkdir()
+    check_destination(tmp_path / "empty", 0)
+    with pytest.raises(DiskFullError, match="full"):
+        check_destination(tmp_path / "empty", 10**18)
