@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from signs_builder.dataset import Dataset
     from signs_builder.train import Training
 
+TABLE_WIDTH = 116  # characters; the longest layer name and what it is connected to fit
 DEFAULT_SIZE = (64, 64)  # height and width in pixels, as in SIGNS
 
 
@@ -194,7 +196,9 @@ def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int
 
     network = load_model(model) if model else resnet50((*(image_size or DEFAULT_SIZE), 3), classes)
     if not as_json:
-        network.summary(line_length=110, print_fn=click.echo)
+        # Keras's table is cut off at the width that rich believes in: have it whole, wherever it goes.
+        os.environ["COLUMNS"] = str(max(TABLE_WIDTH, shutil.get_terminal_size().columns))
+        network.summary(line_length=TABLE_WIDTH, print_fn=click.echo)
         return
     trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights)
     print_json(

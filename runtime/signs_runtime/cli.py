@@ -2,9 +2,13 @@
 
 import errno
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
+from types import FrameType
 from typing import Any
 
 import click
@@ -28,19 +32,40 @@ class Command(click.Command):
     """
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's own
-        try:
-            return super().invoke(ctx)
-        except SignsError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("Interrupted: nothing was written.", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except OSError as error:
-            if error.errno not in _ENVIRONMENT_ERRNOS:
+        with _noting_interrupts() as interrupts:
+            try:
+                return super().invoke(ctx)
+            except (Exception, KeyboardInterrupt) as error:
+                # Native code may turn a Ctrl-C into an error of its own (TensorFlow does), so the signal decides.
+                if interrupts or isinstance(error, KeyboardInterrupt):
+                    click.echo("Interrupted: nothing is left half-written.", err=True)
+                    sys.exit(EXIT_INTERRUPTED)
+                if isinstance(error, SignsError):
+                    click.echo(f"Error: {error}", err=True)
+                    sys.exit(error.exit_code)
+                if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRNOS:
+                    click.echo(f"Error: {error}; free some space or choose another place.", err=True)
+                    sys.exit(SignsError.exit_code)
                 raise
-            click.echo(f"Error: {error}; free some space or choose another place. Nothing was written.", err=True)
-            sys.exit(SignsError.exit_code)
+
+
+@contextmanager
+def _noting_interrupts() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt on Ctrl-C, as Python does, and note that it was."""
+    noted: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only the main thread has signals
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class PluggedGroup(click.Group):

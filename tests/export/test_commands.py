@@ -1,0 +1,228 @@
+"""`build-and-export`, `signs export` and `signs parity`: exit codes, words, and nothing lost whatever happens."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from networks import network, train_a_little
+
+from signs_builder.dataset import Dataset
+from signs_builder.model_file import save_model
+from signs_export.commands import build_and_export
+from signs_runtime.commands import signs
+
+SCRIPTS = Path(sys.executable).parent
+
+
+def run(*arguments: object, command: object = build_and_export) -> Result:
+    return CliRunner().invoke(command, [str(each) for each in arguments])
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
+    """The small data set as files, in CS230's layout."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, split in (("train_signs", dataset.train), ("test_signs", dataset.test)):
+        split.files(folder / name, dataset.labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory: pytest.TempPathFactory, model: keras.Model) -> Path:
+    path = tmp_path_factory.mktemp("keras") / "small.keras"
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, keras_file: Path, data: Path) -> Path:
+    bundle = tmp_path / "bundle"
+    assert run("--model", keras_file, data, "-o", bundle).exit_code == 0
+    return bundle
+
+
+def test_a_model_that_exists_is_bundled_and_runs(tmp_path: Path, keras_file: Path, data: Path) -> None:
+    bundle = tmp_path / "bundle"
+    result = run("--model", keras_file, data, "-o", bundle)
+    assert result.exit_code == 0, result.output
+    for words in (
+        "96 train and 24 test",
+        "fp32: parity passed on 120 pictures",
+        "the same label on 120",
+        "signs verify",
+    ):
+        assert words in result.stdout
+    assert run("verify", bundle, command=signs).exit_code == 0
+    predicted = json.loads(run("predict", bundle, data / "test_signs", "--json", command=signs).stdout)
+    assert len(predicted["predictions"]) == 24
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_export_is_the_same_and_speaks_json(tmp_path: Path, keras_file: Path, data: Path) -> None:
+    result = run("export", keras_file, data, "-o", tmp_path / "bundle", "--json", command=signs)
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    (variant,) = document["variants"]
+    assert variant["parity"]["passed"] is True
+    assert variant["parity"]["same_label"] == variant["parity"]["pictures"] == 120
+    assert document["keras_test_accuracy"]["total"] == 24
+
+
+def test_an_h5_model_with_logits_is_bundled(tmp_path: Path, dataset: Dataset, data: Path) -> None:
+    model = train_a_little(network(rescales=False, last=None), dataset, "tf")
+    model.save(tmp_path / "old.h5")
+    result = run("--model", tmp_path / "old.h5", "--scaling", "tf", data, "-o", tmp_path / "bundle")
+    assert result.exit_code == 0, result.output
+
+
+def test_scaling_twice_is_warned_of(tmp_path: Path, keras_file: Path, data: Path) -> None:
+    result = run("--model", keras_file, "--scaling", "unit", data, "-o", tmp_path / "bundle")
+    assert "already scales pixels" in result.stderr
+
+
+def test_a_training_leaves_the_keras_model_beside_the_bundle(tmp_path: Path, data: Path) -> None:
+    result = run(data, "--epochs", "1", "--image-size", "37", "-o", tmp_path / "out" / "bundle", "--json")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bundle", "bundle.keras"]
+    again = run("parity", tmp_path / "out" / "bundle.keras", tmp_path / "out" / "bundle", "--data", data, command=signs)
+    assert again.exit_code == 0, again.output
+    assert "parity passed on 120 pictures" in again.stdout
+    manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
+    assert manifest["provenance"]["seed"] == 1
+    assert manifest["input"]["height"] == 37
+
+
+def test_parity_ends_with_3_on_a_damaged_model(sealed: Path, keras_file: Path, data: Path, tmp_path: Path) -> None:
+    exported = onnx.load(sealed / "fp32.onnx")
+    tensor = next(each for each in exported.graph.initializer if list(each.dims) == [8, 6])
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[3, 2] *= 1.01
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(exported, tmp_path / "damaged.onnx")
+    result = run("parity", keras_file, tmp_path / "damaged.onnx", "--data", data, command=signs)
+    assert result.exit_code == 3
+    assert "parity FAILED" in result.stderr
+    assert "The worst pictures:" in result.stderr
+    result = run("parity", keras_file, tmp_path / "damaged.onnx", "--data", data, "--json", command=signs)
+    assert (result.exit_code, json.loads(result.stdout)["passed"]) == (3, False)
+
+
+BAD_CONVERTER = """
+import sys, numpy, onnx, tf2onnx
+honest = tf2onnx.convert.from_function
+
+def converts_wrongly(*arguments, **options):
+    model, storage = honest(*arguments, **options)
+    for tensor in model.graph.initializer:
+        if list(tensor.dims) == [8, 6]:  # the last layer: one of its weights changes
+            values = onnx.numpy_helper.to_array(tensor).copy()
+            values[0, 0] += 0.1
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    return model, storage
+
+tf2onnx.convert.from_function = converts_wrongly
+from signs_export.commands import build_and_export
+build_and_export(sys.argv[1:], prog_name="build-and-export")
+"""
+
+
+def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(sealed: Path, keras_file: Path, data: Path) -> None:
+    before = content(sealed)
+    command = [sys.executable, "-c", BAD_CONVERTER, "--model", keras_file, data, "-o", sealed]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 3, result.stderr
+    assert "parity FAILED on 120 pictures" in result.stderr
+    assert "The worst pictures:" in result.stderr
+    assert content(sealed) == before
+    assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "parity.json"]
+
+
+def broken_models(folder: Path) -> dict[str, tuple[keras.Model, str]]:
+    a, b = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    flat = keras.layers.Flatten()(keras.layers.Add()([a, b]))
+    sick = network()
+    sick.layers[-1].kernel.assign(np.full(sick.layers[-1].kernel.shape, np.nan))
+    return {
+        "two inputs": (keras.Model([a, b], keras.layers.Dense(6)(flat)), "2 inputs"),
+        "nan weights": (sick, "not finite"),
+        "no scaling": (network(rescales=False), "--scaling none|unit|tf|torch|caffe"),
+    }
+
+
+@pytest.mark.parametrize("name", ["two inputs", "nan weights", "no scaling"])
+def test_a_model_that_is_refused_leaves_the_old_bundle(sealed: Path, data: Path, name: str) -> None:
+    model, words = broken_models(sealed)[name]
+    before, path = content(sealed), sealed.parent / "broken.keras"
+    save_model(model, path)
+    result = run("--model", path, data, "-o", sealed)
+    assert (result.exit_code, words in result.stderr) == (1, True), result.output
+    assert content(sealed) == before
+    assert sorted(each.name for each in sealed.parent.iterdir()) == ["broken.keras", "bundle"]
+
+
+def test_an_output_that_holds_something_else_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    result = run("-o", tmp_path)
+    assert (result.exit_code, "not overwritten" in result.stderr) == (1, True)
+    assert content(tmp_path) == {"thesis.tex": b"years of work"}
+    assert not (tmp_path.parent / f"{tmp_path.name}.keras").exists()
+
+
+def test_a_model_of_other_classes_than_the_data_is_refused(tmp_path: Path, keras_file: Path, data: Path) -> None:
+    for picture in (data / "test_signs").iterdir():
+        target = tmp_path / "train" / ("low" if picture.name[0] in "012" else "high") / picture.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(picture.read_bytes())
+    result = run("--model", keras_file, tmp_path, "-o", tmp_path / "bundle")
+    assert (result.exit_code, "6 classes apart and the data has 2 labels" in result.stderr) == (1, True)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bad_picture_stops_the_export_with_its_name(tmp_path: Path, keras_file: Path, data: Path) -> None:
+    for split in ("train_signs", "test_signs"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for picture in (data / split).iterdir():
+            (tmp_path / "data" / split / picture.name).write_bytes(picture.read_bytes())
+    (tmp_path / "data" / "test_signs" / "1_IMG_bad.png").write_text("no picture")
+    result = run("--model", keras_file, tmp_path / "data", "-o", tmp_path / "bundle")
+    assert (result.exit_code, "1_IMG_bad.png: not a picture" in result.stderr) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--scaling", "unit"], ["--model", "a.keras", "--epochs", "3"], ["--scaling", "guess"], ["--nonsense"]],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("delay", [0.5, 4.0, 9.0, 14.0])
+def test_ctrl_c_leaves_the_old_bundle_and_no_litter(sealed: Path, data: Path, delay: float) -> None:
+    """At the start, while TensorFlow loads, and while it builds or trains: a real process, a real signal."""
+    before = content(sealed)
+    process = subprocess.Popen(
+        [SCRIPTS / "build-and-export", data, "--epochs", "500", "--image-size", "37", "-o", sealed],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Interrupted" in stderr
+    assert content(sealed) == before
+    assert [path.name for path in sealed.parent.iterdir()] == ["bundle"]
