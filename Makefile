@@ -24,7 +24,7 @@ demo: setup  ## Run the main job on the embedded data, and label new pictures wi
 	$(BIN)/build-and-export -o demo/bundle
 	$(BIN)/signs verify demo/bundle
 	rm -rf demo/hands
-	$(BIN)/signs draw demo/hands --count 6
+	$(BIN)/signs draw demo/hands --count 6 --seed 1
 	$(BIN)/signs predict demo/bundle demo/hands
 
 lint: setup  ## Style and types.

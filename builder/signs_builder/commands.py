@@ -98,6 +98,7 @@ def describe_counts(dataset: "Dataset") -> str:
     return (
         f"{dataset.name}: {len(dataset.all_but_test):,} train{held} and {counts['test']:,} test pictures, "
         f"labels {', '.join(dataset.labels)}"
+        + (f"; {dataset.skipped:,} other files skipped" if dataset.skipped else "")
     )
 
 
@@ -163,7 +164,7 @@ def train(
     from signs_builder.sources import load_dataset
 
     config = choose_config(recipe, epochs=epochs, batch_size=batch_size, seed=seed)
-    dataset = load_dataset(data, seed=config.seed)
+    dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
     spec = InputSpec(*(image_size or DEFAULT_SIZE))
     network = new_model(dataset, config, spec)
@@ -186,15 +187,17 @@ def train(
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @image_size_option
-@click.option("--classes", type=click.IntRange(min=2), default=6, show_default=True)
+@click.option("--classes", type=click.IntRange(min=2), help="[default: 6]")
 @json_option
-def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int, as_json: bool) -> None:
+def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int | None, as_json: bool) -> None:
     """Print the layer table of MODEL (.keras or .h5), or of the ResNet-50 that `signs train` would build."""
+    if model is not None and (image_size or classes):
+        raise click.UsageError("--image-size and --classes are for a new network; MODEL has its own.")
     start_keras()
     from signs_builder.model_file import load_model
     from signs_builder.resnet import resnet50
 
-    network = load_model(model) if model else resnet50((*(image_size or DEFAULT_SIZE), 3), classes)
+    network = load_model(model) if model else resnet50((*(image_size or DEFAULT_SIZE), 3), classes or 6)
     if not as_json:
         # Keras's table is cut off at the width that rich believes in: have it whole, wherever it goes.
         os.environ["COLUMNS"] = str(max(TABLE_WIDTH, shutil.get_terminal_size().columns))
@@ -228,19 +231,23 @@ def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @json_option
 def draw(folder: Path, count: int | None, seed: int, as_json: bool) -> None:
-    """Draw the synthetic hands as picture files in FOLDER: to look at, or in CS230's layout as DATA."""
+    """Draw the synthetic hands as picture files in FOLDER: to look at, or in CS230's layout as DATA.
+
+    Seed 0 draws the embedded data set itself.
+    """
     from signs_builder.dataset import Split
     from signs_builder.errors import DatasetError
     from signs_builder.hands import LABELS, draw_hands
-    from signs_builder.sources import load_dataset
+    from signs_builder.sources import SYNTHETIC_TEST, SYNTHETIC_TRAIN
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(f"{folder} is not an empty folder; choose another, so that nothing is mixed up.")
-    if count is None:
-        dataset = load_dataset(SYNTHETIC, seed=seed)
-        files = dataset.train.files(folder / "train_signs", LABELS) + dataset.test.files(folder / "test_signs", LABELS)
-    else:
+    if count is not None:
         files = Split(*draw_hands(count, seed=seed)).files(folder, LABELS)
+    else:
+        train = Split(*draw_hands(SYNTHETIC_TRAIN, seed=seed))
+        test = Split(*draw_hands(SYNTHETIC_TEST, seed=seed, first=SYNTHETIC_TRAIN))
+        files = train.files(folder / "train_signs", LABELS) + test.files(folder / "test_signs", LABELS)
     if as_json:
         print_json({"pictures": [str(file) for file in files]})
     else:

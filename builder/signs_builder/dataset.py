@@ -14,6 +14,7 @@ from signs_builder.errors import DatasetError
 from signs_builder.progress import ignore_progress
 from signs_runtime.image import colour, read_image, resize
 from signs_runtime.input_spec import InputSpec
+from signs_runtime.manifest import is_text
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,13 @@ class Dataset:
     train: Split
     validation: Split | None
     test: Split
+    skipped: int = 0  # files that are no pictures by their names
 
     def __post_init__(self) -> None:
+        if unprintable := [label for label in self.labels if not is_text(label)]:
+            raise DatasetError(
+                f"{self.name}: a label must be a line of text that can be shown, unlike {unprintable!r}."
+            )
         for name, split in self.splits.items():
             if len(split) == 0:
                 raise DatasetError(f"{self.name}: the {name} split is empty; put pictures in it.")
@@ -88,6 +94,9 @@ class Dataset:
                     f"{self.name}: all {len(split):,} pictures of the {name} split are labelled {only!r}; "
                     "a classifier needs two classes or more."
                 )
+        for index, label in enumerate(self.labels):
+            if not (self.train.labels == index).any():
+                raise DatasetError(f"{self.name}: no training picture shows {label!r}; add some, or remove the class.")
 
     @property
     def splits(self) -> dict[str, Split]:

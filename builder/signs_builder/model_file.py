@@ -3,13 +3,13 @@
 import hashlib
 import os
 import re
-import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from signs_builder.errors import DiskFullError, ModelError
+from signs_builder.disk import check_room
+from signs_builder.errors import ModelError
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -19,17 +19,6 @@ def check_output(path: Path, model: keras.Model) -> None:
     if path.is_dir():
         raise ModelError(f"{path} is a folder; name the file to save the model in.")
     check_room(path.parent, 2 * weights_bytes(model))  # the weights, and the archive that Keras makes of them
-
-
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Make `folder`, and raise DiskFullError where its disk lacks the room."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise DiskFullError(
-            f"The disk of {folder.resolve()} is full: {free / 1e6:,.0f} MB are free and about "
-            f"{needed_bytes / 1e6:,.0f} MB are needed. Free some space or choose another place."
-        )
 
 
 def weights_bytes(model: keras.Model) -> int:
@@ -72,7 +61,7 @@ def load_model(path: Path) -> keras.Model:
                 "own and save the model again"
             )
         else:
-            advice = f"the file is damaged, or not a Keras model ({reason.strip()[:200]})"
+            advice = f"the file is damaged, no Keras model, or of another Keras ({reason.strip()[-300:]})"
         raise ModelError(f"{path} cannot be loaded: {advice}.") from error
 
 

@@ -26,15 +26,14 @@ LAYOUTS = (
 )
 
 
-def load_dataset(source: str | os.PathLike[str], *, seed: int = 0) -> Dataset:
-    """Load a data set by what is on the disk, or `"synthetic"`.
+def load_dataset(source: str | os.PathLike[str]) -> Dataset:
+    """Load a data set by what is on the disk, or `"synthetic"`: the same pictures in the same splits every time.
 
-    `seed` draws the synthetic hands, and holds out a test split where a folder per class has none. Pictures in files
-    are listed here and read later. Raises DatasetError.
+    Pictures in files are listed here and read later. Raises DatasetError.
     """
     if source == SYNTHETIC:
-        return _synthetic(seed)
-    folder = Path(source)
+        return _synthetic()
+    folder = Path(source).resolve()
     if folder.name in HDF5_PAIR:
         folder = folder.parent
     if not folder.is_dir():
@@ -44,13 +43,13 @@ def load_dataset(source: str | os.PathLike[str], *, seed: int = 0) -> Dataset:
     if (folder / "train_signs").is_dir():
         return _cs230(folder)
     if (folder / "train").is_dir():
-        return _folder_per_class(folder, seed)
+        return _folder_per_class(folder)
     raise DatasetError(f"{folder} holds no data set in a layout known here.\n{LAYOUTS}")
 
 
-def _synthetic(seed: int) -> Dataset:
-    train = Split(*draw_hands(SYNTHETIC_TRAIN, seed=seed))
-    test = Split(*draw_hands(SYNTHETIC_TEST, seed=seed, first=SYNTHETIC_TRAIN))
+def _synthetic() -> Dataset:
+    train = Split(*draw_hands(SYNTHETIC_TRAIN))
+    test = Split(*draw_hands(SYNTHETIC_TEST, first=SYNTHETIC_TRAIN))
     return Dataset(SYNTHETIC, LABELS, train, None, test)
 
 
@@ -74,11 +73,19 @@ def _read_hdf5(path: Path, prefix: str) -> tuple[Split, tuple[str, ...]]:
             missing = [key for key in keys if key not in file]
             if missing:
                 raise DatasetError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(file) or 'nothing'}.")
-            images, labels, classes = (np.asarray(file[key]) for key in keys)
-    except OSError as error:
+            stored = [file[key] for key in keys]
+            if not all(isinstance(each, h5py.Dataset) and each.shape is not None for each in stored):
+                raise DatasetError(f"{path}: {', '.join(keys)} must be arrays.")
+            images = stored[0]  # looked at before it is read: a file may claim any size
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
+                raise DatasetError(
+                    f"{path}: {keys[0]} must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}."
+                )
+            images, labels, classes = map(np.asarray, stored)
+    except (OSError, KeyError, TypeError) as error:  # KeyError: a link that leads nowhere
         raise DatasetError(f"{path} is truncated or not HDF5 ({error}); download it again.") from error
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
-        raise DatasetError(f"{path}: {keys[0]} must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}.")
+    except MemoryError as error:
+        raise DatasetError(f"{path} claims more pictures than fit into memory.") from error
     if labels.dtype.kind not in "iu" or labels.reshape(-1).shape != (len(images),):
         raise DatasetError(
             f"{path}: {keys[1]} must hold an integer for each of the {len(images)} pictures, "
@@ -111,7 +118,9 @@ def _cs230(folder: Path) -> Dataset:
         raise DatasetError(f"{folder} has train_signs/ and no test_signs/; there is nothing to measure on.")
     labels = tuple(sorted({label for _, label in splits["train_signs"]}, key=lambda label: (len(label), label)))
     named = {name: _labelled(pictures, labels, folder / name) for name, pictures in splits.items()}
-    return Dataset(folder.name, labels, named["train_signs"], named.get("val_signs"), named["test_signs"])
+    return Dataset(
+        folder.name, labels, named["train_signs"], named.get("val_signs"), named["test_signs"], _skipped(folder)
+    )
 
 
 def _label_of(path: Path) -> str:
@@ -121,7 +130,7 @@ def _label_of(path: Path) -> str:
     return match[1]
 
 
-def _folder_per_class(folder: Path, seed: int) -> Dataset:
+def _folder_per_class(folder: Path) -> Dataset:
     labels = tuple(sorted(path.name for path in (folder / "train").iterdir() if _is_class(path)))  # as Keras sorts them
     splits = {}
     for name in ("train", "val", "test"):
@@ -131,13 +140,16 @@ def _folder_per_class(folder: Path, seed: int) -> Dataset:
             splits[name] = _labelled(pictures, labels, folder / name)
     train, validation, test = splits["train"], splits.get("val"), splits.get("test")
     if test is None:
-        train, test = _hold_out(train, folder, seed)
-    return Dataset(folder.name, labels, train, validation, test)
+        train, test = _hold_out(train, folder)
+    return Dataset(folder.name, labels, train, validation, test, _skipped(folder))
 
 
-def _hold_out(train: Split, folder: Path, seed: int) -> tuple[Split, Split]:
-    """Keep a tenth of each class, at least one picture, away from training, for a folder that has no test split."""
-    rng = np.random.default_rng(seed)
+def _hold_out(train: Split, folder: Path) -> tuple[Split, Split]:
+    """Keep a tenth of each class, at least one picture, away from training, for a folder that has no test split.
+
+    It is the same tenth whatever a training's seed, so that no later export measures on what was trained on.
+    """
+    rng = np.random.default_rng(0)
     held: list[int] = []
     for label in np.unique(train.labels):
         members = np.flatnonzero(train.labels == label)
@@ -160,6 +172,12 @@ def _is_class(path: Path) -> bool:
 
 def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_picture_name(path) and path.is_file())
+
+
+def _skipped(folder: Path) -> int:
+    """How many files below a folder are no pictures by their names, hidden ones apart."""
+    shown = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sum(not is_picture_name(path) for path in shown)
 
 
 def _labelled(pictures: list[tuple[Path, str]], labels: tuple[str, ...], folder: Path) -> Split:

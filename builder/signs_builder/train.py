@@ -72,6 +72,8 @@ def train(
         verbose=0,
     )
     loss, accuracy = model.evaluate(test_images, test_targets, verbose=0)
+    if not np.isfinite(loss):
+        raise ModelError(f"The loss on the test split is {loss}; train with a smaller learning rate.")
     return Training(tuple(history), float(loss), float(accuracy))
 
 

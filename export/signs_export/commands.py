@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    default=Path("bundle"),
+    type=click.Path(path_type=Path, resolve_path=True),
+    default="bundle",
     show_default=True,
     help="The bundle's folder; a bundle that is there is replaced once the new one has passed.",
 )
@@ -39,6 +39,13 @@ scaling_option = click.option(
     "--scaling",
     type=click.Choice(SCALINGS),
     help="What a --model was trained on: 0..255, x / 255, or a mode of keras.applications; needed unless it rescales.",
+)
+pictures_option = click.option(
+    "--parity-pictures",
+    type=click.IntRange(min=1),
+    default=ExportConfig.parity_pictures,
+    show_default=True,
+    help="Compare at most this many pictures: the test split's first, then others, evenly chosen.",
 )
 resize_option = click.option(
     "--resize",
@@ -60,6 +67,7 @@ resize_option = click.option(
 @training_options
 @image_size_option
 @resize_option
+@pictures_option
 @output_option
 @json_option
 def build_and_export(
@@ -72,6 +80,7 @@ def build_and_export(
     seed: int | None,
     image_size: tuple[int, int] | None,
     resize: ResizeFilter,
+    parity_pictures: int,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -87,7 +96,7 @@ def build_and_export(
         senseless = [name for name, value in chosen.items() if value is not None]
         if senseless:
             raise click.UsageError(f"{', '.join(senseless)}: nothing is trained with --model.")
-        _export_file(model, data, scaling, image_size, resize, output, as_json=as_json)
+        _export_file(model, data, scaling, image_size, resize, parity_pictures, output, as_json=as_json)
         return
     if scaling is not None:
         raise click.UsageError("--scaling is for a --model; one that is trained here rescales by itself.")
@@ -98,17 +107,22 @@ def build_and_export(
     from signs_export.seal import check_destination
 
     config = choose_config(recipe, epochs=epochs, batch_size=batch_size, seed=seed)
-    dataset = load_dataset(data, seed=config.seed)
+    dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
     spec = InputSpec(*(image_size or DEFAULT_SIZE), resize=resize)
     network = new_model(dataset, config, spec)
     keras_file = output.with_name(f"{output.name}.keras")
+    trained = output.with_name(f"{output.name}.trained.keras")  # until the bundle beside it is the same model's
     check_output(keras_file, network)
     check_destination(output, 5 * weights_bytes(network))  # the export's, and the saved model's
     train_and_show(network, dataset, config, spec, as_json=as_json)
-    save_model(network, keras_file)
-    click.echo(f"Saved {keras_file}.", err=as_json)
-    _seal(examine(network, resize=resize), dataset, output, config.seed, as_json=as_json)
+    save_model(network, trained)
+    click.echo(f"Saved {trained}.", err=as_json)
+    _seal(
+        examine(network, resize=resize), dataset, output, _export_config(parity_pictures, config.seed), as_json=as_json
+    )
+    trained.replace(keras_file)
+    click.echo(f"Renamed it to {keras_file.name}, beside its bundle.", err=as_json)
 
 
 @click.command(cls=Command)
@@ -117,6 +131,7 @@ def build_and_export(
 @scaling_option
 @image_size_option
 @resize_option
+@pictures_option
 @output_option
 @json_option
 def export(
@@ -125,11 +140,12 @@ def export(
     scaling: Scaling | None,
     image_size: tuple[int, int] | None,
     resize: ResizeFilter,
+    parity_pictures: int,
     output: Path,
     as_json: bool,
 ) -> None:
     """Export MODEL (.keras, .h5) as a bundle, proved against Keras on DATA, which also gives the labels."""
-    _export_file(model, data, scaling, image_size, resize, output, as_json=as_json)
+    _export_file(model, data, scaling, image_size, resize, parity_pictures, output, as_json=as_json)
 
 
 @click.command(cls=Command)
@@ -139,8 +155,9 @@ def export(
     "--data", default=SYNTHETIC, show_default=True, help="The pictures to compare on; as for build-and-export."
 )
 @scaling_option
+@pictures_option
 @json_option
-def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, as_json: bool) -> None:
+def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, parity_pictures: int, as_json: bool) -> None:
     """Compare every variant of BUNDLE (or one .onnx file) with the Keras MODEL, picture files in, through the runtime.
 
     Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
@@ -153,9 +170,9 @@ def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, as_jso
     from signs_export.parity import prove
     from signs_export.reference import examine
     from signs_runtime import Classifier
-    from signs_runtime.bundle import open_bundle
+    from signs_runtime.bundle import is_model_file, open_bundle
 
-    if bundle.suffix == ".onnx":
+    if is_model_file(bundle):
         classifiers = {bundle.stem: Classifier(bundle)}
     else:
         names = [variant.name for variant in open_bundle(bundle).manifest.variants]
@@ -163,7 +180,9 @@ def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, as_jso
     spec = next(iter(classifiers.values())).input
     dataset = load_dataset(data)
     reference = examine(load_model(model), scaling=scaling, image_size=(spec.height, spec.width), resize=spec.resize)
-    _, reports = prove(classifiers, reference, dataset, ExportConfig(), progress=progress_bar)
+    _, reports = prove(
+        classifiers, reference, dataset, ExportConfig(parity_pictures=parity_pictures), progress=progress_bar
+    )
     failed = [report for report in reports if not report.passed]
     if as_json:
         print_json({"passed": not failed, "variants": [report.as_json() for report in reports]})
@@ -181,6 +200,7 @@ def _export_file(
     scaling: Scaling | None,
     image_size: tuple[int, int] | None,
     resize: ResizeFilter,
+    parity_pictures: int,
     output: Path,
     *,
     as_json: bool,
@@ -204,21 +224,31 @@ def _export_file(
             "before it. Leave --scaling out unless it was trained that way.",
             err=True,
         )
-    _seal(reference, dataset, output, None, as_json=as_json)
+    _seal(reference, dataset, output, _export_config(parity_pictures), as_json=as_json)
 
 
-def _seal(reference: "Reference", dataset: "Dataset", output: Path, seed: int | None, *, as_json: bool) -> None:
+def _export_config(parity_pictures: int, seed: int | None = None) -> ExportConfig:
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return ExportConfig(parity_pictures=parity_pictures, seed=seed, command=command)
+
+
+def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: ExportConfig, *, as_json: bool) -> None:
     """Export, prove, seal, and show what came of it."""
     from signs_builder.progress import progress_bar
+    from signs_export.errors import ParityError
     from signs_export.export import export_bundle
 
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    config = ExportConfig(seed=seed, command=command)
-    result = export_bundle(reference, dataset, output, config, progress=progress_bar)
+    try:
+        result = export_bundle(reference, dataset, output, config, progress=progress_bar)
+    except ParityError as error:
+        if as_json:
+            print_json({"passed": False, "bundle": None, "variants": [error.report.as_json()]})
+        raise
     manifest = result.bundle.manifest
     if as_json:
         print_json(
             {
+                "passed": True,
                 "bundle": str(output),
                 "labels": manifest.labels,
                 "keras_test_accuracy": asdict(result.keras_accuracy),

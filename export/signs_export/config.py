@@ -14,7 +14,7 @@ class ExportConfig:
     opset: int = 17  # tf2onnx is tested up to 18; static quantization has had trouble from 21 on
     tolerance: float = 1e-5  # measured on the 1,200 pictures of SIGNS: at most 6e-7
     batch_sizes: tuple[int, ...] = (1, 2, 17)
-    parity_pictures: int = 2000  # all of the test split's first, then training pictures
+    parity_pictures: int = 2000  # the test split's first, then others, evenly chosen
     golden_pictures: int = 24
     seed: int | None = None  # of the training; None where this project did not train the model
     command: str = ""

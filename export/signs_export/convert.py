@@ -12,11 +12,12 @@ from typing import Any, cast
 import keras
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
 from signs_export.reference import Reference
-from signs_export.scaling import scale_tensor
+from signs_export.scaling import scale
 from signs_runtime.classifier import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT
 from signs_runtime.session import import_onnxruntime
 
@@ -73,20 +74,36 @@ def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator]
     def classify(image: Any) -> Any:  # Any: tensors
-        pixels = scale_tensor(tf.cast(image, tf.float32), reference.scaling)
-        outputs = tf.cast(model(pixels, training=False), tf.float32)
+        given = model(scale(tf.cast(image, tf.float32), reference.scaling), training=False)
+        outputs = tf.cast(keras.tree.flatten(given)[0], tf.float32)
         return tf.nn.softmax(outputs) if reference.gives_logits else outputs
 
     try:
-        with _numpy_product():
+        with _numpy_product(), _inlined_functions():
+            captured = _captured_constants(classify.get_concrete_function().graph)
             # large_model keeps the weights out of the graph that 24 optimizer passes copy: a third of the time.
             converted, storage = tf2onnx.convert.from_function(
-                classify, input_signature=classify.input_signature, opset=config.opset, large_model=True
+                classify,
+                input_signature=classify.input_signature,
+                opset=config.opset,
+                custom_op_handlers={"Erfc": (_convert_erfc, [])},
+                large_model=True,
             )
     except Exception as error:  # tf2onnx raises whatever its passes stumble over
         raise ExportError(f"tf2onnx cannot convert the model: {error}") from error
     _bring_weights_back(converted, storage.name_to_tensor_data)
+    _bring_constants_in(converted, captured)
     return cast("onnx.ModelProto", converted)
+
+
+def _convert_erfc(graph: Any, node: Any, name: str, _: Any) -> None:  # Any: tf2onnx's own
+    """erfc(x) = 1 - erf(x), which TensorFlow's gelu needs and tf2onnx 1.17 does not map."""
+    node.type = "Erf"
+    (output,) = node.output
+    one = graph.make_const(f"{name}_one", np.array(1, np.float32)).output[0]
+    difference = graph.make_node("Sub", [one, output], name=f"{name}_complement", shapes=[graph.get_shape(output)])
+    graph.copy_dtype(output, difference.output[0])
+    graph.replace_all_inputs(output, difference.output[0], ops=[op for op in graph.get_nodes() if op is not difference])
 
 
 @contextmanager
@@ -100,6 +117,31 @@ def _numpy_product() -> Iterator[None]:
         yield
     finally:
         del np.product  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _inlined_functions() -> Iterator[None]:
+    """Trace functions inside functions in place: Keras compiles grouped convolutions apart, and tf2onnx stops there."""
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _captured_constants(graph: Any) -> dict[str, NDArray[np.generic]]:  # Any: tf.FuncGraph
+    """Constants that the function closes over, such as a Normalization's mean; tf2onnx takes them for inputs."""
+    return {inside.name: outside.numpy() for outside, inside in graph.captures if inside.dtype.name != "resource"}
+
+
+def _bring_constants_in(model: onnx.ModelProto, constants: dict[str, NDArray[np.generic]]) -> None:
+    for value in list(model.graph.input):
+        if value.name in constants:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(constants[value.name], value.name))
+            model.graph.input.remove(value)
 
 
 def _bring_weights_back(model: onnx.ModelProto, weights: dict[str, bytes]) -> None:

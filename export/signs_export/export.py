@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from signs_builder.dataset import Dataset
+from signs_builder.disk import check_room
 from signs_builder.model_file import weights_bytes, weights_sha256
 from signs_builder.progress import Progress, no_progress
 from signs_export.config import ExportConfig
@@ -22,7 +24,17 @@ from signs_export.reference import Reference
 from signs_export.seal import check_destination, failed_folder, sealed_folder
 from signs_runtime import Classifier, verify
 from signs_runtime.bundle import MANIFEST, Bundle, open_bundle
-from signs_runtime.manifest import SCHEMA, Accuracy, FileRecord, Golden, Manifest, Provenance, Variant, dump_manifest
+from signs_runtime.manifest import (
+    SCHEMA,
+    Accuracy,
+    FileRecord,
+    Golden,
+    Manifest,
+    Provenance,
+    Variant,
+    dump_manifest,
+    is_text,
+)
 
 FP32 = "fp32"
 VERSIONS_OF = ("signs-edge", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
@@ -51,6 +63,7 @@ def export_bundle(
     is then as it was.
     """
     check_destination(destination, needed_bytes(reference))
+    check_room(Path(tempfile.gettempdir()), weights_bytes(reference.model))  # onnxruntime folds from file to file
     with progress("Converting with tf2onnx", 0):
         model = convert(reference, dataset.labels, config)
     return seal_model(model, reference, dataset, destination, config, progress=progress)
@@ -77,10 +90,8 @@ def seal_model(
         if not report.passed:
             # No manifest: what failed must not open as a bundle.
             (work / "parity.json").write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")
-            raise ParityError(
-                report,
-                f"The bundle at {destination} is as it was; the failed model is in {failed_folder(destination)}.",
-            )
+            kept = f"The bundle at {destination} is as it was. " if destination.exists() else ""
+            raise ParityError(report, f"{kept}The failed model is in {failed_folder(destination)}.")
         accuracy = evidence.accuracy(report.given)
         manifest = Manifest(
             schema=SCHEMA,
@@ -124,14 +135,19 @@ def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.
     return np.sort(np.concatenate([np.array(list(chosen), np.int64), spread]))
 
 
+def shown(text: str) -> str:
+    """The text with what a terminal cannot show in escapes."""
+    return "".join(character if is_text(character) else ascii(character)[1:-1] for character in text)
+
+
 def _provenance(reference: Reference, dataset: Dataset, config: ExportConfig) -> Provenance:
     return Provenance(
-        data=dataset.name,
+        data=shown(dataset.name),
         data_sha256=dataset.sha256(),
         pictures=dataset.counts,
         model_sha256=weights_sha256(reference.model),
         scaling=reference.scaling,
         seed=config.seed,
-        command=config.command,
+        command=shown(config.command),
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
     )

@@ -1,6 +1,5 @@
 """The parity gate: the runtime reads the picture files, Keras reads them too, and the answers are held together."""
 
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from signs_builder.progress import Progress, no_progress
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
 from signs_export.reference import Reference
-from signs_runtime import Classifier
+from signs_runtime import AnswerError, Classifier
+from signs_runtime.cli import finite
 from signs_runtime.manifest import Accuracy, Parity
 
 WORST = 5  # pictures that a failed gate shows
@@ -99,14 +99,14 @@ class ParityReport:
             "tolerance": self.tolerance,
             "pictures": len(self.files),
             "batch_sizes": self.batch_sizes,
-            "max_difference": _finite(self.max_difference),
-            "mean_difference": _finite(self.mean_difference),
+            "max_difference": finite(self.max_difference),
+            "mean_difference": finite(self.mean_difference),
             "same_label": self.same_label,
             "worst": [
                 {
                     "picture": str(file),
-                    "keras": dict(zip(self.labels, map(_finite, self.expected[i].tolist()), strict=True)),
-                    "exported": dict(zip(self.labels, map(_finite, self.given[i].tolist()), strict=True)),
+                    "keras": dict(zip(self.labels, map(finite, self.expected[i].tolist()), strict=True)),
+                    "exported": dict(zip(self.labels, map(finite, self.given[i].tolist()), strict=True)),
                     "flipped": bool(self.flipped[i]),
                 }
                 for i, file in self.worst()
@@ -180,7 +180,10 @@ def _compare(
         for start in range(0, n, batch_size):
             batch = slice(start, start + batch_size)
             expected = evidence.expected[batch]
-            given = np.stack([each.probabilities for each in classifier.predict_batch(evidence.files[batch])])
+            try:
+                given = np.stack([each.probabilities for each in classifier.predict_batch(evidence.files[batch])])
+            except AnswerError:  # a miss like any other
+                given = np.full_like(expected, np.nan)
             difference = np.nan_to_num(np.abs(given - expected), nan=np.inf)
             flipped[batch] |= given.argmax(axis=1) != expected.argmax(axis=1)
             furthest = difference.max(axis=1)
@@ -201,10 +204,6 @@ def _compare(
         config.batch_sizes,
         config.tolerance,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _thin(split: Split, limit: int) -> Split:

@@ -1,7 +1,7 @@
 """The Keras model as the reference: examined once, so that everything that follows knows what goes in and comes out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from signs_builder.progress import ignore_progress
 from signs_export.config import Scaling
 from signs_export.errors import ExportError
-from signs_export.scaling import choose_scaling, scale_array
+from signs_export.scaling import choose_scaling, scale
 from signs_runtime.input_spec import InputSpec, ResizeFilter
+from signs_runtime.manifest import MAX_SIDE
 
 BATCH = 32  # pictures at once through Keras
+_LOGIT_LAYERS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D)
+_PASSING_LAYERS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
 SUM_ATOL = 1e-3  # how far from 1 a row of probabilities may sum: half precision gives 5e-4
 
 
@@ -34,7 +37,8 @@ class Reference:
         outputs = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            outputs.append(self.model.predict_on_batch(scale_array(batch, self.scaling)))
+            given = self.model.predict_on_batch(scale(batch.astype(np.float32), self.scaling))
+            outputs.append(keras.tree.flatten(given)[0])  # one output, perhaps in a dict or a list
             on_done(len(batch))
         values = np.concatenate(outputs).astype(np.float32).reshape(len(images), self.classes)
         return _softmax(values) if self.gives_logits else values
@@ -57,9 +61,14 @@ def examine(
     for weight in model.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite); train the model again.")
+    _refuse_half_precision(model)
     raw = Reference(model, spec, choose_scaling(model, scaling), gives_logits=False, classes=classes)
     noise = np.random.default_rng(0).integers(0, 256, (8, *spec.shape), np.uint8)
-    return Reference(raw.model, raw.input, raw.scaling, _gives_logits(model, raw.probabilities(noise)), classes)
+    try:
+        outputs = raw.probabilities(noise)
+    except Exception as error:  # Keras raises whatever its layers make of a size that does not fit
+        raise ExportError(f"The model cannot take pictures of {spec.height}x{spec.width}: {error}") from error
+    return replace(raw, gives_logits=_gives_logits(model, outputs))
 
 
 def _input_of(model: keras.Model, image_size: tuple[int, int] | None, resize: ResizeFilter) -> InputSpec:
@@ -75,6 +84,8 @@ def _input_of(model: keras.Model, image_size: tuple[int, int] | None, resize: Re
     height, width = shape[1] or (image_size or (None, None))[0], shape[2] or (image_size or (None, None))[1]
     if height is None or width is None:
         raise ExportError(f"The model takes pictures of any size, {shape}; say which with --image-size HEIGHTxWIDTH.")
+    if max(height, width) > MAX_SIDE:
+        raise ExportError(f"An input of {height}x{width} pixels is more than the {MAX_SIDE} a side that bundles hold.")
     if image_size not in (None, (height, width)):
         raise ExportError(f"The model takes {height}x{width} pixels; --image-size cannot change that.")
     return InputSpec(height, width, "RGB" if shape[3] == 3 else "L", resize)
@@ -98,13 +109,36 @@ def _gives_logits(model: keras.Model, outputs: NDArray[np.float32]) -> bool:
         raise ExportError("The model answers pictures with NaN or infinite numbers; look at its weights.")
     if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL):
         return False
-    last = model
-    while isinstance(last, keras.Model):
-        last = last.outputs[0]._keras_history.operation
-    activation = getattr(getattr(last, "activation", None), "__name__", "linear")
-    if activation == "linear":
+    last, activation = _last_activation(model)
+    if activation == "linear" and isinstance(last, _LOGIT_LAYERS):
         return True
-    raise ExportError(f"The model's last layer {last.name} ends with {activation}: neither probabilities nor logits.")
+    raise ExportError(
+        f"The model ends in {last.name} ({type(last).__name__}, activation {activation}): neither a softmax nor the "
+        "logits of a layer without an activation. End it in one of these."
+    )
+
+
+def _last_activation(model: keras.Model) -> tuple[keras.Operation, str]:
+    """What gives the outputs their values: the last operation that does more than pass them on."""
+    tensor = model.outputs[0]
+    while True:
+        operation = tensor._keras_history.operation
+        activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        if isinstance(operation, keras.Model):
+            tensor = operation.outputs[0]
+        elif isinstance(operation, _PASSING_LAYERS) and activation == "linear":
+            tensor = keras.tree.flatten(operation.input)[0]
+        else:
+            return operation, activation
+
+
+def _refuse_half_precision(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if layer.compute_dtype != "float32" and layer.weights:
+            raise ExportError(
+                f"The layer {layer.name} computes in {layer.compute_dtype}, which onnxruntime does not round as Keras "
+                "does. Build the model under the policy float32, set its weights from this one, and save that."
+            )
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

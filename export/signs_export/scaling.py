@@ -6,28 +6,27 @@ from typing import Any
 import keras
 import numpy as np
 from keras.applications import imagenet_utils
-from numpy.typing import NDArray
 
 from signs_export.config import SCALINGS, Scaling
 from signs_export.errors import ExportError
 
-# Layers before which nothing is learned, so that a scaling may still follow them.
 _SCALING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
+LARGEST_INPUT = 20.0  # what a layer that was made for 0..255 leaves of it: at most 2.7 in Keras's own models
 
 
 def choose_scaling(model: keras.Model, asked: Scaling | None) -> Scaling:
-    """The scaling asked for, or "none" for a model that begins with a scaling layer of its own.
+    """The scaling asked for, or "none" for a model that begins with a layer which scales 0..255 by itself.
 
     Raises ExportError where neither is given.
     """
     if asked is not None:
-        if asked in ("torch", "caffe") and model.input_shape[-1] != 3:
-            raise ExportError(f"--scaling {asked} is for three colours; this model takes {model.input_shape[-1]}.")
+        if asked in ("torch", "caffe") and model.inputs[0].shape[-1] != 3:
+            raise ExportError(f"--scaling {asked} is for three colours; this model takes {model.inputs[0].shape[-1]}.")
         return asked
     if scaling_layer(model) is not None:
         return "none"
     raise ExportError(
-        "The model has no scaling layer, so it must be said what it was trained on: "
+        "The model has no layer that scales pixels of 0 to 255, so it must be said what it was trained on: "
         f"--scaling {'|'.join(SCALINGS)}.\n"
         "  none: pixels 0..255    unit: x / 255    tf: x / 127.5 - 1\n"
         "  torch: x / 255, ImageNet's mean and deviation    caffe: BGR less ImageNet's mean"
@@ -35,13 +34,29 @@ def choose_scaling(model: keras.Model, asked: Scaling | None) -> Scaling:
 
 
 def scaling_layer(model: keras.Model) -> str | None:
-    """The name of the Rescaling or Normalization layer that pixels meet before any other layer with weights."""
+    """The name of the Rescaling or Normalization layer that scales 0..255 before any other layer with weights."""
     for layer in _in_order(model):
         if isinstance(layer, _SCALING_LAYERS):
-            return str(layer.name)
+            return str(layer.name) if _is_for_pixels(layer, model) else None
         if layer.weights:
             return None
     return None
+
+
+def scale(pixels: Any, scaling: Scaling) -> Any:  # Any: a float32 numpy array, or a tensor inside the graph
+    """Scale pixels (n, h, w, c) of 0..255; keras.applications does arrays and tensors in code of their own."""
+    if scaling == "none":
+        return pixels
+    if scaling == "unit":
+        return pixels / 255.0
+    return imagenet_utils.preprocess_input(pixels, data_format="channels_last", mode=scaling)
+
+
+def _is_for_pixels(layer: keras.Layer, model: keras.Model) -> bool:
+    """Tell a layer that was made for 0..255 from one for pixels that were scaled before."""
+    channels = model.inputs[0].shape[-1]
+    black_and_white = np.stack([np.zeros((1, 1, channels)), np.full((1, 1, channels), 255)]).astype(np.float32)
+    return bool(np.abs(keras.ops.convert_to_numpy(layer(black_and_white))).max() <= LARGEST_INPUT)
 
 
 def _in_order(model: keras.Model) -> Iterator[keras.Layer]:
@@ -51,23 +66,3 @@ def _in_order(model: keras.Model) -> Iterator[keras.Layer]:
             yield from _in_order(layer)
         else:
             yield layer
-
-
-def scale_array(images: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:
-    """Scale pixels (n, h, w, c) outside the graph, as Keras's own users do."""
-    pixels = images.astype(np.float32)
-    if scaling == "unit":
-        return pixels / np.float32(255)
-    if scaling == "none":
-        return pixels
-    scaled: NDArray[np.float32] = imagenet_utils.preprocess_input(pixels, data_format="channels_last", mode=scaling)
-    return scaled
-
-
-def scale_tensor(images: Any, scaling: Scaling) -> Any:  # Any: a float32 tensor of the back end
-    """Scale pixels (n, h, w, c) inside the graph."""
-    if scaling == "unit":
-        return images / 255.0
-    if scaling == "none":
-        return images
-    return imagenet_utils.preprocess_input(images, data_format="channels_last", mode=scaling)

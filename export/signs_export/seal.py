@@ -1,30 +1,58 @@
 """Puts a folder into place whole: written beside its destination, made durable, exchanged in one step."""
 
 import ctypes
+import errno
+import glob
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from signs_builder.model_file import check_room
+from signs_builder.disk import check_room
 from signs_export.errors import ExportError, ParityError
-from signs_runtime.bundle import MANIFEST
+from signs_runtime.bundle import MANIFEST, read_manifest
+from signs_runtime.errors import BundleError
+
+FAILED_FILES = {"fp32.onnx", "parity.json"}  # what a failed export keeps aside
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 
 
 def check_destination(destination: Path, needed_bytes: int) -> None:
-    """Refuse, before any long work, a destination that holds something else or a disk without room.
+    """Refuse, before any long work, a destination that is not ours to replace, or a disk without room.
 
-    Raises ExportError and DiskFullError.
+    Raises ExportError, OSError and DiskFullError.
     """
-    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
-        raise ExportError(f"{destination} is not a folder; choose another -o.")
-    if destination.is_dir() and any(destination.iterdir()) and not (destination / MANIFEST).is_file():
-        raise ExportError(f"{destination} holds files and is not a bundle; it is not overwritten. Choose another -o.")
+    if destination.exists() or destination.is_symlink():
+        _check_replaceable(destination)
+    aside = failed_folder(destination)
+    if aside.exists() and not (aside.is_dir() and {path.name for path in aside.iterdir()} <= FAILED_FILES):
+        raise ExportError(
+            f"{aside}, where a failed export would go, holds something else; move it or choose another -o."
+        )
     check_room(destination.parent, needed_bytes)
+
+
+def _check_replaceable(destination: Path) -> None:
+    """Only an empty folder and a bundle with nothing added are replaced."""
+    if destination.is_symlink() or not destination.is_dir():
+        raise ExportError(f"{destination} is not a folder; choose another -o.")
+    if os.path.ismount(destination):
+        raise ExportError(f"{destination} is a mount point, which cannot be replaced; choose a folder inside it as -o.")
+    found = {path.name for path in destination.iterdir()}
+    if not found:
+        return
+    try:
+        listed = {MANIFEST, *(record.path for record in read_manifest(destination).files)}
+    except BundleError as error:
+        raise ExportError(
+            f"{destination} holds files and is no bundle of ours ({error}); it is not overwritten. Choose another -o."
+        ) from error
+    if added := sorted(found - listed):
+        raise ExportError(f"{destination} holds more than its bundle ({', '.join(added)}); it is not overwritten.")
 
 
 @contextmanager
@@ -34,8 +62,9 @@ def sealed_folder(destination: Path) -> Iterator[Path]:
     After a ParityError it is kept aside as `<destination>.failed`.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    work = destination.with_name(f".{destination.name}.{os.getpid()}")
-    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed and had our number
+    prefix = f".{destination.name}.{platform.node()}."
+    _remove_leftovers(destination.parent, prefix)
+    work = destination.with_name(f"{prefix}{os.getpid()}")
     work.mkdir()
     try:
         yield work
@@ -48,6 +77,24 @@ def sealed_folder(destination: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove_leftovers(parent: Path, prefix: str) -> None:
+    """Remove what processes of this machine left behind that were killed."""
+    for path in parent.glob(f"{glob.escape(prefix)}*"):
+        number = path.name.removeprefix(prefix)
+        if number.isdigit() and (int(number) == os.getpid() or not _is_running(int(number))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def failed_folder(destination: Path) -> Path:
@@ -73,7 +120,11 @@ def _put_into_place(work: Path, destination: Path) -> None:
         # No atomic exchange on this system: for an instant the destination is missing, but the old bundle is whole.
         old = work.with_name(f"{work.name}.old")
         os.rename(destination, old)
-        os.rename(work, destination)
+        try:
+            os.rename(work, destination)
+        except BaseException:
+            os.rename(old, destination)
+            raise
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -86,4 +137,9 @@ def _exchange(one: Path, other: Path) -> bool:
         rename = libc.renameat2
     except AttributeError:
         return False
-    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))

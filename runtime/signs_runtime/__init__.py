@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from signs_runtime.classifier import Classifier, Prediction
     from signs_runtime.errors import (
+        AnswerError,
         BundleError,
         BundleFormatError,
         BundleNotFoundError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnswerError",
     "BundleError",
     "BundleFormatError",
     "BundleNotFoundError",

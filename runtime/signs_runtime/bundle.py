@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import os
 import zipfile
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from signs_runtime.errors import BundleFormatError, BundleNotFoundError, BundleT
 from signs_runtime.manifest import MAX_MANIFEST_BYTES, FileRecord, Manifest, Variant, parse_manifest
 
 MANIFEST = "manifest.json"
+_NPY_HEADER = 4096  # bytes; numpy writes 128
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,37 @@ class Bundle:
     def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The golden pictures, uint8 (n, h, w, c), and Keras's probabilities for them, float32 (n, labels)."""
         manifest = self.manifest
-        content = io.BytesIO(self.read(manifest.golden.file))
-        try:
-            with np.load(content, allow_pickle=False) as arrays:
-                images, probabilities = arrays["images"], arrays["probabilities"]
-        except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-            raise BundleFormatError(f"{manifest.golden.file.path} is not a golden file ({error}).") from error
         n = manifest.golden.pictures
-        for name, array, dtype, shape in (
-            ("images", images, np.uint8, (n, *manifest.input.shape)),
-            ("probabilities", probabilities, np.float32, (n, len(manifest.labels))),
-        ):
-            if array.dtype != dtype or array.shape != shape:
-                raise BundleFormatError(f"The golden {name} must be {shape}, not {array.dtype} {array.shape}.")
-        return images, probabilities
+        expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+            "images": (np.uint8, (n, *manifest.input.shape)),
+            "probabilities": (np.float32, (n, len(manifest.labels))),
+        }
+        content = io.BytesIO(self.read(manifest.golden.file))
+        arrays = {}
+        try:
+            with zipfile.ZipFile(content) as archive:
+                for name, (dtype, shape) in expected.items():
+                    size = archive.getinfo(f"{name}.npy").file_size
+                    if size > math.prod(shape) * np.dtype(dtype).itemsize + _NPY_HEADER:
+                        raise ValueError(f"{name} unpacks to {size:,} bytes, more than {shape} takes")
+            with np.load(content, allow_pickle=False) as loaded:
+                for name in expected:
+                    array = loaded[name]
+                    if not isinstance(array, np.ndarray):
+                        raise ValueError(f"{name} is no array")
+                    arrays[name] = array
+        except Exception as error:  # numpy and zipfile raise whatever a damaged archive leads them to
+            raise BundleFormatError(f"{manifest.golden.file.path} is not a golden file ({error}).") from error
+        for name, (dtype, shape) in expected.items():
+            if arrays[name].dtype != dtype or arrays[name].shape != shape:
+                given = f"{arrays[name].dtype} {arrays[name].shape}"
+                raise BundleFormatError(f"The golden {name} must be {shape}, not {given}.")
+        return arrays["images"], arrays["probabilities"]
+
+
+def is_model_file(path: Path) -> bool:
+    """Tell a bundle's single file, by its name, from a bundle's folder."""
+    return path.suffix == ".onnx" and not path.is_dir()
 
 
 def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
@@ -71,14 +90,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     Digests are checked as each file is read. Raises BundleNotFoundError, BundleFormatError, BundleTamperedError.
     """
     folder = Path(folder)
-    path = folder / MANIFEST
-    if not folder.exists():
-        raise BundleNotFoundError(f"No bundle at {folder}; run build-and-export first.")
-    if not path.is_file():
-        raise BundleNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}. Name what build-and-export made.")
-    with path.open("rb") as file:
-        text = file.read(MAX_MANIFEST_BYTES + 1)
-    manifest = parse_manifest(text)
+    manifest = read_manifest(folder)
     for record in manifest.files:
         size = _path(folder, record).stat().st_size
         if size != record.bytes:
@@ -86,6 +98,18 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
                 f"{folder / record.path} has {size:,} bytes and was sealed with {record.bytes:,}; copy it again."
             )
     return Bundle(folder, manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest without a look at its other files. Raises as `open_bundle` does."""
+    path = folder / MANIFEST
+    if not folder.exists():
+        raise BundleNotFoundError(f"No bundle at {folder}; run build-and-export first.")
+    if not path.is_file():
+        raise BundleNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}. Name what build-and-export made.")
+    with path.open("rb") as file:
+        text = file.read(MAX_MANIFEST_BYTES + 1)
+    return parse_manifest(text)
 
 
 def _path(folder: Path, record: FileRecord) -> Path:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_runtime.bundle import open_bundle
-from signs_runtime.errors import BundleFormatError, BundleNotFoundError, BundleTamperedError, ImageError
+from signs_runtime.bundle import is_model_file, open_bundle
+from signs_runtime.errors import AnswerError, BundleFormatError, BundleNotFoundError, BundleTamperedError, ImageError
 from signs_runtime.image import Picture, read_image
 from signs_runtime.input_spec import InputSpec
-from signs_runtime.manifest import build, check_input, check_labels, parse_json
+from signs_runtime.manifest import check_input, check_labels, from_json, parse_json
 from signs_runtime.session import start_session
 
 INPUT, OUTPUT = "image", "probabilities"  # the names in the graph
@@ -50,7 +50,7 @@ class Classifier:
         threads: int | None = None,
     ) -> None:
         path = Path(path)
-        if path.suffix == ".onnx" and not path.is_dir():
+        if is_model_file(path):
             if variant is not None:
                 raise BundleNotFoundError(f"{path} is one file; name its bundle to choose the variant {variant!r}.")
             if not path.is_file():
@@ -71,7 +71,7 @@ class Classifier:
         return self.predict_batch([picture])[0]
 
     def predict_batch(self, pictures: Iterable[Picture]) -> list[Prediction]:
-        """Label pictures in one run of the model; all are in memory at once. Raises ImageError."""
+        """Label pictures in one run of the model; all are in memory at once. Raises ImageError, AnswerError."""
         images = [read_image(picture, self.input) for picture in pictures]
         if not images:
             return []
@@ -91,6 +91,8 @@ class Classifier:
         return result
 
     def _prediction(self, probabilities: NDArray[np.float32]) -> Prediction:
+        if not np.isfinite(probabilities).all():
+            raise AnswerError(f"The model answers {probabilities.tolist()}, not probabilities; do not use it here.")
         index = int(probabilities.argmax())
         return Prediction(self.labels[index], index, float(probabilities[index]), probabilities)
 
@@ -102,8 +104,8 @@ class Classifier:
                 f"{path} does not say its labels and its input ({LABELS_KEY}, {INPUT_KEY}): "
                 "it was not exported by signs-edge. Export the Keras model with build-and-export."
             )
-        labels = build(tuple[str, ...], parse_json(metadata[LABELS_KEY], LABELS_KEY), LABELS_KEY)
-        spec = build(InputSpec, parse_json(metadata[INPUT_KEY], INPUT_KEY), INPUT_KEY)
+        labels = from_json(tuple[str, ...], parse_json(metadata[LABELS_KEY], LABELS_KEY), LABELS_KEY)
+        spec = from_json(InputSpec, parse_json(metadata[INPUT_KEY], INPUT_KEY), INPUT_KEY)
         check_labels(labels)
         check_input(spec)
         return labels, spec

@@ -2,9 +2,11 @@
 
 import errno
 import json
+import math
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
@@ -17,21 +19,28 @@ from signs_runtime.errors import SignsError
 
 PLUGINS = "signs.commands"  # the entry-point group in which another distribution adds its subcommands
 EXIT_PARITY = 3
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
 # The user's disk and rights, not our code: shown without a traceback.
-_ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+_ENVIRONMENT_ERRNOS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space or choose another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a place that you may write to"),
+    **dict.fromkeys((errno.EBUSY, errno.EXDEV, errno.ENAMETOOLONG), "choose another place"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "choose another place"),
+}
+
+_ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
 
 
 class Command(click.Command):
-    """A command that ends with 1 on an error of ours, 3 on a failed parity gate, 130 on Ctrl-C.
+    """A command that ends with 1 on an error of ours, 3 on a failed parity gate, 130 on Ctrl-C, 143 on SIGTERM.
 
     Anything else is a bug and shows its traceback. click itself ends with 2 on wrong usage.
     """
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's own
+        warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # refused in our own words
         with _noting_interrupts() as interrupts:
             try:
                 return super().invoke(ctx)
@@ -39,19 +48,19 @@ class Command(click.Command):
                 # Native code may turn a Ctrl-C into an error of its own (TensorFlow does), so the signal decides.
                 if interrupts or isinstance(error, KeyboardInterrupt):
                     click.echo("Interrupted: nothing is left half-written.", err=True)
-                    sys.exit(EXIT_INTERRUPTED)
+                    sys.exit(128 + (interrupts or [signal.SIGINT])[0])  # as a shell has it
                 if isinstance(error, SignsError):
                     click.echo(f"Error: {error}", err=True)
                     sys.exit(error.exit_code)
                 if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRNOS:
-                    click.echo(f"Error: {error}; free some space or choose another place.", err=True)
+                    click.echo(f"Error: {error}; {_ENVIRONMENT_ERRNOS[error.errno]}.", err=True)
                     sys.exit(SignsError.exit_code)
                 raise
 
 
 @contextmanager
 def _noting_interrupts() -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt on Ctrl-C, as Python does, and note that it was."""
+    """Raise KeyboardInterrupt on Ctrl-C, SIGTERM and SIGHUP, so that all clean up alike, and note which it was."""
     noted: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -61,11 +70,12 @@ def _noting_interrupts() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield noted  # only the main thread has signals
         return
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in _ENDING_SIGNALS}
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class PluggedGroup(click.Group):
@@ -92,8 +102,13 @@ def _plugins() -> Sequence[EntryPoint]:
 
 
 def print_json(document: Any) -> None:  # Any: JSON
-    """Print a result for machines on stdout."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print a result for machines on stdout, in strict JSON; errors are words on stderr."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def finite(value: float) -> float | None:
+    """The value, or None, which JSON can say, where it is not a number."""
+    return value if math.isfinite(value) else None
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:

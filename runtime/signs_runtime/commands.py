@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from signs_runtime.cli import EXIT_PARITY, PluggedGroup, json_option, print_json, print_table
-from signs_runtime.errors import ImageError
+from signs_runtime.cli import EXIT_PARITY, PluggedGroup, finite, json_option, print_json, print_table
+from signs_runtime.errors import AnswerError, ImageError, SignsError
 from signs_runtime.session import PROVIDERS
 
 device_option = click.option(
@@ -56,8 +56,8 @@ def predict(
         for file in progress:
             try:
                 predictions.append((file, classifier.predict(file)))
-            except ImageError as error:
-                errors.append((file, str(error)))
+            except (AnswerError, ImageError) as error:
+                errors.append((file, str(error) if isinstance(error, ImageError) else f"{file}: {error}"))
     if as_json:
         print_json(
             {
@@ -81,7 +81,7 @@ def predict(
     for _, message in errors:
         click.echo(f"Error: {message}", err=True)
     if errors:
-        sys.exit(ImageError.exit_code)
+        sys.exit(SignsError.exit_code)
 
 
 @signs.command()
@@ -138,7 +138,11 @@ def verify_command(bundle: Path, variant: str | None, device: str, threads: int 
     results = verify(bundle, variant=variant, device=device, threads=threads)
     passed = all(result.passed for result in results)
     if as_json:
-        print_json({"passed": passed, "variants": [{**asdict(result), "passed": result.passed} for result in results]})
+        variants = [
+            {**asdict(result), "max_difference": finite(result.max_difference), "passed": result.passed}
+            for result in results
+        ]
+        print_json({"passed": passed, "variants": variants})
     else:
         print_table(
             [

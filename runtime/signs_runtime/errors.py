@@ -25,6 +25,10 @@ class BundleTamperedError(BundleError):
     """A digest does not match: the file is not the one that was proved."""
 
 
+class AnswerError(BundleError, ArithmeticError):
+    """The model answers a picture with something that is not a number."""
+
+
 class ProviderError(SignsError):
     """The device lacks the execution provider that was asked for."""
 

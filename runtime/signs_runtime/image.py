@@ -1,5 +1,6 @@
 """Turns a picture file into pixels: the one function that trains, calibrates, proves and serves."""
 
+import io
 import os
 from pathlib import Path
 from typing import IO
@@ -40,18 +41,24 @@ def read_image(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
         raise ImageError(f"{name}: {error}") from error
     except OSError as error:
         raise ImageError(f"{name}: {_reason(error)}") from error
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
         raise ImageError(f"{name}: the picture is damaged ({error}).") from error
 
 
 def decode(picture: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """Open a picture whose header claims at most MAX_PIXELS; the first frame of an animated one."""
-    if not isinstance(picture, str | os.PathLike):
-        image = _open(picture)
-    elif Path(picture).is_dir():
-        raise ImageError("this is a folder, not a picture.")
+    if isinstance(picture, str | os.PathLike):
+        path = Path(picture)
+        if path.is_dir():
+            raise ImageError("this is a folder, not a picture.")
+        # A pipe can be read only once, and finding the format may take two looks.
+        image = _open(path if path.is_file() or not path.exists() else io.BytesIO(path.read_bytes()))
+    elif hasattr(picture, "read"):
+        image = _open(picture if picture.seekable() else io.BytesIO(picture.read()))
     else:
-        image = _open(Path(picture))
+        raise ImageError(f"a picture is a path, an open binary file or a uint8 array, not {type(picture).__name__}.")
     width, height = image.size
     if width * height > MAX_PIXELS:
         image.close()
@@ -73,19 +80,20 @@ def _open(picture: Path | IO[bytes]) -> Image.Image:
 
 
 def turn(image: Image.Image) -> Image.Image:
-    """Apply the camera's EXIF orientation, so that up is up."""
-    return ImageOps.exif_transpose(image)
+    """Apply the camera's EXIF orientation, so that up is up; EXIF that cannot be read turns nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF raises whatever its bytes lead to, and image.load() tells damaged pixels
+        image.load()
+        return image
 
 
 def colour(image: Image.Image, mode: Colour) -> Image.Image:
     """Convert to 8-bit RGB or greyscale; transparent pixels show white, as on a page, and 16 bits keep the upper 8."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ImageError("greyscale of more than 16 bits is not a picture; convert it to 8 or 16 bits.")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise ImageError("floating-point pixels have no fixed white; convert the picture to 8 or 16 bits.")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ImageError("pixels of 32 bits have no fixed white; convert the picture to 8 or 16 bits.")
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

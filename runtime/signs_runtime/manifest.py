@@ -5,6 +5,7 @@ import json
 import math
 import re
 import types
+import unicodedata
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -46,7 +47,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Labels right on the test split."""
+    """Labels right among the test pictures that were compared."""
 
     correct: int
     total: int
@@ -70,6 +71,10 @@ class Golden:
 
     file: FileRecord
     pictures: int
+
+    def __post_init__(self) -> None:
+        if self.pictures < 1:
+            raise BundleFormatError("The manifest has no golden pictures, so that a device could not check itself.")
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,19 @@ def check_labels(labels: tuple[str, ...]) -> None:
     """Refuse labels that cannot name the outputs of a classifier: fewer than two, or one twice."""
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise BundleFormatError(f"A classifier has two or more labels, each once; these are {labels!r}.")
+    if unprintable := [label for label in labels if not is_text(label)]:
+        raise BundleFormatError(f"A label is a line of text, without control characters, unlike {unprintable!r}.")
 
 
 def check_input(spec: InputSpec) -> None:
     """Refuse an input size that no picture classifier has."""
     if not (0 < spec.height <= MAX_SIDE and 0 < spec.width <= MAX_SIDE):
         raise BundleFormatError(f"An input of {spec.height}x{spec.width} pixels is outside 1 to {MAX_SIDE}.")
+
+
+def is_text(text: str) -> bool:
+    """Tell a line of text that a terminal can show from one with control characters or broken encoding."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def dump_manifest(manifest: Manifest) -> str:
@@ -149,7 +161,7 @@ def parse_manifest(text: bytes) -> Manifest:
     seal = raw.pop("seal", None)
     if seal != seal_of(raw):
         raise BundleTamperedError("manifest.json was changed after it was sealed; make the bundle again.")
-    return build(Manifest, raw, "manifest.json")
+    return from_json(Manifest, raw, "manifest.json")
 
 
 def parse_json(text: bytes | str, where: str) -> Any:  # Any: JSON
@@ -160,46 +172,54 @@ def parse_json(text: bytes | str, where: str) -> Any:  # Any: JSON
     def refuse_constant(constant: str) -> None:
         raise ValueError(f"{constant} is not a number")
 
+    def refuse_infinity(digits: str) -> float:
+        number = float(digits)
+        if math.isinf(number):
+            raise ValueError(f"{digits} is too large")
+        return number
+
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(pairs) != len({key for key, _ in pairs}):
             raise ValueError(f"a key stands twice in {[key for key, _ in pairs]}")
         return dict(pairs)
 
     try:
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_duplicates)
+        return json.loads(
+            text, parse_constant=refuse_constant, parse_float=refuse_infinity, object_pairs_hook=refuse_duplicates
+        )
     except (ValueError, RecursionError) as error:
         raise BundleFormatError(f"{where} is not valid JSON ({error}).") from error
 
 
-def build(kind: type[T], value: Any, where: str) -> T:  # Any: JSON
+def from_json(kind: type[T], value: Any, where: str) -> T:  # Any: JSON
     """Make a `kind` (a dataclass of dataclasses, tuples, dicts and plain values) from JSON, strictly.
 
     Raises BundleFormatError that names the place.
     """
-    return _build(kind, value, where)  # type: ignore[no-any-return]  # _build follows the type hints at run time
+    return _from_json(kind, value, where)  # type: ignore[no-any-return]  # it follows the type hints at run time
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, JSON, and what the hint says
+def _from_json(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, JSON, and what the hint says
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         names = {field.name for field in fields(kind)}
         if not isinstance(value, dict) or value.keys() != names:
             given = sorted(value) if isinstance(value, dict) else value
             raise BundleFormatError(f"{where} must hold {sorted(names)}, not {given!r}.")
-        return kind(**{name: _build(hints[name], value[name], f"{where}: {name}") for name in value})  # type: ignore[operator]  # a class, not an instance
+        return kind(**{name: _from_json(hints[name], value[name], f"{where}: {name}") for name in value})  # type: ignore[operator]  # a class, not an instance
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is tuple and isinstance(value, list):
-        return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(_from_json(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _build(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
+        return {key: _from_json(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
     if origin is Literal and value in arguments:
         return value
     if origin in (Union, types.UnionType):
-        return None if value is None else _build(arguments[0], value, where)
+        return None if value is None else _from_json(arguments[0], value, where)
     if kind is float and type(value) in (int, float) and math.isfinite(value) and value >= 0:
         return float(value)
     if kind is int and type(value) is int and 0 <= value < 2**63:
         return value
-    if kind is str and isinstance(value, str):
+    if kind is str and isinstance(value, str) and is_text(value):
         return value
     raise BundleFormatError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r:.80}.")

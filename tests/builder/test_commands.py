@@ -37,10 +37,10 @@ def test_help_starts_neither_keras_nor_numpy() -> None:
 
 
 def test_draw_makes_a_data_set_to_look_at_and_to_train_on(tmp_path: Path) -> None:
-    result = run("draw", tmp_path / "hands", "--seed", "3")
+    result = run("draw", tmp_path / "hands")
     assert result.exit_code == 0
     assert "1,200 hands" in result.stdout
-    drawn, embedded = load_dataset(tmp_path / "hands"), load_dataset("synthetic", seed=3)
+    drawn, embedded = load_dataset(tmp_path / "hands"), load_dataset("synthetic")
     assert drawn.counts == embedded.counts == {"train": 1080, "test": 120}
     assert sorted(drawn.train.labels.tolist()) == sorted(embedded.train.labels.tolist())
 
@@ -76,6 +76,7 @@ def test_summary_prints_the_layer_table_with_its_totals() -> None:
         (["summary", "--image-size", "36"], 1, "smallest side that fits is 37"),
         (["summary", "--image-size", "big"], 2, "not a size such as"),
         (["summary", "--image-size", "0x64"], 2, "not a size such as"),
+        (["summary", "none.keras", "--classes", "10"], 2, "MODEL has its own"),
         (["summary", "none.keras"], 1, "No Keras model at none.keras"),
         (["train", "none"], 1, "No data set at none"),
         (["train", "-o", "model.h5"], 2, "must end in .keras"),

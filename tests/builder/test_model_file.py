@@ -1,5 +1,6 @@
 """Models are saved whole or not at all, and loaded without running code from the file."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+from signs_builder.disk import check_room
 from signs_builder.errors import DiskFullError, ModelError
-from signs_builder.model_file import check_output, check_room, load_model, save_model, weights_sha256
+from signs_builder.model_file import check_output, load_model, save_model, weights_sha256
 
 
 def small_model(*layers: keras.Layer) -> keras.Model:
@@ -111,3 +113,14 @@ def test_an_output_that_cannot_be_is_refused_before_the_training(tmp_path: Path)
         check_output(tmp_path, small_model())
     with pytest.raises(DiskFullError, match="MB are needed"):
         check_room(tmp_path / "new", 10**18)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        check_room(tmp_path / "file" / "new", 0)
+    code = (
+        "import os; from pathlib import Path; from signs_builder.disk import check_room; os.setuid(65534)\n"
+        "try: check_room(Path('/new'), 0)\nexcept PermissionError as error: print(error)"
+    )
+    if os.getuid() == 0:  # who may write everywhere, unless he becomes nobody
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "not writable" in said.stdout, said.stderr
+    assert not (tmp_path / "new").exists()

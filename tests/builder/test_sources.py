@@ -1,5 +1,6 @@
 """The four kinds of data set, told apart by what is on the disk, and every way in which they can be broken."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -100,17 +101,27 @@ def test_a_folder_per_class_takes_any_names_and_sizes(per_class: Path) -> None:
     assert [path.parent.name for path in dataset.test.pictures] == [dataset.labels[i] for i in dataset.test.labels]
 
 
-def test_without_a_test_split_a_tenth_of_each_class_is_held_out(per_class: Path) -> None:
+def test_without_a_test_split_the_same_tenth_of_each_class_is_always_held_out(per_class: Path) -> None:
     shutil.rmtree(per_class / "test")
-    dataset = load_dataset(per_class, seed=5)
+    dataset = load_dataset(per_class)
     assert dataset.counts == {"train": 6, "validation": 3, "test": 3}
     assert sorted(dataset.test.labels) == [0, 1, 2]
     assert not {*dataset.test.pictures} & {*dataset.train.pictures}
-    assert same(dataset, load_dataset(per_class, seed=5))
+    assert dataset.test.pictures == load_dataset(per_class).test.pictures
+
+
+def test_a_data_set_has_its_folders_name_and_counts_what_it_skips(cs230: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cs230 / "train_signs" / "notes.txt").touch()
+    (cs230 / "train_signs" / "0_IMG_7.heic").touch()
+    (cs230 / ".DS_Store").touch()
+    monkeypatch.chdir(cs230)
+    dataset = load_dataset(".")
+    assert dataset.name == cs230.name
+    assert dataset.skipped == 2
 
 
 def test_the_synthetic_hands_have_the_shapes_of_signs_and_share_no_picture() -> None:
-    dataset = load_dataset("synthetic", seed=1)
+    dataset = load_dataset("synthetic")
     assert dataset.counts == {"train": 1080, "test": 120}
     assert dataset.train.images(SPEC).shape == (1080, 64, 64, 3)
     for split in dataset.splits.values():
@@ -222,11 +233,46 @@ def test_a_test_class_that_is_not_trained_is_refused(per_class: Path) -> None:
     refused(per_class, "shows lion")
 
 
-@pytest.mark.parametrize("split", ["train_signs", "val_signs", "test_signs"])
-def test_an_empty_split_is_refused(cs230: Path, split: str) -> None:
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("train_signs", "which no training picture does"),
+        ("val_signs", "validation split is empty"),
+        ("test_signs", "test split is empty"),
+    ],
+)
+def test_an_empty_split_is_refused(cs230: Path, split: str, words: str) -> None:
     for path in (cs230 / split).iterdir():
         path.unlink()
-    refused(cs230, r"split is empty|which no training picture does")
+    refused(cs230, words)
+
+
+def test_a_class_without_pictures_is_refused_not_a_label(per_class: Path) -> None:
+    (per_class / "train" / "__MACOSX").mkdir()
+    refused(per_class, "no training picture shows '__MACOSX'")
+
+
+def test_a_class_name_that_cannot_be_shown_is_refused(per_class: Path) -> None:
+    for name in (b"bad \xff", b"red \x1b[31m"):
+        folder = os.fsdecode(os.fsencode(per_class / "train") + b"/" + name)
+        write_pictures(Path(folder), ["0.png"])
+        refused(per_class, "a line of text")
+        shutil.rmtree(folder)
+
+
+def test_hdf5_links_that_lead_nowhere_and_arrays_that_are_none_are_refused(hdf5: Path) -> None:
+    for value in (h5py.SoftLink("/nowhere"), h5py.ExternalLink("none.h5", "/x"), h5py.Empty("u1")):
+        write_hdf5(hdf5, "train", train_set_x=None)
+        with h5py.File(hdf5 / "train_signs.h5", "a") as file:
+            file["train_set_x"] = value
+        refused(hdf5, r"lacks train_set_x|not HDF5|must be arrays")
+
+
+def test_an_hdf5_that_claims_more_than_memory_is_refused(hdf5: Path) -> None:
+    write_hdf5(hdf5, "train", train_set_x=None)
+    with h5py.File(hdf5 / "train_signs.h5", "a") as file:
+        file.create_dataset("train_set_x", (10**11, 64, 64, 3), np.uint8, chunks=(1, 64, 64, 3))
+    refused(hdf5, r"an integer for each|more pictures than fit")
 
 
 @pytest.mark.parametrize("split", ["train_signs", "test_signs"])

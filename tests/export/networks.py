@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from signs_builder.dataset import Dataset, Split
 from signs_builder.hands import LABELS, draw_hands
 from signs_export.config import Scaling
-from signs_export.scaling import scale_array
+from signs_export.scaling import scale
 
 SIDE = 32
 
@@ -25,6 +25,7 @@ def hands(train: int = 96, test: int = 24) -> Dataset:
 
 def network(*, rescales: bool = True, last: str | None = "softmax", channels: int = 3) -> keras.Model:
     """Convolutions, batch norms, a depthwise convolution, a shortcut: 32x32 in, six classes out."""
+    keras.utils.set_random_seed(0)
     image = keras.Input((SIDE, SIDE, channels))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(image) if rescales else image
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(x)
@@ -43,8 +44,8 @@ def train_a_little(model: keras.Model, dataset: Dataset, scaling: Scaling = "non
     pixels: NDArray[np.uint8] = np.asarray(dataset.train.pictures)
     if model.input_shape[-1] == 1:
         pixels = pixels.mean(axis=3, keepdims=True).astype(np.uint8)
-    from_logits = model.layers[-1].activation is keras.activations.linear
+    from_logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     model.compile(keras.optimizers.Adam(0.01), loss)
-    model.fit(scale_array(pixels, scaling), dataset.train.labels, epochs=4, batch_size=16, verbose=0)
+    model.fit(scale(pixels.astype(np.float32), scaling), dataset.train.labels, epochs=4, batch_size=16, verbose=0)
     return model

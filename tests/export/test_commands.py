@@ -1,6 +1,7 @@
 """`build-and-export`, `signs export` and `signs parity`: exit codes, words, and nothing lost whatever happens."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,11 +47,17 @@ def keras_file(tmp_path_factory: pytest.TempPathFactory, model: keras.Model) -> 
     return path
 
 
-@pytest.fixture
-def sealed(tmp_path: Path, keras_file: Path, data: Path) -> Path:
-    bundle = tmp_path / "bundle"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, keras_file: Path, data: Path) -> Path:
+    bundle = tmp_path_factory.mktemp("exported") / "bundle"
     assert run("--model", keras_file, data, "-o", bundle).exit_code == 0
     return bundle
+
+
+@pytest.fixture
+def sealed(exported: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may put in danger."""
+    return Path(shutil.copytree(exported, tmp_path / "bundle"))
 
 
 def test_a_model_that_exists_is_bundled_and_runs(tmp_path: Path, keras_file: Path, data: Path) -> None:
@@ -108,7 +115,7 @@ def test_parity_ends_with_3_on_a_damaged_model(sealed: Path, keras_file: Path, d
     exported = onnx.load(sealed / "fp32.onnx")
     tensor = next(each for each in exported.graph.initializer if list(each.dims) == [8, 6])
     values = onnx.numpy_helper.to_array(tensor).copy()
-    values[3, 2] *= 1.01
+    values.flat[np.abs(values).argmax()] *= 1.01
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     onnx.save(exported, tmp_path / "damaged.onnx")
     result = run("parity", keras_file, tmp_path / "damaged.onnx", "--data", data, command=signs)
@@ -117,6 +124,22 @@ def test_parity_ends_with_3_on_a_damaged_model(sealed: Path, keras_file: Path, d
     assert "The worst pictures:" in result.stderr
     result = run("parity", keras_file, tmp_path / "damaged.onnx", "--data", data, "--json", command=signs)
     assert (result.exit_code, json.loads(result.stdout)["passed"]) == (3, False)
+
+
+def test_the_folder_that_one_stands_in_is_a_place_too(
+    tmp_path: Path, keras_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run("--model", keras_file, data, "-o", ".").exit_code == 0
+    assert (tmp_path / "here" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("output", ["file/bundle", "x" * 300])
+def test_a_place_that_cannot_be_is_explained(tmp_path: Path, keras_file: Path, data: Path, output: str) -> None:
+    (tmp_path / "file").touch()
+    result = run("--model", keras_file, data, "-o", tmp_path / output)
+    assert (result.exit_code, "choose another place" in result.stderr) == (1, True), result.output
 
 
 BAD_CONVERTER = """
@@ -147,6 +170,10 @@ def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(sealed: Path
     assert "The worst pictures:" in result.stderr
     assert content(sealed) == before
     assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "parity.json"]
+    result = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True)
+    document = json.loads(result.stdout)
+    assert (result.returncode, document["passed"], document["bundle"]) == (3, False, None)
+    assert document["variants"][0]["worst"][0]["keras"].keys() == set("012345")
 
 
 def broken_models(folder: Path) -> dict[str, tuple[keras.Model, str]]:
@@ -224,5 +251,37 @@ def test_ctrl_c_leaves_the_old_bundle_and_no_litter(sealed: Path, data: Path, de
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "Interrupted" in stderr
+    assert content(sealed) == before
+    assert [path.name for path in sealed.parent.iterdir()] == ["bundle"]
+
+
+INTERRUPTED = """
+import os, signal, sys
+import numpy, onnxruntime, tf2onnx
+where, number, *arguments = sys.argv[1:]
+owner, name = {"convert": (tf2onnx.convert, "from_function"), "prove": (onnxruntime.InferenceSession, "run"),
+               "seal": (numpy, "savez")}[where]
+original = getattr(owner, name)
+
+def interrupted(*arguments, **options):
+    os.kill(os.getpid(), int(number))
+    return original(*arguments, **options)
+
+setattr(owner, name, interrupted)
+from signs_export.commands import build_and_export
+build_and_export(arguments, prog_name="build-and-export")
+"""
+
+
+@pytest.mark.parametrize("where", ["convert", "prove", "seal"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_each_stage_of_an_export_leaves_the_old_bundle_and_no_litter(
+    sealed: Path, keras_file: Path, data: Path, where: str, number: signal.Signals
+) -> None:
+    """The library that a stage calls is made to send the signal to its own process."""
+    before = content(sealed)
+    arguments = (where, int(number), "--model", keras_file, data, "-o", sealed)
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED, *map(str, arguments)], capture_output=True, text=True)
+    assert (result.returncode, "Interrupted" in result.stderr) == (128 + number, True), result.stderr
     assert content(sealed) == before
     assert [path.name for path in sealed.parent.iterdir()] == ["bundle"]

@@ -42,7 +42,8 @@ def test_a_model_that_does_not_rescale_needs_to_be_told() -> None:
 def test_a_scaling_layer_counts_only_before_anything_is_learned() -> None:
     inner = keras.Sequential([keras.Input((16, 16, 3)), layers.Rescaling(1 / 255), layers.Conv2D(3, 1)])
     assert scaling_layer(classifier(inner)) is not None
-    assert scaling_layer(classifier(layers.RandomFlip(), layers.ZeroPadding2D(), layers.Normalization())) is not None
+    normalization = layers.Normalization(mean=[120.0] * 3, variance=[3000.0] * 3)
+    assert scaling_layer(classifier(layers.RandomFlip(), layers.ZeroPadding2D(), normalization)) is not None
     assert scaling_layer(classifier(layers.Conv2D(4, 3), layers.Rescaling(2.0))) is None
     assert scaling_layer(resnet50((37, 37, 3))) == "rescaling"
 
@@ -57,9 +58,61 @@ def test_logits_are_told_from_probabilities() -> None:
         assert np.allclose(examine(model).probabilities(images).sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Rescaling(2.0, offset=-1.0),
+        layers.Normalization(mean=[0.485, 0.456, 0.406], variance=[0.05, 0.05, 0.05]),
+    ],
+)
+def test_a_layer_made_for_pixels_of_0_to_1_does_not_count_as_scaling(layer: keras.layers.Layer) -> None:
+    refused("no layer that scales pixels of 0 to 255", classifier(layer, layers.Conv2D(4, 3)))
+    assert examine(classifier(layer, layers.Conv2D(4, 3)), scaling="unit").scaling == "unit"
+
+
+def test_logits_are_seen_through_layers_that_only_pass_them_on() -> None:
+    image = keras.Input((8, 8, 3))
+    flat = layers.Rescaling(1 / 255)(layers.Flatten()(image))
+    for end in (
+        [layers.Dense(4), layers.Dropout(0.1), layers.Reshape((4,))],
+        [layers.Dense(4), layers.Activation(None)],
+    ):
+        x = flat
+        for layer in end:
+            x = layer(x)
+        assert examine(keras.Model(image, x)).gives_logits
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [layers.Dense(4), keras.ops.sigmoid],
+        [layers.Dense(4, "sigmoid"), layers.Reshape((4,))],
+        [layers.Dense(4, "sigmoid"), layers.Dropout(0.1)],
+        [layers.Dense(4), layers.ReLU()],
+    ],
+)
+def test_a_sigmoid_behind_other_layers_is_no_logit(end: list) -> None:
+    image = keras.Input((8, 8, 3))
+    x = layers.Rescaling(1 / 255)(layers.Flatten()(image))
+    for step in end:
+        x = step(x)
+    refused("neither a softmax nor the logits", keras.Model(image, x))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_is_refused_with_a_way_out(policy: str) -> None:
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    refused("Build the model under the policy float32", model)
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh"])
 def test_outputs_that_are_neither_are_refused(activation: str) -> None:
-    refused(f"ends with {activation}", network(last=activation))
+    refused(f"activation {activation}", network(last=activation))
 
 
 def test_one_sigmoid_is_refused() -> None:
@@ -100,6 +153,9 @@ def test_a_model_of_any_size_needs_to_be_told_which() -> None:
     model = classifier(layers.Rescaling(1 / 255), shape=(None, None, 3))
     refused("--image-size", model)
     assert examine(model, image_size=(20, 30)).input == InputSpec(20, 30)
+    refused("8192 a side", model, image_size=(9000, 20))
+    tiny = classifier(layers.Rescaling(1 / 255), layers.Conv2D(4, 5), shape=(None, None, 3))
+    refused("cannot take pictures of 2x2", tiny, image_size=(2, 2))
     refused("cannot change", classifier(layers.Rescaling(1 / 255)), image_size=(20, 30))
 
 

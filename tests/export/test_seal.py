@@ -1,6 +1,7 @@
 """A crash, a full disk or a failed gate leaves the old bundle, whole."""
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -9,12 +10,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from signs_builder.dataset import Dataset
 from signs_builder.errors import DiskFullError
+from signs_export.config import ExportConfig
 from signs_export.errors import ExportError, ParityError
+from signs_export.export import seal_model
 from signs_export.parity import ParityReport
-from signs_export.seal import check_destination, failed_folder, sealed_folder
+from signs_export.reference import Reference
+from signs_export.seal import FAILED_FILES, check_destination, failed_folder, sealed_folder
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -122,6 +128,12 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_folder(tmp_path: Path) -> No
     assert result.stdout.splitlines() == ["No space left on device", "['bundle'] old"], result.stderr
 
 
+@pytest.fixture
+def bundle(converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path) -> Path:
+    seal_model(converted, reference, dataset, tmp_path / "real" / "bundle", ExportConfig())
+    return tmp_path / "real" / "bundle"
+
+
 def test_a_destination_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ExportError, match="not overwritten"):
@@ -132,7 +144,49 @@ def test_a_destination_that_holds_something_else_is_refused(tmp_path: Path) -> N
     link.symlink_to(tmp_path)
     with pytest.raises(ExportError, match="not a folder"):
         check_destination(link, 0)
+    with pytest.raises(ExportError, match="mount point"):
+        check_destination(Path("/proc"), 0)
     (tmp_path / "empty").mkdir()
     check_destination(tmp_path / "empty", 0)
     with pytest.raises(DiskFullError, match="full"):
         check_destination(tmp_path / "empty", 10**18)
+
+
+def test_a_folder_with_somebody_elses_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 3}')
+    with pytest.raises(ExportError, match="no bundle of ours"):
+        check_destination(tmp_path, 0)
+
+
+def test_a_bundle_is_replaced_and_one_with_notes_beside_it_is_not(bundle: Path) -> None:
+    check_destination(bundle, 0)
+    (bundle / "MY_NOTES.md").write_text("keep me")
+    with pytest.raises(ExportError, match=r"holds more than its bundle \(MY_NOTES\.md\)"):
+        check_destination(bundle, 0)
+
+
+def test_a_place_for_failures_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    aside = failed_folder(tmp_path / "bundle")
+    aside.mkdir()
+    for name in FAILED_FILES:
+        (aside / name).touch()
+    check_destination(tmp_path / "bundle", 0)
+    (aside / "thesis.tex").touch()
+    with pytest.raises(ExportError, match="holds something else"):
+        check_destination(tmp_path / "bundle", 0)
+    shutil.rmtree(aside)
+    aside.touch()
+    with pytest.raises(ExportError, match="holds something else"):
+        check_destination(tmp_path / "bundle", 0)
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_ones_work_is_not(old: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = {number: old.with_name(f".bundle.{platform.node()}.{number}") for number in (dead.pid, os.getppid())}
+    for folder in names.values():
+        folder.mkdir()
+    with sealed_folder(old) as work:
+        (work / "manifest.json").write_text("new")
+    assert not names[dead.pid].exists()
+    assert names[os.getppid()].exists()

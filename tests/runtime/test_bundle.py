@@ -1,7 +1,9 @@
 """A bundle is opened whole or not at all."""
 
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,9 +86,7 @@ def test_an_unknown_schema_is_refused_by_its_number(bundle: Path) -> None:
         Classifier(bundle)
 
 
-@pytest.mark.parametrize(
-    "path", ["../outside.onnx", "/etc/passwd", "sub/fp32.onnx", "..", "", "a\\b", ".hidden", "a\n"]
-)
+@pytest.mark.parametrize("path", ["../outside.onnx", "/etc/passwd", "sub/fp32.onnx", "..", "", "a\\b", ".hidden"])
 def test_a_path_that_leaves_the_folder_is_refused(bundle: Path, path: str) -> None:
     shutil.copy(bundle / "fp32.onnx", bundle.parent / "outside.onnx")
     rewrite(bundle, lambda raw: raw["variants"][0]["file"].update(path=path))
@@ -117,6 +117,9 @@ def test_a_link_is_refused(bundle: Path) -> None:
         (lambda raw: raw["input"].update(colour="BGR"), "colour must be"),
         (lambda raw: raw["variants"][0].update(tolerance="wide"), "tolerance must be float"),
         (lambda raw: raw["golden"]["file"].update(sha256="xyz"), "not a SHA-256"),
+        (lambda raw: raw["golden"].update(pictures=0), "no golden pictures"),
+        (lambda raw: raw.update(labels=["a", "b", "\x1b[31mc"]), "must be str"),
+        (lambda raw: raw["provenance"].update(command="\ud800"), "must be str"),
     ],
 )
 def test_a_manifest_that_this_project_would_not_write_is_refused(
@@ -136,10 +139,11 @@ def test_a_manifest_that_this_project_would_not_write_is_refused(
         b"\xff\xfe\x00",
         b'{"schema": 1, "schema": 1}',
         b'{"schema": NaN}',
+        b'{"schema": 1, "x": 1e999}',
         b"[" * 100_000,
         b'{"schema": ' + b"9" * 10_000 + b"}",
     ],
-    ids=["empty", "list", "bare", "bytes", "twice", "nan", "deep", "huge"],
+    ids=["empty", "list", "bare", "bytes", "twice", "nan", "infinite", "deep", "huge"],
 )
 def test_a_manifest_that_is_not_ours_is_refused(bundle: Path, text: bytes) -> None:
     (bundle / "manifest.json").write_bytes(text)
@@ -153,6 +157,39 @@ def test_golden_arrays_of_another_shape_are_refused(bundle: Path, reseal: Callab
     with pytest.raises(BundleFormatError, match="golden images"):
         open_bundle(bundle).golden()
     (bundle / "golden.npz").write_bytes(b"not an archive")
+    reseal(bundle)
+    with pytest.raises(BundleFormatError, match="not a golden file"):
+        open_bundle(bundle).golden()
+
+
+def zipped(content: bytes) -> bytes:
+    """An archive whose two members are this."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("images.npy", "probabilities.npy"):
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def npy(shape: tuple[int, ...], content: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        zipped(npy((10**12,))),
+        zipped(npy((10**8,), bytes(10**8))),
+        zipped(b"\x93NUMPY\x01\x00\x10\x00{'descr': ((((("),
+        zipped(b"no array"),
+        npy((3,), b"abc"),
+    ],
+    ids=["claims a terabyte", "unpacks to much", "broken header", "no array", "no archive"],
+)
+def test_a_hostile_golden_file_is_refused(bundle: Path, reseal: Callable[..., None], content: bytes) -> None:
+    (bundle / "golden.npz").write_bytes(content)
     reseal(bundle)
     with pytest.raises(BundleFormatError, match="not a golden file"):
         open_bundle(bundle).golden()

@@ -127,6 +127,7 @@ def test_the_public_names_are_these_and_all_of_them_can_be_had() -> None:
     import signs_runtime
 
     assert signs_runtime.__all__ == [
+        "AnswerError",
         "BundleError",
         "BundleFormatError",
         "BundleNotFoundError",

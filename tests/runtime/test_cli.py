@@ -2,6 +2,8 @@
 
 import errno
 import signal
+import subprocess
+import sys
 import threading
 
 import click
@@ -36,7 +38,7 @@ def test_a_full_or_closed_disk_is_explained_and_ends_with_1(number: int) -> None
     result = run(OSError(number, "the disk", "bundle"))
     assert result.exit_code == 1
     assert "'bundle'" in result.stderr
-    assert "choose another place" in result.stderr
+    assert "choose a" in result.stderr
 
 
 def test_a_bug_shows_itself() -> None:
@@ -47,6 +49,19 @@ def test_a_bug_shows_itself() -> None:
 def test_ctrl_c_ends_with_130_also_where_native_code_hides_it() -> None:
     for result in (run(KeyboardInterrupt()), run(interrupt=True)):
         assert (result.exit_code, "Interrupted" in result.stderr) == (130, True)
+
+
+def test_a_termination_cleans_up_as_ctrl_c_does_and_ends_with_143() -> None:
+    code = (
+        "import click, os, signal, time; from signs_runtime.cli import Command\n"
+        "@click.command(cls=Command)\n"
+        "def command():\n"
+        "    try: os.kill(os.getpid(), signal.SIGTERM); time.sleep(5)\n"
+        "    finally: print('cleaned up')\n"
+        "command()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (143, "cleaned up\n")
 
 
 def test_a_command_outside_the_main_thread_runs_too_and_signals_are_as_before() -> None:

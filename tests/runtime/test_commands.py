@@ -50,6 +50,21 @@ def test_one_bad_picture_is_reported_and_the_others_are_labelled(bundle: Path, p
     assert [Path(each["picture"]).name for each in document["errors"]] == ["broken.png"]
 
 
+def test_an_answer_that_is_not_a_number_is_an_error_not_a_label(
+    bundle: Path, pictures: Path, reseal: Callable[..., None]
+) -> None:
+    (bundle / "fp32.onnx").write_bytes(colour_classifier(LABELS, SIZE, sharpness=float("nan")))
+    reseal(bundle)
+    result = run("predict", bundle, pictures / "red.png", "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert document["predictions"] == []
+    assert "not probabilities" in document["errors"][0]["error"]
+    result = run("verify", bundle, "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout, parse_constant=pytest.fail)["variants"][0]["max_difference"] is None
+
+
 @pytest.mark.parametrize("command", ["predict", "info", "verify"])
 def test_a_missing_bundle_is_explained_and_ends_with_1(command: str, tmp_path: Path) -> None:
     result = run(command, tmp_path / "none", *([tmp_path] if command == "predict" else []))

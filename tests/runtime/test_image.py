@@ -142,6 +142,39 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, side: int
         read_image(path, SPEC)
 
 
+def test_broken_exif_turns_nothing(tmp_path: Path) -> None:
+    for name in ("a.png", "a.webp", "a.jpg"):
+        path = save(
+            tmp_path / name, Image.new("RGB", (6, 4), ORANGE), exif=b"Exif\0\0MM\0*\0\0\0\x08\xff", lossless=True
+        )
+        assert np.allclose(pixel_of(path), ORANGE, atol=4)
+
+
+def test_a_stream_that_can_be_read_once_is_a_picture_too(tmp_path: Path) -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def seek(self, *_: int) -> int:
+            raise io.UnsupportedOperation
+
+    for name in ("a.png", "a.webp"):
+        content = save(tmp_path / name, Image.new("RGB", (6, 4), ORANGE), lossless=True).read_bytes()
+        assert np.allclose(read_image(Pipe(content), SPEC)[0, 0], ORANGE, atol=1)
+
+
+@pytest.mark.parametrize("value", [None, 3, [1, 2]])
+def test_what_is_no_picture_at_all_is_refused(value: object) -> None:
+    with pytest.raises(ImageError, match="a picture is a path"):
+        read_image(value, SPEC)
+
+
+def test_pixels_of_32_bits_are_refused(tmp_path: Path) -> None:
+    for dtype in (np.int32, np.float32):
+        with pytest.raises(ImageError, match="32 bits"):
+            read_image(save(tmp_path / "a.tif", Image.fromarray(np.zeros((4, 6), dtype))), SPEC)
+
+
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="No such file"):
         read_image(tmp_path / "none.jpg", SPEC)
