@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,17 +118,17 @@ def train_and_show(
     from signs_builder.progress import progress_bar
     from signs_builder.train import Epoch, steps_in, train
 
-    say = partial(click.echo, err=as_json)
-
     def show_epoch(epoch: Epoch) -> None:
-        say(
+        # Not click.echo, which would write into the bar: rich moves what goes to sys.stdout and sys.stderr above it.
+        print(
             f"Epoch {epoch.number}/{config.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}  "
-            f"({epoch.seconds:.0f} s)"
+            f"({epoch.seconds:.0f} s)",
+            file=sys.stderr if as_json else sys.stdout,
         )
 
     with progress_bar("Training", steps_in(dataset, config)) as on_step:
         training = train(model, dataset, config, spec, on_step=on_step, on_epoch=show_epoch)
-    say(f"Test loss = {training.test_loss:.4f}\nTest accuracy = {training.test_accuracy:.4f}")
+    click.echo(f"Test loss = {training.test_loss:.4f}\nTest accuracy = {training.test_accuracy:.4f}", err=as_json)
     return training
 
 

@@ -27,11 +27,16 @@ def weights_bytes(model: keras.Model) -> int:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model as `.keras` to a temporary sibling and rename it."""
+    """Write a model for inference as `.keras` to a temporary sibling and rename it.
+
+    The optimizer's state, twice as large as the weights, stays behind.
+    """
+    bare = type(model).from_config(model.get_config())
+    bare.set_weights(model.get_weights())
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.keras")
     try:
-        model.save(partial)
+        bare.save(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -38,6 +38,17 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+def test_the_optimizers_state_stays_behind(tmp_path: Path) -> None:
+    model = small_model(keras.layers.Conv2D(200, 3))
+    save_model(model, tmp_path / "fresh.keras")
+    model.compile("adam", "mse")
+    model.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 3)), verbose=0)
+    save_model(model, tmp_path / "trained.keras")
+    fresh, trained = ((tmp_path / f"{name}.keras").stat().st_size for name in ("fresh", "trained"))
+    assert trained == pytest.approx(fresh, rel=0.05)
+    assert weights_sha256(load_model(tmp_path / "trained.keras")) == weights_sha256(model)
+
+
 def test_the_digest_sees_one_changed_weight() -> None:
     model = small_model()
     before = weights_sha256(model)
