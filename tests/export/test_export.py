@@ -1,11 +1,13 @@
 """The whole export: a bundle that is proved, or the old one and an error with the numbers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from signs_builder.dataset import Dataset, Split
 from signs_builder.model_file import weights_sha256
@@ -20,15 +22,21 @@ from signs_runtime.bundle import open_bundle
 CONFIG = ExportConfig(command="pytest", golden_pictures=8)
 
 
-def damaged(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with one weight of the last layer changed."""
+def with_last_layer(
+    model: onnx.ModelProto, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> onnx.ModelProto:
+    """A copy in which the last layer's weights (8, 6) are changed."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     tensor = next(each for each in copy.graph.initializer if list(each.dims) == [8, 6])
-    values = onnx.numpy_helper.to_array(tensor).copy()
-    values[0, 0] += 0.1
+    values = change(onnx.numpy_helper.to_array(tensor).copy())
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     return copy
+
+
+def one_weight_off(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    weights[0, 0] += 0.1
+    return weights
 
 
 def test_a_bundle_holds_what_was_measured_and_verifies(
@@ -77,7 +85,7 @@ def test_a_damaged_model_fails_the_gate_and_leaves_the_old_bundle(
     seal_model(converted, reference, dataset, destination, CONFIG)
     before = {path.name: path.read_bytes() for path in destination.iterdir()}
     with pytest.raises(ParityError) as caught:
-        seal_model(damaged(converted), reference, dataset, destination, CONFIG)
+        seal_model(with_last_layer(converted, one_weight_off), reference, dataset, destination, CONFIG)
     report = caught.value.report
     assert caught.value.exit_code == 3
     assert not report.passed
@@ -96,11 +104,7 @@ def test_a_damaged_model_fails_the_gate_and_leaves_the_old_bundle(
 def test_an_answer_that_is_not_a_number_fails_the_gate(
     converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
 ) -> None:
-    poisoned = onnx.ModelProto()
-    poisoned.CopyFrom(converted)
-    tensor = next(each for each in poisoned.graph.initializer if list(each.dims) == [8, 6])
-    values = np.full((8, 6), np.nan, np.float32)
-    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    poisoned = with_last_layer(converted, lambda weights: np.full_like(weights, np.nan))
     with pytest.raises(ParityError) as caught:
         seal_model(poisoned, reference, dataset, tmp_path / "bundle", CONFIG)
     assert caught.value.report.max_difference == np.inf
@@ -111,11 +115,7 @@ def test_an_answer_that_is_not_a_number_fails_the_gate(
 def test_a_flip_fails_the_gate_even_within_a_wide_tolerance(
     converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
 ) -> None:
-    turned = onnx.ModelProto()
-    turned.CopyFrom(converted)
-    tensor = next(each for each in turned.graph.initializer if list(each.dims) == [8, 6])
-    tensor.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(tensor), tensor.name))
-    onnx.save(turned, tmp_path / "a.onnx")
+    onnx.save(with_last_layer(converted, np.negative), tmp_path / "a.onnx")
     wide = ExportConfig(tolerance=1.0)
     _, (report,) = prove({"a": Classifier(tmp_path / "a.onnx")}, reference, dataset, wide)
     assert report.max_difference <= wide.tolerance

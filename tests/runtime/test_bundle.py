@@ -181,7 +181,7 @@ def npy(shape: tuple[int, ...], content: bytes = b"") -> bytes:
     "content",
     [
         zipped(npy((10**12,))),
-        zipped(npy((10**8,), bytes(10**8))),
+        zipped(npy((10**7,), bytes(10**7))),
         zipped(b"\x93NUMPY\x01\x00\x10\x00{'descr': ((((("),
         zipped(b"no array"),
         npy((3,), b"abc"),
