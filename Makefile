@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo lint test edge wheels check clean
+.PHONY: help setup demo lint test edge wheels bench check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -46,6 +46,11 @@ edge: wheels  ## The runtime's tests on the built edge wheel, with its own depen
 	$(UV) pip install --quiet --python .venv-edge/bin/python -r .venv-edge/requirements.txt -r .venv-edge/test-requirements.txt
 	$(UV) pip install --quiet --python .venv-edge/bin/python --no-deps dist/signs_runtime-*.whl
 	.venv-edge/bin/python -m pytest tests/runtime
+
+bench: setup  ## Measure time and memory of training, on DATA=path/to/signs if given; keep the machine idle.
+	$(BIN)/python benchmarks/epoch_time.py $(DATA)
+	$(BIN)/python benchmarks/time_to_accuracy.py $(DATA)
+	$(BIN)/python benchmarks/training_memory.py
 
 check: lint test edge  ## All that CI checks.
 

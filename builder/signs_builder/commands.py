@@ -1,27 +1,23 @@
-"""The builder's share of the command `signs`: draw, train, summary. Heavy imports wait until a command runs."""
+"""The commands `signs summary` and `signs draw`, and what all commands that start Keras share."""
 
 import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from signs_builder.recipe import DEFAULT_RECIPE, RECIPES, SYNTHETIC, TrainConfig
 from signs_runtime.cli import Command, json_option, print_json
-from signs_runtime.input_spec import InputSpec
 
 if TYPE_CHECKING:
     import keras
 
     from signs_builder.dataset import Dataset
-    from signs_builder.train import Training
 
+PLOT_SUFFIXES = (".svg", ".pdf", ".png")
 TABLE_WIDTH = 116  # characters; the longest layer name and what it is connected to fit
 DEFAULT_SIZE = (64, 64)  # height and width in pixels, as in SIGNS
 
@@ -45,28 +41,6 @@ class ImageSize(click.ParamType[tuple[int, int]]):
 image_size_option = click.option(
     "--image-size", type=ImageSize(), help=f"Height x width of the model's input.  [default: {DEFAULT_SIZE[0]}]"
 )
-
-
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:  # Any: click's own
-    """The options that say how to train, shared by `signs train` and `build-and-export`."""
-    for option in reversed(
-        (
-            click.option(
-                "--recipe", type=click.Choice(list(RECIPES)), help=f"How to train.  [default: {DEFAULT_RECIPE}]"
-            ),
-            click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]"),
-            click.option("--batch-size", type=click.IntRange(min=1), help="[default: the recipe's]"),
-            click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="[default: the recipe's]"),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def choose_config(recipe: str | None, **overrides: int | None) -> TrainConfig:
-    """The recipe with what the command line sets otherwise."""
-    given = {name: value for name, value in overrides.items() if value is not None}
-    return replace(RECIPES[recipe or DEFAULT_RECIPE], **given)
 
 
 def start_keras() -> None:
@@ -101,95 +75,22 @@ def describe_counts(dataset: "Dataset") -> str:
     )
 
 
-def new_model(dataset: "Dataset", config: TrainConfig, spec: InputSpec) -> "keras.Model":
-    """An untrained ResNet-50 for these pictures."""
-    import keras
-
-    from signs_builder.resnet import resnet50
-
-    keras.utils.set_random_seed(config.seed)
-    return resnet50(spec.shape, len(dataset.labels))
-
-
-def train_and_show(
-    model: "keras.Model", dataset: "Dataset", config: TrainConfig, spec: InputSpec, *, as_json: bool
-) -> "Training":
-    """Train with a progress bar and a line for each epoch, and say what the model gets right."""
-    from signs_builder.progress import progress_bar
-    from signs_builder.train import Epoch, steps_in, train
-
-    def show_epoch(epoch: Epoch) -> None:
-        # Not click.echo, which would write into the bar: rich moves what goes to sys.stdout and sys.stderr above it.
-        print(
-            f"Epoch {epoch.number}/{config.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}  "
-            f"({epoch.seconds:.0f} s)",
-            file=sys.stderr if as_json else sys.stdout,
-        )
-
-    with progress_bar("Training", steps_in(dataset, config)) as on_step:
-        training = train(model, dataset, config, spec, on_step=on_step, on_epoch=show_epoch)
-    click.echo(f"Test loss = {training.test_loss:.4f}\nTest accuracy = {training.test_accuracy:.4f}", err=as_json)
-    return training
-
-
-@click.command(cls=Command)
-@click.argument("data", default=SYNTHETIC)
-@training_options
-@image_size_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("model.keras"),
-    show_default=True,
-    help="Where to save.",
-)
-@json_option
-def train(
-    data: str,
-    recipe: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    seed: int | None,
-    image_size: tuple[int, int] | None,
-    output: Path,
-    as_json: bool,
-) -> None:
-    """Train ResNet-50 on DATA: a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default)."""
-    if output.suffix != ".keras":
-        raise click.UsageError(f"--output {output} must end in .keras.")
-    start_keras()
-    from signs_builder.model_file import check_output, save_model
-    from signs_builder.sources import load_dataset
-
-    config = choose_config(recipe, epochs=epochs, batch_size=batch_size, seed=seed)
-    dataset = load_dataset(data)
-    click.echo(describe_counts(dataset), err=as_json)
-    spec = InputSpec(*(image_size or DEFAULT_SIZE))
-    network = new_model(dataset, config, spec)
-    check_output(output, network)
-    training = train_and_show(network, dataset, config, spec, as_json=as_json)
-    save_model(network, output)
-    if as_json:
-        print_json(
-            {
-                "model": str(output),
-                "data": {"name": dataset.name, "labels": dataset.labels, "pictures": dataset.counts},
-                "config": asdict(config),
-                **asdict(training),
-            }
-        )
-    else:
-        click.echo(f"Saved {output}.")
-
-
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @image_size_option
 @click.option("--classes", type=click.IntRange(min=2), help="[default: 6]")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the architecture here (.svg, .pdf, .png); needs graphviz.",
+)
 @json_option
-def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int | None, as_json: bool) -> None:
+def summary(
+    model: Path | None, image_size: tuple[int, int] | None, classes: int | None, plot: Path | None, as_json: bool
+) -> None:
     """Print the layer table of MODEL (.keras or .h5), or of the ResNet-50 that `signs train` would build."""
+    if plot is not None and plot.suffix not in PLOT_SUFFIXES:
+        raise click.UsageError(f"--plot {plot} must end in {', '.join(PLOT_SUFFIXES)}.")
     if model is not None and (image_size or classes):
         raise click.UsageError("--image-size and --classes are for a new network; MODEL has its own.")
     start_keras()
@@ -197,6 +98,8 @@ def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int
     from signs_builder.resnet import resnet50
 
     network = load_model(model) if model else resnet50((*(image_size or DEFAULT_SIZE), 3), classes or 6)
+    if plot is not None:
+        _plot(network, plot)
     if not as_json:
         # Keras's table is cut off at the width that rich believes in: have it whole, wherever it goes.
         os.environ["COLUMNS"] = str(max(TABLE_WIDTH, shutil.get_terminal_size().columns))
@@ -222,6 +125,19 @@ def summary(model: Path | None, image_size: tuple[int, int] | None, classes: int
             },
         }
     )
+
+
+def _plot(network: "keras.Model", path: Path) -> None:
+    """Keras's own drawing of the layers, with their shapes."""
+    import keras
+
+    from signs_builder.errors import ModelError
+
+    if shutil.which("dot") is None:
+        raise ModelError("The drawing needs graphviz's program `dot`: apt install graphviz, or brew install graphviz.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keras.utils.plot_model(network, str(path), show_shapes=True, show_layer_activations=True, dpi=96)
+    click.echo(f"Drew {path}.", err=True)
 
 
 @click.command(cls=Command)

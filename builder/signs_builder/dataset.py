@@ -39,22 +39,60 @@ class Split:
         Raises ImageError for the first that cannot be read.
         """
         images = np.empty((len(self), *spec.shape), np.uint8)
+        self.read_into(images, spec, on_done)
+        return images
+
+    def image(self, i: int, spec: InputSpec) -> NDArray[np.uint8]:
+        """Picture `i` as the model wants it, uint8 spec.shape. Raises ImageError."""
+        picture = self.pictures[i]
+        if isinstance(picture, Path):
+            return read_image(picture, spec)
+        return resize(colour(Image.fromarray(picture), spec.colour), spec)
+
+    def read_into(
+        self, images: NDArray[np.uint8], spec: InputSpec, on_done: Callable[[int], None] = ignore_progress
+    ) -> None:
+        """Read every picture into `images`, uint8 (n, *spec.shape), in memory or on the disk; raises ImageError."""
 
         def read(i: int) -> None:
-            picture = self.pictures[i]
-            if isinstance(picture, Path):
-                images[i] = read_image(picture, spec)
-            else:
-                images[i] = resize(colour(Image.fromarray(picture), spec.colour), spec)
+            images[i] = self.image(i, spec)
             on_done(1)
 
+        self._for_each(read)
+
+    def check(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> None:
+        """Read every picture and keep none. Raises ImageError for the first that cannot be read."""
+
+        def read(i: int) -> None:
+            self.image(i, spec)
+            on_done(1)
+
+        self._for_each(read)
+
+    def _for_each(self, read: Callable[[int], None]) -> None:
         with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter lock while it decodes
             try:
                 list(pool.map(read, range(len(self))))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return images
+
+    def part(self, indices: NDArray[np.int64]) -> "Split":
+        """The pictures at these places, in this order."""
+        if isinstance(self.pictures, np.ndarray):
+            return Split(self.pictures[indices], self.labels[indices])
+        return Split([self.pictures[i] for i in indices], self.labels[indices])
+
+    def hold_out(self, name: str, rng: np.random.Generator) -> tuple["Split", "Split"]:
+        """Keep a tenth of each class apart, at least one picture: (what is left, what was kept apart)."""
+        held: list[int] = []
+        for label in np.unique(self.labels):
+            members = np.flatnonzero(self.labels == label)
+            if len(members) < 2:
+                raise DatasetError(f"{name} a class of one picture, which cannot be held out; add pictures.")
+            held += rng.permutation(members)[: max(1, len(members) // 10)].tolist()
+        apart = np.isin(np.arange(len(self)), held)
+        return self.part(np.flatnonzero(~apart)), self.part(np.flatnonzero(apart))
 
     def files(self, folder: Path, names: Sequence[str]) -> list[Path]:
         """The picture files; pixels are first written to `folder`, lossless, as `{label}_IMG_{number}.png`."""

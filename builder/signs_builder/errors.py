@@ -13,3 +13,7 @@ class ModelError(SignsError, ValueError):
 
 class DiskFullError(SignsError, OSError):
     """There is no room for what is about to be made."""
+
+
+class StrategyError(SignsError, RuntimeError):
+    """A training cannot be spread as asked, with the devices and the back end that there are."""

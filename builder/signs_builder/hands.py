@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-LABELS = ("0", "1", "2", "3", "4", "5")
+from signs_builder.recipe import HANDS
+
+LABELS = HANDS
 
 Point = tuple[float, float]
 Tone = tuple[int, int, int]

@@ -1,6 +1,7 @@
 """Saves and loads Keras models: written whole or not at all, read without running code that came with them."""
 
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from signs_builder.disk import check_room
 from signs_builder.errors import ModelError
 
+MIXED_PRECISION = "mixed_bfloat16"  # weights in float32, computation in bfloat16, which needs no loss scaling
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
@@ -31,8 +33,7 @@ def save_model(model: keras.Model, path: Path) -> None:
 
     The optimizer's state, twice as large as the weights, stays behind.
     """
-    bare = type(model).from_config(model.get_config())
-    bare.set_weights(model.get_weights())
+    bare = bare_copy(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.keras")
     try:
@@ -40,6 +41,19 @@ def save_model(model: keras.Model, path: Path) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def bare_copy(model: keras.Model) -> keras.Model:
+    """A model for inference with the same layers and weights: no optimizer, all in float32, not spread over devices."""
+    config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)
+    in_float32 = json.dumps(config).replace(f'"{MIXED_PRECISION}"', '"float32"')
+    bare = keras.saving.deserialize_keras_object(json.loads(in_float32))
+    for layer in bare._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = False
+    bare.set_weights(model.get_weights())
+    return bare
 
 
 def load_model(path: Path) -> keras.Model:

@@ -5,6 +5,7 @@ the ImageNet weights published for Keras.
 """
 
 import keras
+import numpy as np
 from keras import layers
 
 from signs_builder.errors import ModelError
@@ -24,10 +25,13 @@ def _kernels() -> keras.initializers.Initializer:
     return keras.initializers.GlorotUniform(seed=0)
 
 
-def resnet50(input_shape: tuple[int, int, int] = (64, 64, 3), classes: int = 6) -> keras.Model:
+def resnet50(
+    input_shape: tuple[int, int, int] = (64, 64, 3), classes: int = 6, *, shortcuts: bool = True
+) -> keras.Model:
     """Build an untrained ResNet-50 that takes pixels, 0 to 255 of shape (n, *input_shape), and gives probabilities.
 
-    Raises ModelError where the size leaves less than 2x2 before the average pool, or with fewer than two classes.
+    Without `shortcuts` it is the plain network that He et al. compare it with. Raises ModelError where
+    the size leaves less than 2x2 before the average pool, or with fewer than two classes.
     """
     height, width, channels = input_shape
     if final_side(height) < POOL or final_side(width) < POOL:
@@ -45,12 +49,19 @@ def resnet50(input_shape: tuple[int, int, int] = (64, 64, 3), classes: int = 6) 
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)  # (n, 15, 15, 64) for 64x64
     for stage, filters, blocks, strides in STAGES:
-        x = convolutional_block(x, 3, filters, stage, "a", strides)
-        for block in "bcdef"[: blocks - 1]:
-            x = identity_block(x, 3, filters, stage, block)
+        for block in "abcdef"[:blocks]:
+            if not shortcuts:
+                x = _main_path(x, 3, filters, stage, block, strides if block == "a" else 1)
+                x = layers.Activation("relu", name=f"res{stage}{block}_relu")(x)
+            elif block == "a":
+                x = convolutional_block(x, 3, filters, stage, block, strides)
+            else:
+                x = identity_block(x, 3, filters, stage, block)
     x = layers.AveragePooling2D(POOL, name="avg_pool")(x)  # (n, 1, 1, 2048) for 64x64
     x = layers.Flatten(name="flatten")(x)
-    probabilities = layers.Dense(classes, activation="softmax", kernel_initializer=_kernels(), name=f"fc{classes}")(x)
+    probabilities = layers.Dense(
+        classes, activation="softmax", kernel_initializer=_kernels(), dtype="float32", name=f"fc{classes}"
+    )(x)
     return keras.Model(image, probabilities, name="ResNet50")
 
 
@@ -104,3 +115,18 @@ def final_side(side: int) -> int:
 def smallest_side() -> int:
     """The smallest height and width that leave the average pool its window."""
     return next(side for side in range(1, 1000) if final_side(side) >= POOL)
+
+
+def start_independently(model: keras.Model, seed: int) -> None:
+    """Draw each kernel from a stream of its own, and let every residual block begin as its shortcut.
+
+    Kernels that begin alike, as the course's do, learn alike. A last batch norm of a block that begins at 0 is
+    advised by Goyal et al., https://arxiv.org/abs/1706.02677, section 5.1.
+    """
+    layers_with_kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    seeds = np.random.SeedSequence(seed).generate_state(len(layers_with_kernels))
+    for layer, own in zip(layers_with_kernels, seeds, strict=True):
+        layer.kernel.assign(keras.initializers.GlorotUniform(int(own))(layer.kernel.shape))
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization) and layer.name.endswith("branch2c"):
+            layer.gamma.assign(keras.ops.zeros(layer.gamma.shape))

@@ -140,30 +140,9 @@ def _folder_per_class(folder: Path) -> Dataset:
             splits[name] = _labelled(pictures, labels, folder / name)
     train, validation, test = splits["train"], splits.get("val"), splits.get("test")
     if test is None:
-        train, test = _hold_out(train, folder)
+        # The same tenth whatever a training's seed, so that no later export measures on what was trained on.
+        train, test = train.hold_out(f"{folder} has no test/ and", np.random.default_rng(0))
     return Dataset(folder.name, labels, train, validation, test, _skipped(folder))
-
-
-def _hold_out(train: Split, folder: Path) -> tuple[Split, Split]:
-    """Keep a tenth of each class, at least one picture, away from training, for a folder that has no test split.
-
-    It is the same tenth whatever a training's seed, so that no later export measures on what was trained on.
-    """
-    rng = np.random.default_rng(0)
-    held: list[int] = []
-    for label in np.unique(train.labels):
-        members = np.flatnonzero(train.labels == label)
-        if len(members) < 2:
-            raise DatasetError(
-                f"{folder} has no test/ and a class of one picture, which cannot be held out; add pictures."
-            )
-        held += rng.permutation(members)[: max(1, len(members) // 10)].tolist()
-    held.sort()
-    kept = sorted(set(range(len(train))) - set(held))
-    return (
-        Split([train.pictures[i] for i in kept], train.labels[kept]),
-        Split([train.pictures[i] for i in held], train.labels[held]),
-    )
 
 
 def _is_class(path: Path) -> bool:

@@ -1,43 +1,66 @@
-"""Trains a Keras model on a data set, and measures it on the pictures that it has not seen."""
+"""Trains a Keras model on a data set: Keras's own fit, fed, watched, checkpointed and resumed epoch by epoch."""
 
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.dataset import Dataset
+from signs_builder.batches import Batches, open_pictures, steps_per_epoch
+from signs_builder.checkpoint import Checkpoint, State
+from signs_builder.dataset import Dataset, Split
 from signs_builder.errors import ModelError
-from signs_builder.progress import ignore_progress
-from signs_builder.recipe import TrainConfig
+from signs_builder.hands import draw_hands
+from signs_builder.progress import Progress, ignore_progress, no_progress
+from signs_builder.recipe import HANDS, TrainConfig
+from signs_builder.strategy import Spread
 from signs_runtime.input_spec import InputSpec
+
+DRAWN, DRAWN_SEED = 1080, 2  # hands to mix in; seeds 0 and 1 are the embedded data set's and the demo's
+PREDICT_BATCH = 64  # pictures at once through a model that is measured
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a training: `number` counts from 1; loss and accuracy (0..1) are means over the epoch."""
+    """One line of a training: `number` counts from 1; losses and accuracies (0..1) are means over the epoch."""
 
     number: int
     loss: float
     accuracy: float
     seconds: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went and what came of it on the test split."""
+    """How a training went: every epoch, and the one whose weights the model has now."""
 
     history: tuple[Epoch, ...]
-    test_loss: float
-    test_accuracy: float  # 0..1
+    kept_epoch: int
+    stopped_early: bool
 
 
-def steps_in(dataset: Dataset, config: TrainConfig) -> int:
-    """How many batches a training takes: what `on_step` will have counted at its end."""
-    return -(-len(dataset.all_but_test) // config.batch_size) * config.epochs
+def training_splits(dataset: Dataset, config: TrainConfig) -> tuple[Split, Split | None]:
+    """What is trained on, and what the best epoch is chosen on: nothing, unless the recipe validates.
+
+    A data set without validation pictures gives up a tenth of its training pictures to validate.
+    """
+    if not config.validate:
+        return dataset.all_but_test, None
+    if dataset.validation is not None:
+        return dataset.train, dataset.validation
+    return dataset.train.hold_out(f"{dataset.name} has no validation pictures and", np.random.default_rng(config.seed))
+
+
+def steps_in(dataset: Dataset, config: TrainConfig, spread: Spread = Spread()) -> int:  # noqa: B008  # frozen
+    """How many batches all epochs take: what `on_step` will have counted at the end, unless it ends early."""
+    return steps_per_epoch(len(training_splits(dataset, config)[0]), config, spread) * config.epochs
 
 
 def train(
@@ -46,54 +69,161 @@ def train(
     config: TrainConfig,
     spec: InputSpec,
     *,
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
+    cache: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    spread: Spread = Spread(),  # noqa: B008  # frozen
+    scorer: keras.Model | None = None,
+    progress: Progress = no_progress,
     on_step: Callable[[int], None] = ignore_progress,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
-    """Train `model`, which takes pixels as `spec` says and gives probabilities, on every picture not for testing.
+    """Train `model`, which takes pixels as `spec` says and gives probabilities, and leave it with its best weights.
 
-    Raises ImageError for a picture that cannot be read, before the first step, and ModelError where the loss is no
-    longer a number.
+    With `checkpoint` each complete epoch is saved, and `resume` continues after the last one. `cache` is a file for
+    pixels that do not fit into memory. A model that is `spread` over devices is validated by `scorer`, a model of the
+    same layers that is not. Raises ImageError for a picture that cannot be read, ModelError where the loss is no longer
+    a number, DiskFullError where a checkpoint cannot be written.
     """
-    training = dataset.all_but_test
-    images, test_images = training.images(spec), dataset.test.images(spec)
-    targets, test_targets = _one_hot(training.labels, dataset), _one_hot(dataset.test.labels, dataset)
+    training, validation = training_splits(dataset, config)
+    read = open_pictures(training, spec, cache, progress=progress)
+    validation_images = None if validation is None else validation.images(spec)
+    steps = steps_per_epoch(len(training), config, spread)
 
     keras.utils.set_random_seed(config.seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = layer.momentum if config.batch_norm_momentum is None else config.batch_norm_momentum
+            # On JAX a batch is one array over all devices anyway, and Keras refuses to be asked.
+            layer.synchronized = spread.devices > 1 and keras.backend.backend() == "tensorflow"
     model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate), loss="categorical_crossentropy", metrics=["accuracy"]
+        optimizer=keras.optimizers.Adam(_learning_rate(config, steps)),
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
     )
-    history: list[Epoch] = []
-    model.fit(
-        images,
-        targets,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        callbacks=[_report(history, on_step, on_epoch)],
-        verbose=0,
-    )
-    loss, accuracy = model.evaluate(test_images, test_targets, verbose=0)
-    if not np.isfinite(loss):
-        raise ModelError(f"The loss on the test split is {loss}; train with a smaller learning rate.")
-    return Training(tuple(history), float(loss), float(accuracy))
-
-
-def _one_hot(labels: NDArray[np.int64], dataset: Dataset) -> NDArray[np.float32]:
-    return np.eye(len(dataset.labels), dtype=np.float32)[labels]
-
-
-def _report(
-    history: list[Epoch], on_step: Callable[[int], None], on_epoch: Callable[[Epoch], None]
-) -> keras.callbacks.Callback:
+    state = (checkpoint.restore(model) if checkpoint and resume else None) or State([])
+    history = [Epoch(**each) for each in state.epochs]
+    for epoch in history:
+        on_epoch(epoch)
+    on_step(steps * len(history))
     started = time.perf_counter()
+    stopped = _ran_out_of_patience(history, state, config)
 
     def end_of_epoch(index: int, logs: dict[str, Any]) -> None:  # Any: Keras's own
-        nonlocal started
-        now = time.perf_counter()
-        epoch = Epoch(index + 1, float(logs["loss"]), float(logs["accuracy"]), now - started)
-        started = now
-        if not np.isfinite(epoch.loss):
-            raise ModelError(f"The loss of epoch {epoch.number} is {epoch.loss}; train with a smaller learning rate.")
+        nonlocal started, stopped
+        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+        if not np.isfinite(loss):
+            kept = f" The checkpoint of epoch {index} is kept." if checkpoint and index else ""
+            raise ModelError(
+                f"The loss of epoch {index + 1} is {loss}; train with a smaller --learning-rate, and look for pictures "
+                f"with wrong labels.{kept}"
+            )
+        measured: dict[str, float] = {}
+        if validation is not None and validation_images is not None:
+            if scorer is not None:
+                scorer.set_weights(model.get_weights())
+            probabilities = predict(scorer or model, validation_images)
+            measured["validation_loss"], measured["validation_accuracy"] = _score(probabilities, validation.labels)
+        epoch = Epoch(index + 1, loss, accuracy, time.perf_counter() - started, **measured)
         history.append(epoch)
+        state.epochs.append(asdict(epoch))
+        if validation is not None and epoch.number == _best(history):
+            state.best_epoch, state.best_weights = epoch.number, model.get_weights()
+        stopped = _ran_out_of_patience(history, state, config)
+        model.stop_training = stopped
+        if checkpoint and spread.process == 0:
+            checkpoint.save(model, state)
         on_epoch(epoch)
+        started = time.perf_counter()
 
-    return keras.callbacks.LambdaCallback(on_epoch_end=end_of_epoch, on_train_batch_end=lambda batch, logs: on_step(1))
+    report = keras.callbacks.LambdaCallback(
+        on_epoch_end=end_of_epoch, on_train_batch_end=lambda batch, logs: on_step(1)
+    )
+    if len(history) < config.epochs and not stopped:
+        batches = Batches(
+            read,
+            training.labels,
+            len(dataset.labels),
+            config,
+            first_epoch=len(history) + 1,
+            spread=spread,
+            drawn=_drawn_hands(dataset, config, spec),
+        )
+        try:
+            # One endless source for all epochs: TensorFlow takes seconds to end each, see benchmarks/epoch_time.py.
+            model.fit(
+                batches,
+                steps_per_epoch=steps,
+                epochs=config.epochs,
+                initial_epoch=len(history),
+                callbacks=[report, *callbacks],
+                shuffle=False,
+                verbose=0,
+            )
+        except Exception:
+            if batches.error is not None:  # a picture's own, which Keras wraps in its words
+                raise batches.error from None
+            raise
+        finally:
+            batches.close()
+    if state.best_weights is not None:
+        model.set_weights(state.best_weights)
+    return Training(tuple(history), state.best_epoch or len(history), stopped)
+
+
+def predict(
+    model: keras.Model, images: NDArray[np.uint8], on_done: Callable[[int], None] = ignore_progress
+) -> NDArray[np.float32]:
+    """What a model that takes pixels says: uint8 (n, *spec.shape) in, probabilities float32 (n, classes) out."""
+    outputs = []
+    for start in range(0, len(images), PREDICT_BATCH):
+        outputs.append(model.predict_on_batch(images[start : start + PREDICT_BATCH]))
+        on_done(len(outputs[-1]))
+    return np.concatenate(outputs)
+
+
+def _drawn_hands(
+    dataset: Dataset, config: TrainConfig, spec: InputSpec
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    if not config.drawn_hands:
+        return None
+    if dataset.labels != HANDS:
+        raise ModelError(
+            f"This recipe mixes drawn hands in, which show {', '.join(HANDS)}; {dataset.name} shows "
+            f"{', '.join(dataset.labels[:6])}. Choose --recipe pictures."
+        )
+    drawn = Split(*draw_hands(DRAWN, size=max(spec.height, spec.width), seed=DRAWN_SEED))
+    return drawn.images(spec), drawn.labels
+
+
+def _learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The highest rate, or a straight line up to it and a cosine down from it (https://arxiv.org/abs/1608.03983)."""
+    if config.last_learning_rate is None:
+        return config.learning_rate
+    warmup = min(config.warmup_epochs, config.epochs - 1) * steps
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else config.learning_rate,
+        config.epochs * steps - warmup,
+        alpha=config.last_learning_rate / config.learning_rate,
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Cross-entropy and accuracy."""
+    right = probabilities[np.arange(len(labels)), labels]
+    loss = -float(np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean())
+    return loss, float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def _best(history: Sequence[Epoch]) -> int:
+    """The epoch with the most validation pictures right; of several, the one with the smallest loss."""
+    return max(history, key=lambda each: (each.validation_accuracy or 0.0, -(each.validation_loss or math.inf))).number
+
+
+def _ran_out_of_patience(history: Sequence[Epoch], state: State, config: TrainConfig) -> bool:
+    if config.patience is None or state.best_epoch is None:
+        return False
+    return len(history) - state.best_epoch >= config.patience

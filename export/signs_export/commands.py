@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from signs_builder.commands import (
-    DEFAULT_SIZE,
-    choose_config,
-    describe_counts,
-    image_size_option,
-    new_model,
-    start_keras,
-    train_and_show,
-    training_options,
-)
+from signs_builder.commands import DEFAULT_SIZE, describe_counts, image_size_option, start_keras
+from signs_builder.errors import DatasetError
 from signs_builder.recipe import SYNTHETIC
+from signs_builder.training_commands import TrainingOptions, run_training, show_figures, show_run, training_options
 from signs_export.config import SCALINGS, ExportConfig, Scaling
 from signs_runtime.cli import Command, json_option, print_json
 from signs_runtime.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter
 
 if TYPE_CHECKING:
+    import keras
+
     from signs_builder.dataset import Dataset
     from signs_export.reference import Reference
 
@@ -74,10 +69,7 @@ def build_and_export(
     data: str,
     model: Path | None,
     scaling: Scaling | None,
-    recipe: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    seed: int | None,
+    options: TrainingOptions,
     image_size: tuple[int, int] | None,
     resize: ResizeFilter,
     parity_pictures: int,
@@ -92,10 +84,8 @@ def build_and_export(
     Exit codes: 0 sealed, 1 an error that is explained, 2 wrong usage, 3 the export does not answer as Keras does.
     """
     if model is not None:
-        chosen = {"--recipe": recipe, "--epochs": epochs, "--batch-size": batch_size, "--seed": seed}
-        senseless = [name for name, value in chosen.items() if value is not None]
-        if senseless:
-            raise click.UsageError(f"{', '.join(senseless)}: nothing is trained with --model.")
+        if options.given():
+            raise click.UsageError(f"{', '.join(options.given())}: nothing is trained with --model.")
         _export_file(model, data, scaling, image_size, resize, parity_pictures, output, as_json=as_json)
         return
     if scaling is not None:
@@ -103,23 +93,33 @@ def build_and_export(
     start_keras()
     from signs_builder.model_file import check_output, save_model, weights_bytes
     from signs_builder.sources import load_dataset
+    from signs_export.convert import check_backend
     from signs_export.reference import examine
     from signs_export.seal import check_destination
 
-    config = choose_config(recipe, epochs=epochs, batch_size=batch_size, seed=seed)
+    check_backend()
     dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
     spec = InputSpec(*(image_size or DEFAULT_SIZE), resize=resize)
-    network = new_model(dataset, config, spec)
     keras_file = output.with_name(f"{output.name}.keras")
     trained = output.with_name(f"{output.name}.trained.keras")  # until the bundle beside it is the same model's
-    check_output(keras_file, network)
-    check_destination(output, 5 * weights_bytes(network))  # the export's, and the saved model's
-    train_and_show(network, dataset, config, spec, as_json=as_json)
-    save_model(network, trained)
+
+    def check(network: "keras.Model") -> None:
+        check_output(keras_file, network)
+        check_destination(output, 5 * weights_bytes(network))  # the export's, and the saved model's
+
+    folder = output.with_name(f"{output.name}.training")
+    run = run_training(dataset, spec, options, folder, check=check, as_json=as_json)
+    save_model(run.model, trained)
+    run.forget()
+    show_run(run, as_json=as_json)
     click.echo(f"Saved {trained}.", err=as_json)
     _seal(
-        examine(network, resize=resize), dataset, output, _export_config(parity_pictures, config.seed), as_json=as_json
+        examine(run.model, resize=resize),
+        dataset,
+        output,
+        _export_config(parity_pictures, run.config.seed),
+        as_json=as_json,
     )
     trained.replace(keras_file)
     click.echo(f"Renamed it to {keras_file.name}, beside its bundle.", err=as_json)
@@ -192,6 +192,54 @@ def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, parity
                 click.echo(report.describe())
     if failed:
         raise ParityError(failed[0], f"{bundle} is not an export of {model}, or was damaged; export the model again.")
+
+
+@click.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", default=SYNTHETIC)
+@scaling_option
+@click.option("--charts", type=click.Path(path_type=Path), help="Draw the confusion and the wrong pictures here.")
+@json_option
+def evaluate(model: Path, data: str, scaling: Scaling | None, charts: Path | None, as_json: bool) -> None:
+    """Measure MODEL (.keras, .h5, .onnx or a bundle) on DATA's test pictures, and on the shift suite made of them."""
+    from signs_runtime import Classifier
+    from signs_runtime.bundle import is_model_file
+
+    exported = model.is_dir() or is_model_file(model)
+    if scaling is not None and exported:
+        raise click.UsageError("--scaling is for a Keras model; an export scales by itself.")
+    if not exported:
+        start_keras()
+    from signs_builder.charts import draw_confusion, draw_wrong
+    from signs_builder.evaluate import evaluate as measure
+    from signs_builder.progress import progress_bar
+    from signs_builder.sources import load_dataset
+
+    dataset = load_dataset(data)
+    click.echo(describe_counts(dataset), err=as_json)
+    answering: Classifier | Reference
+    if exported:
+        answering = Classifier(model)
+        if answering.labels != dataset.labels:
+            raise DatasetError(f"{model} has the labels {answering.labels}, {dataset.name} has {dataset.labels}.")
+    else:
+        from signs_builder.model_file import load_model
+        from signs_export.reference import examine
+
+        answering = examine(load_model(model), scaling=scaling)
+        if answering.classes != len(dataset.labels):
+            raise DatasetError(
+                f"{model} tells {answering.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
+            )
+    spec = answering.input
+    figures = measure(answering.probabilities, dataset.test, dataset.labels, spec, progress=progress_bar)
+    if charts:
+        draw_confusion(figures, charts / "confusion.png")
+        draw_wrong(figures, dataset.test, spec, charts / "wrong.png")
+    if as_json:
+        print_json({"model": str(model), "data": dataset.name, **figures.as_json()})
+    else:
+        show_figures(figures)
 
 
 def _export_file(

@@ -60,12 +60,17 @@ def check(model: onnx.ModelProto) -> None:
         raise ExportError(f"The model cannot be expressed in ONNX: {error}") from error
 
 
-def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
+def check_backend() -> None:
+    """Raise ExportError unless Keras runs on TensorFlow, from whose graphs tf2onnx converts."""
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
-            f"Export needs Keras's TensorFlow backend, and this is {keras.backend.backend()}. Save the model, and run "
-            "signs export with KERAS_BACKEND=tensorflow."
+            f"Export needs Keras's TensorFlow backend, and this is {keras.backend.backend()}. Train and save the model "
+            "with signs train, and run signs export with KERAS_BACKEND=tensorflow."
         )
+
+
+def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
+    check_backend()
     import tensorflow as tf
     import tf2onnx
 

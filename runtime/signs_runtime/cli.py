@@ -111,11 +111,11 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
-    """Print aligned columns on stdout, the header underlined."""
+def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), *, err: bool = False) -> None:
+    """Print aligned columns on stdout (or stderr), the header underlined."""
     lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     if header:
         lines.insert(1, ["-" * width for width in widths])
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), err=err)

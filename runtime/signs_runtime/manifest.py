@@ -47,10 +47,31 @@ class Parity:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Labels right among the test pictures that were compared."""
+    """Labels right among the pictures that were looked at."""
 
     correct: int
     total: int
+
+    @property
+    def share(self) -> float:
+        """0..1."""
+        return self.correct / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% Wilson score interval, 0..1 (Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953)."""
+        z = 1.959964  # the normal distribution's 97.5% point
+        n, p = self.total, self.share
+        middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, (middle - spread) / (1 + z * z / n)), min(1.0, (middle + spread) / (1 + z * z / n))
+
+    def as_json(self) -> dict[str, Any]:
+        """What the manifest holds, and what follows from it."""
+        return {"correct": self.correct, "total": self.total, "accuracy": self.share, "interval_95": self.interval}
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.correct:,} of {self.total:,} ({self.share:.1%}; 95%: {low:.1%} to {high:.1%})"
 
 
 @dataclass(frozen=True)

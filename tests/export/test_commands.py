@@ -102,7 +102,11 @@ def test_scaling_twice_is_warned_of(tmp_path: Path, keras_file: Path, data: Path
 def test_a_training_leaves_the_keras_model_beside_the_bundle(tmp_path: Path, data: Path) -> None:
     result = run(data, "--epochs", "1", "--image-size", "37", "-o", tmp_path / "out" / "bundle", "--json")
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bundle", "bundle.keras"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "bundle",
+        "bundle.keras",
+        "bundle.training",
+    ]
     again = run("parity", tmp_path / "out" / "bundle.keras", tmp_path / "out" / "bundle", "--data", data, command=signs)
     assert again.exit_code == 0, again.output
     assert "parity passed on 120 pictures" in again.stdout
@@ -252,7 +256,9 @@ def test_ctrl_c_leaves_the_old_bundle_and_no_litter(sealed: Path, data: Path, de
     assert process.returncode == 130, stderr
     assert "Interrupted" in stderr
     assert content(sealed) == before
-    assert [path.name for path in sealed.parent.iterdir()] == ["bundle"]
+    left = {path.name for path in sealed.parent.iterdir()} - {"bundle"}
+    assert left <= {"bundle.training"}  # from the first complete epoch on, its checkpoint
+    assert bool(left) == ("continue with --resume" in stderr)
 
 
 INTERRUPTED = """

@@ -80,7 +80,7 @@ def epochs(stdout: Sequence[str]) -> list[tuple[float, float]]:
 
 
 def test_the_main_job_trains_on_real_signs_and_seals_what_it_trained(signs_data: Path, tmp_path: Path) -> None:
-    result = run("build-and-export", signs_data, "--epochs", "2", "-o", tmp_path / "bundle")
+    result = run("build-and-export", signs_data, "--recipe", "course", "-o", tmp_path / "bundle")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].endswith("1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1, 2, 3, 4, 5")

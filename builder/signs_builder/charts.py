@@ -1,0 +1,127 @@
+"""The pictures of a training: learning curves, confusion, a sheet of what went wrong, gradients. PNG files."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from signs_builder.dataset import Split
+from signs_builder.evaluate import Figures
+from signs_runtime.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from signs_builder.train import Training
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9661f", "#8a8f98"
+SHEET_COLUMNS, SHEET_ROWS = 6, 4  # of wrong pictures, the surest first
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "figure.constrained_layout.use": True,
+}
+
+
+def draw_curves(training: "Training", path: Path) -> None:
+    """Loss and accuracy, epoch by epoch, with the epoch that was kept."""
+    epochs = [each.number for each in training.history]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.6))
+        panels = figure.subplots(1, 2)
+        for panel, name, share in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
+            marker = "o" if len(epochs) < 4 else None
+            own = [share * getattr(each, name) for each in training.history]
+            panel.plot(epochs, own, color=BLUE, marker=marker, label="training, changed pictures")
+            validation = [getattr(each, f"validation_{name}") for each in training.history]
+            if None not in validation:
+                values = [share * each for each in validation]
+                panel.plot(epochs, values, color=ORANGE, marker=marker, label="validation")
+                panel.axvline(
+                    training.kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {training.kept_epoch}"
+                )
+            panel.set_title(name.capitalize() + (" in %" if share == 100 else ""))
+            panel.set_xlabel("epoch")
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0].legend(frameon=False)
+        _save(figure, path)
+
+
+def draw_confusion(figures: Figures, path: Path) -> None:
+    """How often each label was called which."""
+    counts = np.array(figures.confusion)
+    n = len(figures.labels)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(16.0, 2.2 + 0.55 * n)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(side, side))
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.argwhere(counts) if n <= 40 else ():  # more numbers cannot be read
+            colour = "white" if shares[row, column] > 0.5 else ORANGE if row != column else "black"
+            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
+        axes.set_xticks(range(n), figures.labels, rotation=90 if max(map(len, figures.labels)) > 3 else 0)
+        axes.set_yticks(range(n), figures.labels)
+        axes.set_xlabel("said")
+        axes.set_ylabel("shown")
+        axes.set_title(f"{figures.accuracy.correct:,} of {figures.accuracy.total:,} right")
+        _save(figure, path)
+
+
+def draw_wrong(figures: Figures, split: Split, spec: InputSpec, path: Path) -> None:
+    """The wrong pictures as the model saw them, the surest mistakes first, with what was said and how sure."""
+    shown = figures.wrong[: SHEET_COLUMNS * SHEET_ROWS]
+    columns = min(SHEET_COLUMNS, max(len(shown), 3))
+    rows = max(1, -(-len(shown) // columns))
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(1.7 * columns, 2.1 * rows + 0.5))
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels:
+            panel.axis("off")
+        for panel, each in zip(panels, shown, strict=False):
+            panel.imshow(split.image(each.place, spec).squeeze(), cmap="gray")
+            panel.set_title(f"said {_short(each.said)}, {each.probability:.0%}", color=ORANGE, fontsize=10)
+            panel.text(0.5, -0.06, f"is {_short(each.label)}", transform=panel.transAxes, ha="center", va="top")
+        more = f", the surest {len(shown)} here" if len(shown) < len(figures.wrong) else ""
+        figure.suptitle(f"{len(figures.wrong):,} of {figures.accuracy.total:,} wrong{more}")
+        _save(figure, path)
+
+
+def draw_gradients(norms: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Gradient norms of each stage over the steps: one panel a network, one line a stage; see gradients.py."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.5, 4))
+        panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
+        for panel, (network, stages) in zip(panels, norms.items(), strict=True):
+            colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(stages)))
+            for (stage, values), colour in zip(stages.items(), colours, strict=True):
+                panel.plot(range(1, len(values) + 1), values, color=colour, label=stage)
+            panel.set_yscale("log")
+            panel.set_title(network)
+            panel.set_xlabel("step")
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0].set_ylabel("norm of the gradient")
+        panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title="from the input down")
+        _save(figure, path)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 12 else f"{label[:11]}…"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    try:
+        figure.savefig(partial, dpi=160)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
