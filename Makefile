@@ -21,7 +21,7 @@ setup: $(UV)  ## Install everything into .venv, as uv.lock has it.
 	$(UV) sync --quiet --locked --python $(PYTHON)
 
 demo: setup  ## Run the main job on the embedded data, and label new pictures with the bundle.
-	$(BIN)/build-and-export -o demo/bundle
+	$(BIN)/build-and-export --recipe pictures --epochs 4 -o demo/bundle
 	$(BIN)/signs verify demo/bundle
 	rm -rf demo/hands
 	$(BIN)/signs draw demo/hands --count 6 --seed 1

@@ -1,6 +1,6 @@
-"""Wall time from process start until a validation accuracy is first reached, for each recipe, in processes of their own.
+"""Wall time from process start until a validation accuracy is first reached, each recipe in its own process.
 
-Training stops there; the recipes' schedules are those of their own numbers of epochs, but the course's goes on after two.
+Training stops there. Schedules are those of the recipes' own numbers of epochs; the course's goes on after two.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def draw_curves(training: "Training", path: Path) -> None:
         for panel, name, share in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
             marker = "o" if len(epochs) < 4 else None
             own = [share * getattr(each, name) for each in training.history]
-            panel.plot(epochs, own, color=BLUE, marker=marker, label="training, changed pictures")
+            panel.plot(epochs, own, color=BLUE, marker=marker, label="training")
             validation = [getattr(each, f"validation_{name}") for each in training.history]
             if None not in validation:
                 values = [share * each for each in validation]

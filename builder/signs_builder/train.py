@@ -74,7 +74,6 @@ def train(
     cache: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     spread: Spread = Spread(),  # noqa: B008  # frozen
-    scorer: keras.Model | None = None,
     progress: Progress = no_progress,
     on_step: Callable[[int], None] = ignore_progress,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
@@ -82,9 +81,9 @@ def train(
     """Train `model`, which takes pixels as `spec` says and gives probabilities, and leave it with its best weights.
 
     With `checkpoint` each complete epoch is saved, and `resume` continues after the last one. `cache` is a file for
-    pixels that do not fit into memory. A model that is `spread` over devices is validated by `scorer`, a model of the
-    same layers that is not. Raises ImageError for a picture that cannot be read, ModelError where the loss is no longer
-    a number, DiskFullError where a checkpoint cannot be written.
+    pixels that do not fit into memory. `spread` says over what the model is spread. Raises ImageError for a picture
+    that cannot be read, ModelError where the loss is no longer a number, DiskFullError where a checkpoint cannot be
+    written.
     """
     training, validation = training_splits(dataset, config)
     read = open_pictures(training, spec, cache, progress=progress)
@@ -121,9 +120,7 @@ def train(
             )
         measured: dict[str, float] = {}
         if validation is not None and validation_images is not None:
-            if scorer is not None:
-                scorer.set_weights(model.get_weights())
-            probabilities = predict(scorer or model, validation_images)
+            probabilities = predict(model, validation_images)
             measured["validation_loss"], measured["validation_accuracy"] = _score(probabilities, validation.labels)
         epoch = Epoch(index + 1, loss, accuracy, time.perf_counter() - started, **measured)
         history.append(epoch)
@@ -178,8 +175,9 @@ def predict(
     """What a model that takes pixels says: uint8 (n, *spec.shape) in, probabilities float32 (n, classes) out."""
     outputs = []
     for start in range(0, len(images), PREDICT_BATCH):
-        outputs.append(model.predict_on_batch(images[start : start + PREDICT_BATCH]))
-        on_done(len(outputs[-1]))
+        batch = images[start : start + PREDICT_BATCH]
+        outputs.append(model.predict_on_batch(batch)[: len(batch)])  # a mirrored model answers once for each device
+        on_done(len(batch))
     return np.concatenate(outputs)
 
 

@@ -165,6 +165,7 @@ def run_training(
 
     from signs_builder.charts import draw_confusion, draw_curves, draw_wrong
     from signs_builder.checkpoint import Checkpoint
+    from signs_builder.errors import StrategyError
     from signs_builder.evaluate import evaluate
     from signs_builder.init_weights import load_init_weights
     from signs_builder.model_file import bare_copy
@@ -175,6 +176,8 @@ def run_training(
     config = options.config(dataset.labels)
     with progress_bar("Looking at the test pictures", len(dataset.test)) as on_done:
         dataset.test.check(spec, on_done)  # before the training, not after it
+    if config.validate and options.strategy == "data-parallel":
+        raise StrategyError("--strategy data-parallel cannot validate: each process sees its own part of the answers.")
     with spread(options.strategy) as over:
         with mixed_precision(options.mixed_precision):
             model = new_model(dataset, config, spec)
@@ -189,7 +192,6 @@ def run_training(
             click.echo(
                 f"{options.init_weights}: {load_init_weights(model, options.init_weights).describe()}.", err=True
             )
-        scorer = bare_copy(model) if over.devices > 1 else None
         try:
             with progress_bar("Training", steps_in(dataset, config, over)) as on_step:
                 training = train(
@@ -202,7 +204,6 @@ def run_training(
                     cache=options.cache,
                     callbacks=[keras.callbacks.TensorBoard(folder / "tensorboard")] if options.tensorboard else [],
                     spread=over,
-                    scorer=scorer,
                     on_step=on_step,
                     on_epoch=lambda epoch: _show_epoch(epoch, config, err=as_json or over.process > 0),
                 )

@@ -9,13 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from signs_builder.hands import draw_hands
+from signs_builder.model_file import save_model
 from signs_builder.recipe import RECIPES
+from signs_builder.resnet import resnet50
 from signs_builder.sources import load_dataset
 from signs_runtime.commands import signs
 
@@ -100,6 +103,7 @@ def test_summary_prints_the_layer_table_with_its_totals() -> None:
         (["train", "--recipe", "secret"], 2, "'secret' is not"),
         (["train", "--learning-rate", "0"], 2, "0"),
         (["train", "--strategy", "mirrored"], 1, "two devices or more"),
+        (["train", "--strategy", "data-parallel", "--validate"], 1, "cannot validate"),
         (["train", "--init-weights", "none.h5"], 1, "No weights at none.h5"),
         (["cross-validate", "--resume"], 2, "--resume is for a single training"),
         (["cross-validate", "--folds", "1"], 2, "1 is not in the range"),
@@ -207,17 +211,29 @@ def test_an_unreadable_test_picture_is_found_before_the_training(few: Path, tmp_
     assert "Epoch" not in result.stdout
 
 
-def test_a_trained_model_is_measured_again_and_starts_another(few: Path, tmp_path: Path) -> None:
-    model = tmp_path / "a.keras"
-    options = ("--recipe", "course", "--epochs", 1, "--image-size", 37)
-    trained = json.loads(run("train", few, *options, "-o", model, "--json").stdout)
-    measured = json.loads(run("evaluate", model, few, "--charts", tmp_path / "charts", "--json").stdout)
-    assert {name: measured[name] for name in trained["test"]} == pytest.approx(trained["test"], rel=1e-4)
+def test_a_keras_model_is_measured(few: Path, tmp_path: Path) -> None:
+    pixels = keras.Input((24, 24, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    keras.Model(pixels, keras.layers.Dense(6, activation="softmax")(features)).save(tmp_path / "a.keras")
+    document = json.loads(run("evaluate", tmp_path / "a.keras", few, "--charts", tmp_path / "charts", "--json").stdout)
+    assert document["total"] == 12
+    assert document["correct"] + len(document["wrong"]) == 12
+    assert sum(map(sum, document["confusion"])) == 12
     assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == ["confusion.png", "wrong.png"]
-    table = run("evaluate", model, few)
-    assert "Test pictures right: " in table.stdout
-    result = run("train", few, *options, "--init-weights", model, "-o", tmp_path / "b.keras")
-    assert "107 layers loaded." in result.stderr
+    table = run("evaluate", tmp_path / "a.keras", few)
+    assert f"Test pictures right: {document['correct']} of 12" in table.stdout
+
+    keras.Sequential([pixels, keras.layers.Flatten(), keras.layers.Dense(5, "softmax")]).save(tmp_path / "b.keras")
+    other = run("evaluate", tmp_path / "b.keras", few, "--scaling", "unit")
+    assert (other.exit_code, "5 classes" in other.stderr) == (1, True)
+
+
+def test_a_training_starts_from_the_weights_of_another(few: Path, tmp_path: Path) -> None:
+    save_model(resnet50((64, 64, 3), 9), tmp_path / "a.keras")
+    options = ("--recipe", "course", "--epochs", 1, "--image-size", 37, "--init-weights", tmp_path / "a.keras")
+    result = run("train", few, *options, "-o", tmp_path / "b.keras")
+    assert result.exit_code == 0, result.output
+    assert "106 layers loaded, 1 not in the file (fc6), 1 in the file alone (fc9)." in result.stderr
 
 
 def test_cross_validation_takes_each_training_picture_once(few: Path) -> None:

@@ -12,6 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from signs_builder.dataset import Split
+from signs_builder.hands import draw_hands
+from signs_builder.recipe import HANDS
+
 SIGNS = Path(sys.executable).with_name("signs")
 
 
@@ -66,11 +70,14 @@ def test_the_model_that_learned_signs_by_heart_fails_the_shift_suite(signs_data:
     assert 0.45 < figures["shift_suite"]["mean_accuracy"] < 0.57
 
 
-def test_a_model_trained_on_jax_is_exported_and_proved(signs_data: Path, tmp_path: Path) -> None:
-    model = tmp_path / "model.keras"
-    command = [str(SIGNS), "train", str(signs_data), "--recipe", "pictures", "--epochs", "1", "--image-size", "37"]
+def test_a_model_trained_on_jax_in_bfloat16_is_exported_and_proved(tmp_path: Path) -> None:
+    few, model = tmp_path / "few", tmp_path / "model.keras"
+    images, labels = draw_hands(36, size=40)
+    for name, part in (("train_signs", slice(0, 24)), ("test_signs", slice(24, 36))):
+        Split(images[part], labels[part]).files(few / name, HANDS)
+    options = ("--recipe", "pictures", "--epochs", "1", "--image-size", "37", "--mixed-precision")
+    command = [SIGNS, "train", few, *options, "-o", model]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    result = subprocess.run([*command, "-o", str(model)], env=environment, capture_output=True, text=True)
+    result = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    exported = document(signs("export", model, signs_data, "-o", tmp_path / "bundle", "--json"))
-    assert exported["passed"]
+    assert document(signs("export", model, few, "-o", tmp_path / "bundle", "--json"))["passed"]
