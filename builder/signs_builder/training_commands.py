@@ -95,7 +95,7 @@ _OPTIONS = (
     click.option(
         "--cache",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Keep decoded pictures in this file, where they do not fit into memory.",
+        help="Keep the decoded pictures in this .npy file instead of memory; it is written anew.",
     ),
     click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs."),
     click.option(
@@ -173,6 +173,8 @@ def run_training(
     from signs_builder.strategy import mixed_precision, spread
     from signs_builder.train import predict, steps_in, train
 
+    if options.cache is not None and options.cache.suffix != ".npy":
+        raise click.UsageError(f"--cache {options.cache} must end in .npy; a file of that name is overwritten.")
     config = options.config(dataset.labels)
     with progress_bar("Looking at the test pictures", len(dataset.test)) as on_done:
         dataset.test.check(spec, on_done)  # before the training, not after it
@@ -204,6 +206,7 @@ def run_training(
                     cache=options.cache,
                     callbacks=[keras.callbacks.TensorBoard(folder / "tensorboard")] if options.tensorboard else [],
                     spread=over,
+                    progress=progress_bar,
                     on_step=on_step,
                     on_epoch=lambda epoch: _show_epoch(epoch, config, err=as_json or over.process > 0),
                 )

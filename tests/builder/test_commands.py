@@ -104,6 +104,7 @@ def test_summary_prints_the_layer_table_with_its_totals() -> None:
         (["train", "--learning-rate", "0"], 2, "0"),
         (["train", "--strategy", "mirrored"], 1, "two devices or more"),
         (["train", "--strategy", "data-parallel", "--validate"], 1, "cannot validate"),
+        (["train", "--cache", "notes.txt"], 2, "must end in .npy"),
         (["train", "--init-weights", "none.h5"], 1, "No weights at none.h5"),
         (["cross-validate", "--resume"], 2, "--resume is for a single training"),
         (["cross-validate", "--folds", "1"], 2, "1 is not in the range"),
