@@ -30,7 +30,8 @@ def measure(recipe: str, data: str, accuracy: float) -> tuple[int, float] | None
                 process.kill()
                 process.wait()
                 return int(found[1]), time.perf_counter() - started
-        process.wait()
+        if process.wait():
+            sys.exit(f"{recipe}: the training failed")
     return None
 
 

@@ -1,5 +1,6 @@
 """Feeds a training: pictures read in parallel, shuffled and changed at random, and the same ones for the same seed."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -39,16 +40,26 @@ def open_pictures(
     if cache is None and size > MEMORY_BYTES:
         return lambda i: split.image(i, spec)
     with progress("Reading pictures", len(split)) as on_done:
-        if cache is None:
-            images = split.images(spec, on_done)
-        else:
-            check_room(cache.parent, size)
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            images = np.lib.format.open_memmap(cache, "w+", np.uint8, shape)
-            split.read_into(images, spec, on_done)
-            images.flush()
-            images = np.load(cache, mmap_mode="r")
+        images = split.images(spec, on_done) if cache is None else _fill_cache(cache, split, spec, on_done)
     return lambda i: images[i]
+
+
+def _fill_cache(cache: Path, split: Split, spec: InputSpec, on_done: Callable[[int], None]) -> NDArray[np.uint8]:
+    cache.unlink(missing_ok=True)
+    shape = (len(split), *spec.shape)
+    check_room(cache.parent, int(np.prod(shape)))
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        images = np.lib.format.open_memmap(cache, "w+", np.uint8, shape)
+        with cache.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, cache.stat().st_size)  # else a disk that fills up ends the process
+        split.read_into(images, spec, on_done)
+        images.flush()
+    except BaseException:
+        cache.unlink(missing_ok=True)
+        raise
+    stored: NDArray[np.uint8] = np.load(cache, mmap_mode="r")
+    return stored
 
 
 def steps_per_epoch(pictures: int, config: TrainConfig, spread: Spread) -> int:

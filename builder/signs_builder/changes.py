@@ -21,7 +21,7 @@ def place(
 ) -> NDArray[np.uint8]:
     """Shift (shares of width and height), turn (degrees), scale and mirror a picture, uint8 (h, w, channels).
 
-    What comes in from outside continues the picture's edge.
+    What comes in from outside continues the picture's edge, for half a side; what lies further out is black.
     """
     height, width = image.shape[:2]
     margin = max(height, width) // 2

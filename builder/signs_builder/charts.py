@@ -27,6 +27,7 @@ STYLE = {
     "grid.alpha": 0.25,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "text.parse_math": False,  # labels are text, whatever they hold
     "figure.constrained_layout.use": True,
 }
 

@@ -16,6 +16,7 @@ from signs_runtime.manifest import Accuracy
 
 SUITE_PICTURES = 500  # of a larger split every n-th goes through the shift suite
 CHUNK = 512  # pictures in memory at once
+BATCH = 64  # pictures through the classifier at once
 
 # uint8 (n, *spec.shape) -> probabilities float32 (n, classes)
 Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -41,7 +42,7 @@ class Figures:
     accuracy: Accuracy
     confusion: tuple[tuple[int, ...], ...]
     wrong: tuple[WrongPicture, ...]  # the surest first
-    shifts: dict[str, Accuracy]
+    shifts: dict[str, Accuracy]  # of the pictures that a shift changes: a grey one has no cast
 
     @property
     def per_class(self) -> dict[str, Accuracy]:
@@ -86,7 +87,7 @@ def evaluate(
         given = []
         for start in range(0, len(split), CHUNK):
             part = split.part(np.arange(start, min(start + CHUNK, len(split))))
-            given.append(probabilities(part.images(spec)))
+            given.append(_in_batches(probabilities, part.images(spec)))
             on_done(len(part))
     answers = np.concatenate(given)
     if not np.isfinite(answers).all():
@@ -117,10 +118,17 @@ def _measure_shifts(
     measured = {}
     with progress("Measuring the shift suite", len(SHIFTS)) as on_done:
         for name in SHIFTS:
-            said = probabilities(shifted(images, name)).argmax(axis=1)
-            measured[name] = Accuracy(int((said == some.labels).sum()), len(some))
+            pictures = shifted(images, name)
+            changed = (pictures != images).any(axis=(1, 2, 3))
+            if changed.any():
+                said = _in_batches(probabilities, pictures[changed]).argmax(axis=1)
+                measured[name] = Accuracy(int((said == some.labels[changed]).sum()), int(changed.sum()))
             on_done(1)
     return measured
+
+
+def _in_batches(probabilities: Probabilities, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.concatenate([probabilities(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
 
 
 def _name(split: Split, i: int) -> str:

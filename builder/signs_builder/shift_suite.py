@@ -64,7 +64,7 @@ SHIFTS: dict[str, Shift] = {
 def shifted(images: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """Every picture, uint8 (n, h, w, channels), under the shift `name` of SHIFTS: the same pictures every time.
 
-    A wall is replaced where `find_hand` finds a hand, in 99.8% of SIGNS; a picture without one stays as it is.
+    A wall is replaced where `find_hand` finds a hand; a picture without one stays as it is.
     """
     number = list(SHIFTS).index(name)
     changed = (SHIFTS[name](image, np.random.default_rng([number, i])) for i, image in enumerate(images))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 from signs_builder.errors import StrategyError
 from signs_builder.model_file import MIXED_PRECISION
@@ -58,6 +59,20 @@ def spread(strategy: str | None) -> Iterator[Spread]:
         yield Spread(jax.device_count(), jax.process_index(), jax.process_count())
     finally:
         keras.distribution.set_distribution(None)
+
+
+def check_same_start(spread: Spread, epochs: int) -> None:
+    """Raise StrategyError unless every process goes on after the same number of epochs."""
+    if spread.processes == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    everywhere = np.unique(multihost_utils.process_allgather(np.array(epochs)))
+    if len(everywhere) > 1:
+        raise StrategyError(
+            f"The processes would go on after {' and '.join(map(str, everywhere))} epochs: put -o on a disk that all "
+            "hosts share, or delete the checkpoint."
+        )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from signs_builder.errors import ModelError
 from signs_builder.hands import draw_hands
 from signs_builder.progress import Progress, ignore_progress, no_progress
 from signs_builder.recipe import HANDS, TrainConfig
-from signs_builder.strategy import Spread
+from signs_builder.strategy import Spread, check_same_start
 from signs_runtime.input_spec import InputSpec
 
 DRAWN, DRAWN_SEED = 1080, 2  # hands to mix in; seeds 0 and 1 are the embedded data set's and the demo's
@@ -87,7 +87,7 @@ def train(
     """
     training, validation = training_splits(dataset, config)
     read = open_pictures(training, spec, cache, progress=progress)
-    validation_images = None if validation is None else validation.images(spec)
+    read_validation = None if validation is None else open_pictures(validation, spec, progress=progress)
     steps = steps_per_epoch(len(training), config, spread)
 
     keras.utils.set_random_seed(config.seed)
@@ -102,6 +102,7 @@ def train(
         metrics=["accuracy"],
     )
     state = (checkpoint.restore(model) if checkpoint and resume else None) or State([])
+    check_same_start(spread, len(state.epochs))
     history = [Epoch(**each) for each in state.epochs]
     for epoch in history:
         on_epoch(epoch)
@@ -113,14 +114,15 @@ def train(
         nonlocal started, stopped
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
         if not np.isfinite(loss):
-            kept = f" The checkpoint of epoch {index} is kept." if checkpoint and index else ""
-            raise ModelError(
-                f"The loss of epoch {index + 1} is {loss}; train with a smaller --learning-rate, and look for pictures "
-                f"with wrong labels.{kept}"
-            )
+            raise ModelError(_no_number(f"The loss of epoch {index + 1} is {loss}", checkpoint))
+        if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+            raise ModelError(_no_number(f"After epoch {index + 1} there are weights that are no numbers", checkpoint))
         measured: dict[str, float] = {}
-        if validation is not None and validation_images is not None:
-            probabilities = predict(model, validation_images)
+        if validation is not None and read_validation is not None:
+            starts = range(0, len(validation), PREDICT_BATCH)
+            chunks = (range(start, min(start + PREDICT_BATCH, len(validation))) for start in starts)
+            answers = [predict(model, np.stack([read_validation(i) for i in chunk])) for chunk in chunks]
+            probabilities = np.concatenate(answers)
             measured["validation_loss"], measured["validation_accuracy"] = _score(probabilities, validation.labels)
         epoch = Epoch(index + 1, loss, accuracy, time.perf_counter() - started, **measured)
         history.append(epoch)
@@ -181,6 +183,15 @@ def predict(
     return np.concatenate(outputs)
 
 
+def _no_number(what: str, checkpoint: Checkpoint | None) -> str:
+    kept = (
+        f" {checkpoint.path} holds the epoch before; delete it first."
+        if checkpoint and checkpoint.path.exists()
+        else ""
+    )
+    return f"{what}; train again with a smaller --learning-rate.{kept}"
+
+
 def _drawn_hands(
     dataset: Dataset, config: TrainConfig, spec: InputSpec
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
@@ -218,7 +229,11 @@ def _score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> tup
 
 def _best(history: Sequence[Epoch]) -> int:
     """The epoch with the most validation pictures right; of several, the one with the smallest loss."""
-    return max(history, key=lambda each: (each.validation_accuracy or 0.0, -(each.validation_loss or math.inf))).number
+    return max(history, key=lambda each: (each.validation_accuracy or 0.0, -_known(each.validation_loss))).number
+
+
+def _known(loss: float | None) -> float:
+    return math.inf if loss is None else loss
 
 
 def _ran_out_of_patience(history: Sequence[Epoch], state: State, config: TrainConfig) -> bool:

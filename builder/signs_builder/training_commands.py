@@ -1,6 +1,7 @@
 """The commands `signs train` and `signs cross-validate`, and the training that `build-and-export` shares with them."""
 
 import functools
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import click
 from signs_builder.commands import DEFAULT_SIZE, describe_counts, image_size_option, start_keras
 from signs_builder.recipe import RECIPES, SYNTHETIC, TrainConfig, choose_config
 from signs_runtime.cli import Command, json_option, print_json, print_table
+from signs_runtime.errors import SignsError
 from signs_runtime.input_spec import InputSpec
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from signs_builder.train import Training
 
 MAX_CONFUSION = 12  # classes: a wider table cannot be read
+CROSS_VALIDATED = ("--recipe", "--epochs", "--batch-size", "--learning-rate", "--seed")  # options that are heeded
 STRATEGIES = ("mirrored", "data-parallel")  # as in signs_builder.strategy, which imports Keras
 
 
@@ -47,8 +50,10 @@ class TrainingOptions:
 
     def given(self) -> list[str]:
         """The options that were used."""
+        flags = {"validate", "resume", "tensorboard"}  # of which False says nothing
         named = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return [f"--{name.replace('_', '-')}" for name, value in named if value not in (None, False)]
+        used = [name for name, value in named if value is not None and not (name in flags and not value)]
+        return [f"--{name.replace('_', '-')}" for name in used]
 
     def config(self, labels: tuple[str, ...]) -> TrainConfig:
         """The recipe for pictures with these labels, with what the command line sets otherwise."""
@@ -157,15 +162,14 @@ def run_training(
     check: Callable[["keras.Model"], None],
     as_json: bool,
 ) -> Run:
-    """Train ResNet-50 with a progress bar and a line an epoch, measure it, and draw the pictures of it in `folder`.
+    """Train ResNet-50 with a progress bar and a line an epoch, and measure it; the checkpoint is in `folder`.
 
     `check` gets the untrained network, to refuse early what would fail late.
     """
     import keras
 
-    from signs_builder.charts import draw_confusion, draw_curves, draw_wrong
     from signs_builder.checkpoint import Checkpoint
-    from signs_builder.errors import StrategyError
+    from signs_builder.errors import DiskFullError, ModelError, StrategyError
     from signs_builder.evaluate import evaluate
     from signs_builder.init_weights import load_init_weights
     from signs_builder.model_file import bare_copy
@@ -178,6 +182,8 @@ def run_training(
     config = options.config(dataset.labels)
     with progress_bar("Looking at the test pictures", len(dataset.test)) as on_done:
         dataset.test.check(spec, on_done)  # before the training, not after it
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ModelError("--tensorboard needs the package tensorboard: pip install 'signs-edge[tensorboard]'.")
     if config.validate and options.strategy == "data-parallel":
         raise StrategyError("--strategy data-parallel cannot validate: each process sees its own part of the answers.")
     with spread(options.strategy) as over:
@@ -186,10 +192,19 @@ def run_training(
         check(model)
         checkpoint = Checkpoint(
             folder / "checkpoint.npz",
-            {"data": dataset.sha256(), "input": asdict(spec), "network": model.name, **asdict(config)},
+            {
+                "data": dataset.sha256(),
+                "input": asdict(spec),
+                "network": model.name,
+                "backend": keras.backend.backend(),
+                "precision": model.dtype_policy.name,
+                "devices": over.devices,
+                **asdict(config),
+            },
         )
-        if over.process == 0:
-            checkpoint.check(model, resume=options.resume)
+        checkpoint.check(model, resume=options.resume)
+        if options.resume and not checkpoint.path.exists():
+            click.echo(f"{checkpoint.path} does not exist: nothing to resume, so this starts anew.", err=True)
         if options.init_weights:
             click.echo(
                 f"{options.init_weights}: {load_init_weights(model, options.init_weights).describe()}.", err=True
@@ -210,18 +225,14 @@ def run_training(
                     on_step=on_step,
                     on_epoch=lambda epoch: _show_epoch(epoch, config, err=as_json or over.process > 0),
                 )
-        except BaseException:
-            if checkpoint.path.exists():
+        except BaseException as error:
+            if checkpoint.path.exists() and (isinstance(error, DiskFullError) or not isinstance(error, SignsError)):
                 click.echo(f"{checkpoint.path} holds the last complete epoch: continue with --resume.", err=True)
             raise
     measured = bare_copy(model)
     figures = evaluate(
         lambda images: predict(measured, images), dataset.test, dataset.labels, spec, progress=progress_bar
     )
-    if over.process == 0:
-        draw_curves(training, folder / "curves.png")
-        draw_confusion(figures, folder / "confusion.png")
-        draw_wrong(figures, dataset.test, spec, folder / "wrong.png")
     return Run(measured, config, training, figures, folder, over, checkpoint.remove)
 
 
@@ -238,9 +249,20 @@ def new_model(dataset: "Dataset", config: TrainConfig, spec: InputSpec) -> "kera
     return model
 
 
-def show_run(run: Run, *, as_json: bool) -> None:
-    """Write `training.json`, and the final figures as tables for people, on stderr where stdout is a machine's."""
-    (run.folder / "training.json").write_text(json.dumps(run.as_json(), indent=2, ensure_ascii=False) + "\n")
+def show_run(run: Run, dataset: "Dataset", spec: InputSpec, *, as_json: bool) -> None:
+    """Write figures and pictures to the run's folder, and show the figures, on stderr where stdout is a machine's.
+
+    Then nothing is left to resume: what the checkpoint held is deleted.
+    """
+    from signs_builder.charts import draw_confusion, draw_curves, draw_wrong
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    document = json.dumps(run.as_json(), indent=2, ensure_ascii=False)
+    (run.folder / "training.json").write_text(f"{document}\n", encoding="utf-8")
+    draw_curves(run.training, run.folder / "curves.png")
+    draw_confusion(run.figures, run.folder / "confusion.png")
+    draw_wrong(run.figures, dataset.test, spec, run.folder / "wrong.png")
+    run.forget()
     show_figures(run.figures, err=as_json)
     click.echo(f"Pictures and figures of the training: {run.folder}/", err=as_json)
 
@@ -325,8 +347,7 @@ def train(
     if run.spread.process > 0:  # one process saves for all
         return
     save_model(run.model, output)
-    run.forget()
-    show_run(run, as_json=as_json)
+    show_run(run, dataset, spec, as_json=as_json)
     if as_json:
         print_json({"model": str(output), "folder": str(folder), "data": _describe(dataset), **run.as_json()})
     else:
@@ -367,9 +388,8 @@ def cross_validate(
     data: str, folds: int, options: TrainingOptions, image_size: tuple[int, int] | None, as_json: bool
 ) -> None:
     """Train once for each fold of DATA's training pictures, and measure on the fold that was left out."""
-    per_run = ("resume", "cache", "tensorboard", "strategy", "validate", "patience")
-    if senseless := [name for name in per_run if getattr(options, name)]:
-        raise click.UsageError(f"--{senseless[0]} is for a single training.")
+    if senseless := [name for name in options.given() if name not in CROSS_VALIDATED]:
+        raise click.UsageError(f"{', '.join(senseless)}: for a single training.")
     start_keras()
     from signs_builder.cross_validation import cross_validated
     from signs_builder.progress import progress_bar

@@ -111,8 +111,7 @@ def build_and_export(
     folder = output.with_name(f"{output.name}.training")
     run = run_training(dataset, spec, options, folder, check=check, as_json=as_json)
     save_model(run.model, trained)
-    run.forget()
-    show_run(run, as_json=as_json)
+    show_run(run, dataset, spec, as_json=as_json)
     click.echo(f"Saved {trained}.", err=as_json)
     _seal(
         examine(run.model, resize=resize),

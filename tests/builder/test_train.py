@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from signs_builder import batches
+from signs_builder.checkpoint import Checkpoint
 from signs_builder.dataset import Dataset, Split
 from signs_builder.errors import ModelError
 from signs_builder.hands import draw_hands
@@ -148,6 +149,14 @@ def test_a_loss_that_is_no_number_stops_the_training(dataset: Dataset) -> None:
     model.layers[-1].kernel.assign(np.full((8, 3), np.nan))
     with pytest.raises(ModelError, match="loss of epoch 1 is nan"):
         train(model, dataset, TrainConfig(), SPEC)
+
+
+def test_weights_that_are_no_numbers_after_the_last_step_are_not_kept(dataset: Dataset, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", {})
+    config = TrainConfig(epochs=1, batch_size=42, learning_rate=float("nan"))  # one step: its loss is from before it
+    with pytest.raises(ModelError, match="weights that are no numbers"):
+        train(small_network(), dataset, config, SPEC, checkpoint=checkpoint)
+    assert not checkpoint.path.exists()
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
