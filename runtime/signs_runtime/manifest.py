@@ -63,7 +63,8 @@ class Accuracy:
         z = 1.959964  # the normal distribution's 97.5% point
         n, p = self.total, self.share
         middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, (middle - spread) / (1 + z * z / n)), min(1.0, (middle + spread) / (1 + z * z / n))
+        low, high = (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+        return max(0.0, min(p, low)), min(1.0, max(p, high))  # rounding must not leave the share outside
 
     def as_json(self) -> dict[str, Any]:
         """What the manifest holds, and what follows from it."""

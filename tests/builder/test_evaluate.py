@@ -66,6 +66,7 @@ def test_the_shift_suite_is_measured_with_each_shift(figures: Figures) -> None:
 )
 def test_the_interval_is_wilsons(correct: int, total: int, low: float, high: float) -> None:
     assert Accuracy(correct, total).interval == pytest.approx((low, high), abs=1e-5)
+    assert Accuracy(120, 120).interval[1] == 1
 
 
 def test_everything_is_json(figures: Figures) -> None:
