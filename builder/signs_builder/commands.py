@@ -136,7 +136,7 @@ def _plot(network: "keras.Model", path: Path) -> None:
     if shutil.which("dot") is None:
         raise ModelError("The drawing needs graphviz's program `dot`: apt install graphviz, or brew install graphviz.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    keras.utils.plot_model(network, str(path), show_shapes=True, show_layer_activations=True, dpi=96)
+    keras.utils.plot_model(network, str(path), show_shapes=True, show_layer_names=True, dpi=96)
     click.echo(f"Drew {path}.", err=True)
 
 

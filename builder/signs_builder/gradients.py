@@ -17,7 +17,7 @@ RESIDUAL, PLAIN = "ResNet-50", "its plain twin, without shortcuts"
 STEPS = 20  # of each network
 
 
-class _Watched(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
+class WatchedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
     """Adam that keeps the norm of each gradient it is given, in graph and on every back end."""
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -49,7 +49,7 @@ def measure_gradients(
     for name, shortcuts in ((RESIDUAL, True), (PLAIN, False)):
         keras.utils.set_random_seed(config.seed)
         model = resnet50(spec.shape, len(dataset.labels), shortcuts=shortcuts)
-        optimizer = _Watched(config.learning_rate)
+        optimizer = WatchedAdam(config.learning_rate)
         model.compile(optimizer=optimizer, loss="categorical_crossentropy")
         stages: dict[str, list[float]] = {stage: [] for stage, _ in _kernels_by_stage(model)}
         batches = Batches(read, training.labels, len(dataset.labels), config)
