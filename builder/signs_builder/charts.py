@@ -98,7 +98,7 @@ def draw_wrong(figures: Figures, split: Split, spec: InputSpec, path: Path) -> N
 
 def draw_gradients(norms: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
     """Gradient norms of each stage over the steps: one panel a network, one line a stage; see gradients.py."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context({**STYLE, "text.parse_math": True}):  # powers of ten on its axis
         figure = Figure(figsize=(9.5, 4))
         panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
         for panel, (network, stages) in zip(panels, norms.items(), strict=True):
