@@ -95,19 +95,24 @@ def evaluate(
     said = answers.argmax(axis=1)
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (split.labels, said), 1)
-    right = answers[np.arange(len(split)), split.labels]
     wrong = [
         WrongPicture(int(i), _name(split, int(i)), labels[split.labels[i]], labels[said[i]], float(answers[i].max()))
         for i in np.flatnonzero(said != split.labels)
     ]
     return Figures(
         labels=tuple(labels),
-        loss=-float(np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()),
+        loss=cross_entropy(answers, split.labels),
         accuracy=Accuracy(int((said == split.labels).sum()), len(split)),
         confusion=tuple(map(tuple, confusion.tolist())),
         wrong=tuple(sorted(wrong, key=lambda each: -each.probability)),
         shifts=_measure_shifts(probabilities, split, spec, progress) if suite else {},
     )
+
+
+def cross_entropy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The mean of -log of what each picture's own label got."""
+    own = probabilities[np.arange(len(labels)), labels]
+    return -float(np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean())
 
 
 def _measure_shifts(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 SYNTHETIC = "synthetic"  # the data set that needs no files
+MIRRORED, DATA_PARALLEL = STRATEGIES = ("mirrored", "data-parallel")  # ways to spread a training, see strategy.py
 HANDS = ("0", "1", "2", "3", "4", "5")  # the labels of SIGNS: hands that show so many fingers
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from signs_builder.errors import StrategyError
 from signs_builder.model_file import MIXED_PRECISION
+from signs_builder.recipe import DATA_PARALLEL, MIRRORED
 
-MIRRORED, DATA_PARALLEL = "mirrored", "data-parallel"
-STRATEGIES = (MIRRORED, DATA_PARALLEL)
 BACKENDS = {MIRRORED: "tensorflow", DATA_PARALLEL: "jax"}
 
 

@@ -15,6 +15,7 @@ from signs_builder.batches import Batches, open_pictures, steps_per_epoch
 from signs_builder.checkpoint import Checkpoint, State
 from signs_builder.dataset import Dataset, Split
 from signs_builder.errors import ModelError
+from signs_builder.evaluate import BATCH, cross_entropy
 from signs_builder.hands import draw_hands
 from signs_builder.progress import Progress, ignore_progress, no_progress
 from signs_builder.recipe import HANDS, TrainConfig
@@ -22,7 +23,6 @@ from signs_builder.strategy import Spread, check_same_start
 from signs_runtime.input_spec import InputSpec
 
 DRAWN, DRAWN_SEED = 1080, 2  # hands to mix in; seeds 0 and 1 are the embedded data set's and the demo's
-PREDICT_BATCH = 64  # pictures at once through a model that is measured
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,12 @@ def train(
             raise ModelError(_no_number(f"After epoch {index + 1} there are weights that are no numbers", checkpoint))
         measured: dict[str, float] = {}
         if validation is not None and read_validation is not None:
-            starts = range(0, len(validation), PREDICT_BATCH)
-            chunks = (range(start, min(start + PREDICT_BATCH, len(validation))) for start in starts)
+            starts = range(0, len(validation), BATCH)
+            chunks = (range(start, min(start + BATCH, len(validation))) for start in starts)
             answers = [predict(model, np.stack([read_validation(i) for i in chunk])) for chunk in chunks]
             probabilities = np.concatenate(answers)
-            measured["validation_loss"], measured["validation_accuracy"] = _score(probabilities, validation.labels)
+            measured["validation_loss"] = cross_entropy(probabilities, validation.labels)
+            measured["validation_accuracy"] = float((probabilities.argmax(axis=1) == validation.labels).mean())
         epoch = Epoch(index + 1, loss, accuracy, time.perf_counter() - started, **measured)
         history.append(epoch)
         state.epochs.append(asdict(epoch))
@@ -171,16 +172,10 @@ def train(
     return Training(tuple(history), state.best_epoch or len(history), stopped)
 
 
-def predict(
-    model: keras.Model, images: NDArray[np.uint8], on_done: Callable[[int], None] = ignore_progress
-) -> NDArray[np.float32]:
-    """What a model that takes pixels says: uint8 (n, *spec.shape) in, probabilities float32 (n, classes) out."""
-    outputs = []
-    for start in range(0, len(images), PREDICT_BATCH):
-        batch = images[start : start + PREDICT_BATCH]
-        outputs.append(model.predict_on_batch(batch)[: len(batch)])  # a mirrored model answers once for each device
-        on_done(len(batch))
-    return np.concatenate(outputs)
+def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a model that takes pixels says of one batch: uint8 (n, *spec.shape) in, float32 (n, classes) out."""
+    answers: NDArray[np.float32] = model.predict_on_batch(images)
+    return answers[: len(images)]  # a mirrored model answers once for each device
 
 
 def _no_number(what: str, checkpoint: Checkpoint | None) -> str:
@@ -218,13 +213,6 @@ def _learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-
-
-def _score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Cross-entropy and accuracy."""
-    right = probabilities[np.arange(len(labels)), labels]
-    loss = -float(np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean())
-    return loss, float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def _best(history: Sequence[Epoch]) -> int:

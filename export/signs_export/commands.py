@@ -11,7 +11,7 @@ import click
 from signs_builder.commands import DEFAULT_SIZE, describe_counts, image_size_option, start_keras
 from signs_builder.errors import DatasetError
 from signs_builder.recipe import SYNTHETIC
-from signs_builder.training_commands import TrainingOptions, run_training, show_figures, show_run, training_options
+from signs_builder.training_run import TrainingOptions, run_training, show_figures, show_run, training_options
 from signs_export.config import SCALINGS, ExportConfig, Scaling
 from signs_runtime.cli import Command, json_option, print_json
 from signs_runtime.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter

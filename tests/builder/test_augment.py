@@ -65,10 +65,9 @@ def test_one_generator_gives_one_picture_and_another_another() -> None:
 
 def test_each_kind_of_change_changes() -> None:
     for name in vars(STRONG):
-        bounds = Augmentation(**{name: 1.0 if name in ("mirror", "wall", "jpeg", "calm") else getattr(STRONG, name)})
+        bounds = Augmentation(**{name: 1.0 if name in ("mirror", "wall", "jpeg") else getattr(STRONG, name)})
         changed = [augment(image, bounds, np.random.default_rng(i)) for i, image in enumerate(HANDS)]
-        differs = any(not np.array_equal(a, b) for a, b in zip(changed, HANDS, strict=True))
-        assert differs == (name != "calm"), name
+        assert any(not np.array_equal(a, b) for a, b in zip(changed, HANDS, strict=True)), name
 
 
 def test_strength_scales_all_but_the_mirror() -> None:
