@@ -1,7 +1,7 @@
 """Time per epoch of the project's training against a plain `model.fit` on arrays, with the same model and pictures.
 
 Each candidate runs in its own process, rounds interleaved; the median of all epochs after the first of each process,
-which traces the graph. `training` has the course's recipe's work to do (no augmentation), `augmented` the default's.
+which traces the graph. `training` has a plain fit's work to do (no augmentation), `augmented` the default recipe's.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from signs_builder.errors import DatasetError
 from signs_builder.evaluate import evaluate
 from signs_builder.progress import Progress, no_progress
 from signs_builder.recipe import TrainConfig
-from signs_builder.train import predict, steps_in, train
+from signs_builder.train import predict, train
 from signs_runtime.input_spec import InputSpec
 from signs_runtime.manifest import Accuracy
 
@@ -42,8 +42,7 @@ def cross_validated(
         apart = pictures.part(np.flatnonzero(fold_of == fold))
         rest = replace(dataset, train=pictures.part(np.flatnonzero(fold_of != fold)), validation=None, test=apart)
         model = new_model()
-        with progress(f"Fold {fold + 1} of {folds}", steps_in(rest, config)) as on_step:
-            train(model, rest, config, spec, on_step=on_step)
+        train(model, rest, config, spec, title=f"Fold {fold + 1} of {folds}", progress=progress)
         said = functools.partial(predict, model)
         yield evaluate(said, apart, rest.labels, spec, suite=False).accuracy
         keras.backend.clear_session()

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from signs_runtime.cli import stop_if_interrupted
+
 # Given a step's name and how much there is to do (0: not known), a context; its value is called with what was done
 # since the last call.
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -20,7 +22,7 @@ def no_progress(step: str, total: int) -> AbstractContextManager[Callable[[int],
 
 @contextmanager
 def progress_bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A Progress that shows a bar with the time passed and left, where somebody watches stderr."""
+    """A Progress that shows a bar with the time passed and left, where somebody watches stderr; Ctrl-C ends it."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -46,4 +48,9 @@ def progress_bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
         redirect_stdout=sys.stdout.isatty(),  # a stdout that goes elsewhere must not end up on stderr
     ) as progress:
         task = progress.add_task(step, total=total or None)
-        yield lambda done: progress.advance(task, done)
+
+        def advance(done: int) -> None:
+            stop_if_interrupted()
+            progress.advance(task, done)
+
+        yield advance

@@ -11,13 +11,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from signs_builder.allocator import keep_freed_memory
 from signs_builder.batches import Batches, open_pictures, steps_per_epoch
 from signs_builder.checkpoint import Checkpoint, State
 from signs_builder.dataset import Dataset, Split
 from signs_builder.errors import ModelError
 from signs_builder.evaluate import BATCH, cross_entropy
 from signs_builder.hands import draw_hands
-from signs_builder.progress import Progress, ignore_progress, no_progress
+from signs_builder.progress import Progress, no_progress
 from signs_builder.recipe import HANDS, TrainConfig
 from signs_builder.strategy import Spread, check_same_start
 from signs_runtime.input_spec import InputSpec
@@ -58,11 +59,6 @@ def training_splits(dataset: Dataset, config: TrainConfig) -> tuple[Split, Split
     return dataset.train.hold_out(f"{dataset.name} has no validation pictures and", np.random.default_rng(config.seed))
 
 
-def steps_in(dataset: Dataset, config: TrainConfig, spread: Spread = Spread()) -> int:  # noqa: B008  # frozen
-    """How many batches all epochs take: what `on_step` will have counted at the end, unless it ends early."""
-    return steps_per_epoch(len(training_splits(dataset, config)[0]), config, spread) * config.epochs
-
-
 def train(
     model: keras.Model,
     dataset: Dataset,
@@ -74,22 +70,23 @@ def train(
     cache: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     spread: Spread = Spread(),  # noqa: B008  # frozen
+    title: str = "Training",
     progress: Progress = no_progress,
-    on_step: Callable[[int], None] = ignore_progress,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
     """Train `model`, which takes pixels as `spec` says and gives probabilities, and leave it with its best weights.
 
     With `checkpoint` each complete epoch is saved, and `resume` continues after the last one. `cache` is a file for
-    pixels that do not fit into memory. `spread` says over what the model is spread. Raises ImageError for a picture
-    that cannot be read, ModelError where the loss is no longer a number, DiskFullError where a checkpoint cannot be
-    written.
+    pixels that do not fit into memory. `spread` says over what the model is spread, `title` what its progress is
+    called. Raises ImageError for a picture that cannot be read, ModelError where the loss is no longer a number,
+    DiskFullError where a checkpoint cannot be written.
     """
     training, validation = training_splits(dataset, config)
     read = open_pictures(training, spec, cache, progress=progress)
     read_validation = None if validation is None else open_pictures(validation, spec, progress=progress)
     steps = steps_per_epoch(len(training), config, spread)
 
+    keep_freed_memory()
     keras.utils.set_random_seed(config.seed)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -101,12 +98,12 @@ def train(
         loss="categorical_crossentropy",
         metrics=["accuracy"],
     )
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, 5 s of ResNet-50
     state = (checkpoint.restore(model) if checkpoint and resume else None) or State([])
     check_same_start(spread, len(state.epochs))
     history = [Epoch(**each) for each in state.epochs]
     for epoch in history:
         on_epoch(epoch)
-    on_step(steps * len(history))
     started = time.perf_counter()
     stopped = _ran_out_of_patience(history, state, config)
 
@@ -137,9 +134,7 @@ def train(
         on_epoch(epoch)
         started = time.perf_counter()
 
-    report = keras.callbacks.LambdaCallback(
-        on_epoch_end=end_of_epoch, on_train_batch_end=lambda batch, logs: on_step(1)
-    )
+    report = keras.callbacks.LambdaCallback(on_epoch_end=end_of_epoch)
     if len(history) < config.epochs and not stopped:
         batches = Batches(
             read,
@@ -151,16 +146,19 @@ def train(
             drawn=_drawn_hands(dataset, config, spec),
         )
         try:
-            # One endless source for all epochs: TensorFlow takes seconds to end each, see benchmarks/epoch_time.py.
-            model.fit(
-                batches,
-                steps_per_epoch=steps,
-                epochs=config.epochs,
-                initial_epoch=len(history),
-                callbacks=[report, *callbacks],
-                shuffle=False,
-                verbose=0,
-            )
+            with progress(title, steps * config.epochs) as on_step:
+                on_step(steps * len(history))
+                step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: on_step(1))
+                # One endless source for all epochs: TensorFlow takes seconds to end each, see benchmarks/epoch_time.py.
+                model.fit(
+                    batches,
+                    steps_per_epoch=steps,
+                    epochs=config.epochs,
+                    initial_epoch=len(history),
+                    callbacks=[step, report, *callbacks],
+                    shuffle=False,
+                    verbose=0,
+                )
         except Exception:
             if batches.error is not None:  # a picture's own, which Keras wraps in its words
                 raise batches.error from None

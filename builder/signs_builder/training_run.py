@@ -172,7 +172,7 @@ def run_training(
     from signs_builder.model_file import bare_copy
     from signs_builder.progress import progress_bar
     from signs_builder.strategy import mixed_precision, spread
-    from signs_builder.train import predict, steps_in, train
+    from signs_builder.train import predict, train
 
     if options.cache is not None and options.cache.suffix != ".npy":
         raise click.UsageError(f"--cache {options.cache} must end in .npy; a file of that name is overwritten.")
@@ -207,21 +207,19 @@ def run_training(
                 f"{options.init_weights}: {load_init_weights(model, options.init_weights).describe()}.", err=True
             )
         try:
-            with progress_bar("Training", steps_in(dataset, config, over)) as on_step:
-                training = train(
-                    model,
-                    dataset,
-                    config,
-                    spec,
-                    checkpoint=checkpoint,
-                    resume=options.resume,
-                    cache=options.cache,
-                    callbacks=[keras.callbacks.TensorBoard(folder / "tensorboard")] if options.tensorboard else [],
-                    spread=over,
-                    progress=progress_bar,
-                    on_step=on_step,
-                    on_epoch=lambda epoch: _show_epoch(epoch, config, err=as_json or over.process > 0),
-                )
+            training = train(
+                model,
+                dataset,
+                config,
+                spec,
+                checkpoint=checkpoint,
+                resume=options.resume,
+                cache=options.cache,
+                callbacks=[keras.callbacks.TensorBoard(folder / "tensorboard")] if options.tensorboard else [],
+                spread=over,
+                progress=progress_bar,
+                on_epoch=lambda epoch: _show_epoch(epoch, config, err=as_json or over.process > 0),
+            )
         except BaseException as error:
             if checkpoint.path.exists() and (isinstance(error, DiskFullError) or not isinstance(error, SignsError)):
                 click.echo(f"{checkpoint.path} holds the last complete epoch: continue with --resume.", err=True)

@@ -30,6 +30,8 @@ _ENVIRONMENT_ERRNOS = {
 
 _ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
+_INTERRUPTS = "signs_runtime.interrupts"  # in click's context: the signals that came so far
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
 
 
@@ -42,6 +44,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's own
         warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # refused in our own words
         with _noting_interrupts() as interrupts:
+            ctx.meta[_INTERRUPTS] = interrupts
             try:
                 return super().invoke(ctx)
             except (Exception, KeyboardInterrupt) as error:
@@ -76,6 +79,16 @@ def _noting_interrupts() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_if_interrupted() -> None:
+    """Raise KeyboardInterrupt again where a library swallowed it (TensorFlow, while it loads, does now and then).
+
+    Long work asks this at each step of its progress.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_INTERRUPTS):
+        raise KeyboardInterrupt
 
 
 class PluggedGroup(click.Group):

@@ -5,6 +5,7 @@ Arguments: the checkpoint, the file for history and weights, and "resume" or "st
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -53,7 +54,7 @@ training = train(
     InputSpec(24, 24),
     checkpoint=Checkpoint(Path(CHECKPOINT), {"config": "the same"}),
     resume=HOW == "resume",
-    on_step=lambda steps: print("step", flush=True),
+    progress=lambda step, total: nullcontext(lambda done: print(f"{step} step", flush=True)),
 )
 history = [[each.loss, each.accuracy, each.validation_loss] for each in training.history]
 weights = {str(i): each for i, each in enumerate(model.get_weights())}

@@ -1,5 +1,7 @@
 """Training: the numbers that it reports, its seed, and what it refuses."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import keras
@@ -12,7 +14,7 @@ from signs_builder.dataset import Dataset, Split
 from signs_builder.errors import ModelError
 from signs_builder.hands import draw_hands
 from signs_builder.recipe import HANDS, RECIPES, Augmentation, TrainConfig
-from signs_builder.train import Epoch, predict, steps_in, train, training_splits
+from signs_builder.train import Epoch, predict, train, training_splits
 from signs_runtime import ImageError, InputSpec
 
 SPEC = InputSpec(16, 16)
@@ -40,12 +42,24 @@ def small_network(seed: int = 0, classes: int = 3) -> keras.Model:
     )
 
 
+class Noted:
+    """A Progress that adds up what each step of the work said that it will do, and what it did."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = {}
+        self.done: dict[str, int] = {}
+
+    def __call__(self, step: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        self.totals[step] = total
+        return nullcontext(lambda done: self.done.update({step: self.done.get(step, 0) + done}))
+
+
 def test_a_network_learns_and_every_step_and_epoch_is_reported(dataset: Dataset) -> None:
     config = TrainConfig(epochs=30, batch_size=8, learning_rate=0.02)
-    steps: list[int] = []
+    noted = Noted()
     epochs: list[Epoch] = []
-    training = train(small_network(), dataset, config, SPEC, on_step=steps.append, on_epoch=epochs.append)
-    assert sum(steps) == steps_in(dataset, config) == 30 * 6
+    training = train(small_network(), dataset, config, SPEC, progress=noted, on_epoch=epochs.append)
+    assert noted.done == noted.totals == {"Reading pictures": 42, "Training": 30 * 6}
     assert tuple(epochs) == training.history
     assert [epoch.number for epoch in epochs] == list(range(1, 31))
     assert training.history[-1].loss < training.history[0].loss
@@ -167,10 +181,10 @@ def test_a_bad_picture_is_found_before_the_first_step(tmp_path: Path, split: str
         files[name] = Split(Split(images, labels).files(tmp_path / name, HANDS), labels)
     files[split].pictures[7].write_text("no picture")
     dataset = Dataset("hands", HANDS, files["train"], files["validation"], files["train"])
-    steps: list[int] = []
+    noted = Noted()
     with pytest.raises(ImageError, match="1_IMG_0007"):
-        train(small_network(), dataset, TrainConfig(validate=True), SPEC, on_step=steps.append)
-    assert steps == []
+        train(small_network(), dataset, TrainConfig(validate=True), SPEC, progress=noted)
+    assert "Training" not in noted.totals
 
 
 def test_the_courses_recipe_is_the_courses() -> None:
