@@ -2,19 +2,34 @@
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-# The names and numbers of malloc.h; see mallopt(3).
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+# The names and numbers of glibc's malloc.h; see mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
+_KEEPING = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1}
+_USUAL = {_M_ARENA_MAX: 0, _M_MMAP_MAX: 65536, _M_TRIM_THRESHOLD: 2**17, _M_MMAP_THRESHOLD: 2**17}
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc to hand no freed memory back to the system; other C libraries are left as they are.
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Within it, glibc hands no freed memory back to the system; other C libraries are left as they are.
 
     A step of ResNet-50 that runs in another thread than the main one gets its buffers from the system each time, and
     the system clears every page: 68,000 page faults and a tenth of the step's time (benchmarks/epoch_time.py).
     """
     if platform.libc_ver()[0] != "glibc":
+        yield
         return
     libc = ctypes.CDLL(None)
-    for parameter, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1)):
+    try:
+        _set(libc, _KEEPING)
+        yield
+    finally:
+        _set(libc, _USUAL)
+        libc.malloc_trim(0)
+
+
+def _set(libc: ctypes.CDLL, parameters: dict[int, int]) -> None:
+    for parameter, value in parameters.items():
         libc.mallopt(parameter, value)

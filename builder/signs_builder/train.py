@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.allocator import keep_freed_memory
+from signs_builder.allocator import freed_memory_kept
 from signs_builder.batches import Batches, open_pictures, steps_per_epoch
 from signs_builder.checkpoint import Checkpoint, State
 from signs_builder.dataset import Dataset, Split
@@ -86,7 +86,6 @@ def train(
     read_validation = None if validation is None else open_pictures(validation, spec, progress=progress)
     steps = steps_per_epoch(len(training), config, spread)
 
-    keep_freed_memory()
     keras.utils.set_random_seed(config.seed)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -146,7 +145,7 @@ def train(
             drawn=_drawn_hands(dataset, config, spec),
         )
         try:
-            with progress(title, steps * config.epochs) as on_step:
+            with freed_memory_kept(), progress(title, steps * config.epochs) as on_step:
                 on_step(steps * len(history))
                 step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: on_step(1))
                 # One endless source for all epochs: TensorFlow takes seconds to end each, see benchmarks/epoch_time.py.
