@@ -8,7 +8,8 @@ from contextlib import contextmanager
 # The names and numbers of glibc's malloc.h; see mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
 _KEEPING = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1}
-_USUAL = {_M_ARENA_MAX: 0, _M_MMAP_MAX: 65536, _M_TRIM_THRESHOLD: 2**17, _M_MMAP_THRESHOLD: 2**17}
+# What glibc itself comes to where large blocks are freed. The one arena stays: glibc asks for their number only once.
+_USUAL = {_M_MMAP_MAX: 65536, _M_TRIM_THRESHOLD: 2**26, _M_MMAP_THRESHOLD: 2**25}
 
 
 @contextmanager
