@@ -82,7 +82,7 @@ def _noting_interrupts() -> Iterator[list[int]]:
 
 
 def stop_if_interrupted() -> None:
-    """Raise KeyboardInterrupt again where a library swallowed it (TensorFlow, while it loads, does now and then).
+    """Raise KeyboardInterrupt again where it was swallowed: a Ctrl-C while libraries load was seen to be lost.
 
     Long work asks this at each step of its progress.
     """
