@@ -38,7 +38,7 @@ CROSS_VALIDATED = ("--recipe", "--epochs", "--batch-size", "--learning-rate", "-
 @json_option
 def train(
     data: str,
-    options: TrainingOptions,
+    training: TrainingOptions,
     image_size: tuple[int, int] | None,
     output: Path,
     diagnose: str | None,
@@ -56,9 +56,11 @@ def train(
     spec = InputSpec(*(image_size or DEFAULT_SIZE))
     folder = output.with_suffix(".training")
     if diagnose:
-        _diagnose_gradients(dataset, options.config(dataset.labels), spec, folder, as_json=as_json)
+        _diagnose_gradients(dataset, training.config(dataset.labels), spec, folder, as_json=as_json)
         return
-    run = run_training(dataset, spec, options, folder, check=lambda model: check_output(output, model), as_json=as_json)
+    run = run_training(
+        dataset, spec, training, folder, check=lambda model: check_output(output, model), as_json=as_json
+    )
     if run.spread.process > 0:  # one process saves for all
         return
     save_model(run.model, output)
@@ -100,10 +102,10 @@ def _diagnose_gradients(
 @image_size_option
 @json_option
 def cross_validate(
-    data: str, folds: int, options: TrainingOptions, image_size: tuple[int, int] | None, as_json: bool
+    data: str, folds: int, training: TrainingOptions, image_size: tuple[int, int] | None, as_json: bool
 ) -> None:
     """Train once for each fold of DATA's training pictures, and measure on the fold that was left out."""
-    if senseless := [name for name in options.given() if name not in CROSS_VALIDATED]:
+    if senseless := [name for name in training.given() if name not in CROSS_VALIDATED]:
         raise click.UsageError(f"{', '.join(senseless)}: for a single training.")
     start_keras()
     from signs_builder.cross_validation import cross_validated
@@ -113,7 +115,7 @@ def cross_validate(
 
     dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
-    config = options.config(dataset.labels)
+    config = training.config(dataset.labels)
     spec = InputSpec(*(image_size or DEFAULT_SIZE))
     measured: list[Accuracy] = []
     for accuracy in cross_validated(

@@ -1,6 +1,5 @@
 """One training as commands run it: its options, its progress, its figures."""
 
-import functools
 import importlib.util
 import json
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.recipe import DATA_PARALLEL, RECIPES, STRATEGIES, TrainConfig, choose_config
-from signs_runtime.cli import print_table
+from signs_runtime.cli import gathered, print_table
 from signs_runtime.errors import SignsError
 from signs_runtime.input_spec import InputSpec
 
@@ -112,19 +111,7 @@ _OPTIONS = (
     ),
 )
 
-
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:  # Any: click's own
-    """The options that say how to train, given to the command as one value, `options`."""
-
-    @functools.wraps(command)
-    def gather(**values: Any) -> Any:
-        names = [field.name for field in fields(TrainingOptions)]
-        return command(options=TrainingOptions(**{name: values.pop(name) for name in names}), **values)
-
-    decorated: Callable[..., Any] = gather
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+training_options = gathered("training", TrainingOptions, _OPTIONS)  # how to train
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,27 @@
 """The command `build-and-export`, and `signs export` and `signs parity`. Heavy imports wait until a command runs."""
 
 import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from signs_builder.commands import DEFAULT_SIZE, describe_counts, image_size_option, start_keras
+from signs_builder.commands import DEFAULT_SIZE, describe_counts, start_keras
 from signs_builder.errors import DatasetError
 from signs_builder.recipe import SYNTHETIC
 from signs_builder.training_run import TrainingOptions, run_training, show_figures, show_run, training_options
-from signs_export.config import SCALINGS, ExportConfig, Scaling
-from signs_runtime.cli import Command, json_option, print_json
-from signs_runtime.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter
+from signs_export.config import ExportConfig, Scaling
+from signs_export.options import ExportOptions, export_options, pictures_option, scaling_option
+from signs_runtime.cli import Command, json_option, print_json, print_table
+from signs_runtime.commands import describe_speed
+from signs_runtime.input_spec import InputSpec
 
 if TYPE_CHECKING:
     import keras
 
     from signs_builder.dataset import Dataset
     from signs_export.reference import Reference
-
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, resolve_path=True),
-    default="bundle",
-    show_default=True,
-    help="The bundle's folder; a bundle that is there is replaced once the new one has passed.",
-)
-scaling_option = click.option(
-    "--scaling",
-    type=click.Choice(SCALINGS),
-    help="What a --model was trained on: 0..255, x / 255, or a mode of keras.applications; needed unless it rescales.",
-)
-pictures_option = click.option(
-    "--parity-pictures",
-    type=click.IntRange(min=1),
-    default=ExportConfig.parity_pictures,
-    show_default=True,
-    help="Compare at most this many pictures: the test split's first, then others, evenly chosen.",
-)
-resize_option = click.option(
-    "--resize",
-    type=click.Choice(RESIZE_FILTERS),
-    default=InputSpec.resize,
-    show_default=True,
-    help="The filter that brings pictures to the model's size.",
-)
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,20 +33,14 @@ resize_option = click.option(
 )
 @scaling_option
 @training_options
-@image_size_option
-@resize_option
-@pictures_option
-@output_option
+@export_options
 @json_option
 def build_and_export(
     data: str,
     model: Path | None,
     scaling: Scaling | None,
-    options: TrainingOptions,
-    image_size: tuple[int, int] | None,
-    resize: ResizeFilter,
-    parity_pictures: int,
-    output: Path,
+    training: TrainingOptions,
+    options: ExportOptions,
     as_json: bool,
 ) -> None:
     """Train a classifier on DATA, export it to ONNX, prove it against Keras and seal it as a bundle.
@@ -84,9 +51,9 @@ def build_and_export(
     Exit codes: 0 sealed, 1 an error that is explained, 2 wrong usage, 3 the export does not answer as Keras does.
     """
     if model is not None:
-        if options.given():
-            raise click.UsageError(f"{', '.join(options.given())}: nothing is trained with --model.")
-        _export_file(model, data, scaling, image_size, resize, parity_pictures, output, as_json=as_json)
+        if training.given():
+            raise click.UsageError(f"{', '.join(training.given())}: nothing is trained with --model.")
+        _export_file(model, data, scaling, options, as_json=as_json)
         return
     if scaling is not None:
         raise click.UsageError("--scaling is for a --model; one that is trained here rescales by itself.")
@@ -100,7 +67,8 @@ def build_and_export(
     check_backend()
     dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
-    spec = InputSpec(*(image_size or DEFAULT_SIZE), resize=resize)
+    spec = InputSpec(*(options.image_size or DEFAULT_SIZE), resize=options.resize)
+    output = options.output
     keras_file = output.with_name(f"{output.name}.keras")
     trained = output.with_name(f"{output.name}.trained.keras")  # until the bundle beside it is the same model's
 
@@ -109,17 +77,11 @@ def build_and_export(
         check_destination(output, 5 * weights_bytes(network))  # the export's, and the saved model's
 
     folder = output.with_name(f"{output.name}.training")
-    run = run_training(dataset, spec, options, folder, check=check, as_json=as_json)
+    run = run_training(dataset, spec, training, folder, check=check, as_json=as_json)
     save_model(run.model, trained)
     show_run(run, dataset, spec, as_json=as_json)
     click.echo(f"Saved {trained}.", err=as_json)
-    _seal(
-        examine(run.model, resize=resize),
-        dataset,
-        output,
-        _export_config(parity_pictures, run.config.seed),
-        as_json=as_json,
-    )
+    _seal(examine(run.model, resize=options.resize), dataset, output, options.config(run.config.seed), as_json=as_json)
     trained.replace(keras_file)
     click.echo(f"Renamed it to {keras_file.name}, beside its bundle.", err=as_json)
 
@@ -128,23 +90,11 @@ def build_and_export(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", default=SYNTHETIC)
 @scaling_option
-@image_size_option
-@resize_option
-@pictures_option
-@output_option
+@export_options
 @json_option
-def export(
-    model: Path,
-    data: str,
-    scaling: Scaling | None,
-    image_size: tuple[int, int] | None,
-    resize: ResizeFilter,
-    parity_pictures: int,
-    output: Path,
-    as_json: bool,
-) -> None:
+def export(model: Path, data: str, scaling: Scaling | None, options: ExportOptions, as_json: bool) -> None:
     """Export MODEL (.keras, .h5) as a bundle, proved against Keras on DATA, which also gives the labels."""
-    _export_file(model, data, scaling, image_size, resize, parity_pictures, output, as_json=as_json)
+    _export_file(model, data, scaling, options, as_json=as_json)
 
 
 @click.command(cls=Command)
@@ -166,22 +116,28 @@ def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, parity
     from signs_builder.progress import progress_bar
     from signs_builder.sources import load_dataset
     from signs_export.errors import ParityError
-    from signs_export.parity import prove
+    from signs_export.graph import precision_of
+    from signs_export.parity import collected, compare
     from signs_export.reference import examine
     from signs_runtime import Classifier
     from signs_runtime.bundle import is_model_file, open_bundle
 
+    config = ExportConfig(parity_pictures=parity_pictures)
     if is_model_file(bundle):
         classifiers = {bundle.stem: Classifier(bundle)}
+        budgets = {bundle.stem: config.budget(precision_of(bundle))}
     else:
-        names = [variant.name for variant in open_bundle(bundle).manifest.variants]
-        classifiers = {name: Classifier(bundle, variant=name) for name in names}
+        variants = open_bundle(bundle).manifest.variants
+        classifiers = {each.name: Classifier(bundle, variant=each.name) for each in variants}
+        budgets = {each.name: each.budget for each in variants}
     spec = next(iter(classifiers.values())).input
     dataset = load_dataset(data)
     reference = examine(load_model(model), scaling=scaling, image_size=(spec.height, spec.width), resize=spec.resize)
-    _, reports = prove(
-        classifiers, reference, dataset, ExportConfig(parity_pictures=parity_pictures), progress=progress_bar
-    )
+    with collected(reference, dataset, config, progress=progress_bar) as evidence:
+        reports = [
+            compare(classifier, name, evidence, budgets[name], config, progress=progress_bar)
+            for name, classifier in classifiers.items()
+        ]
     failed = [report for report in reports if not report.passed]
     if as_json:
         print_json({"passed": not failed, "variants": [report.as_json() for report in reports]})
@@ -241,17 +197,7 @@ def evaluate(model: Path, data: str, scaling: Scaling | None, charts: Path | Non
         show_figures(figures)
 
 
-def _export_file(
-    path: Path,
-    data: str,
-    scaling: Scaling | None,
-    image_size: tuple[int, int] | None,
-    resize: ResizeFilter,
-    parity_pictures: int,
-    output: Path,
-    *,
-    as_json: bool,
-) -> None:
+def _export_file(path: Path, data: str, scaling: Scaling | None, options: ExportOptions, *, as_json: bool) -> None:
     start_keras()
     from signs_builder.model_file import load_model
     from signs_builder.sources import load_dataset
@@ -259,11 +205,11 @@ def _export_file(
     from signs_export.scaling import scaling_layer
     from signs_export.seal import check_destination
 
-    check_destination(output, 0)
+    check_destination(options.output, 0)
     dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
     model = load_model(path)
-    reference = examine(model, scaling=scaling, image_size=image_size, resize=resize)
+    reference = examine(model, scaling=scaling, image_size=options.image_size, resize=options.resize)
     own = scaling_layer(model)
     if own is not None and reference.scaling != "none":
         click.echo(
@@ -271,12 +217,7 @@ def _export_file(
             "before it. Leave --scaling out unless it was trained that way.",
             err=True,
         )
-    _seal(reference, dataset, output, _export_config(parity_pictures), as_json=as_json)
-
-
-def _export_config(parity_pictures: int, seed: int | None = None) -> ExportConfig:
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return ExportConfig(parity_pictures=parity_pictures, seed=seed, command=command)
+    _seal(reference, dataset, options.output, options.config(), as_json=as_json)
 
 
 def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: ExportConfig, *, as_json: bool) -> None:
@@ -284,6 +225,7 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: Expo
     from signs_builder.progress import progress_bar
     from signs_export.errors import ParityError
     from signs_export.export import export_bundle
+    from signs_export.seal import REPORT
 
     try:
         result = export_bundle(reference, dataset, output, config, progress=progress_bar)
@@ -291,26 +233,37 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: Expo
         if as_json:
             print_json({"passed": False, "bundle": None, "variants": [error.report.as_json()]})
         raise
-    manifest = result.bundle.manifest
+    for warning in result.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     if as_json:
         print_json(
             {
                 "passed": True,
                 "bundle": str(output),
-                "labels": manifest.labels,
+                "labels": dataset.labels,
                 "keras_test_accuracy": asdict(result.keras_accuracy),
+                "warnings": result.warnings,
                 "variants": [
-                    {**asdict(variant), "parity": report.as_json()}
-                    for variant, report in zip(manifest.variants, result.reports, strict=True)
+                    {**asdict(variant), "parity": made.report.as_json()}
+                    for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
                 ],
             }
         )
         return
-    for report in result.reports:
-        click.echo(report.describe())
-    keras, first = result.keras_accuracy, manifest.variants[0]
-    click.echo(
-        f"Test pictures right: Keras {keras.correct} of {keras.total}, "
-        f"{first.name} {first.test_accuracy.correct} of {first.test_accuracy.total}"
-    )
-    click.echo(f"Sealed {output} ({first.file.bytes / 1e6:.1f} MB). Next: signs verify {shlex.quote(str(output))}")
+    for made in result.made:
+        click.echo(made.report.describe())
+    click.echo()
+    keras = result.keras_accuracy
+    rows = [("Keras", "", "", f"{keras.correct}/{keras.total}", "")]
+    rows += [
+        (
+            variant.name,
+            f"{variant.file.bytes / 1e6:.1f} MB",
+            describe_speed(variant.speed),
+            f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
+            ", ".join(variant.in_float) or "none" if variant.precision == "int8" else "",
+        )
+        for variant in result.bundle.manifest.variants
+    ]
+    print_table(rows, header=("variant", "size", "speed", "test right", "layers in float"))
+    click.echo(f"Sealed {output}; {output / REPORT} shows it. Next: signs verify {shlex.quote(str(output))}")

@@ -3,18 +3,52 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from signs_runtime.manifest import Budget, Precision
+
 Scaling = Literal["none", "unit", "tf", "torch", "caffe"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 
 
+VariantName = Literal["fp32", "int8", "fp16"]
+VARIANTS: tuple[VariantName, ...] = get_args(VariantName)  # in the order of a bundle; the first is the default
+PRECISIONS: dict[VariantName, Precision] = {"fp32": "float32", "int8": "int8", "fp16": "float16"}
+
+
+@dataclass(frozen=True)
+class Int8Config:
+    """How an int8 variant is made, and what it must reach to be shipped.
+
+    `benchmarks/int8_methods.py` prints what each choice buys.
+    """
+
+    calibration_pictures: int = 200
+    equalization: float = 0.5  # 0: none; 1: all channels of a tensor reach as far
+    learned_rounding: bool = True
+    bias_correction: bool = True
+    exact_everywhere: bool = True  # False: weights use all of int8, and CPUs without VNNI may saturate
+    agreement: float = 0.99  # least share of pictures with Keras's label
+    float_layers: bool = True  # leave layers in float where that share is missed
+
+
 @dataclass(frozen=True)
 class ExportConfig:
-    """`tolerance` is the largest |probability difference| to Keras that passes, on any picture at any batch size."""
+    """`tolerance` is the largest |probability difference| to Keras that float32 may have, at any batch size."""
 
     opset: int = 17  # tf2onnx is tested up to 18; static quantization has had trouble from 21 on
     tolerance: float = 1e-5  # measured on the 1,200 pictures of SIGNS: at most 6e-7
     batch_sizes: tuple[int, ...] = (1, 2, 17)
     parity_pictures: int = 2000  # the test split's first, then others, evenly chosen
     golden_pictures: int = 24
+    variants: tuple[VariantName, ...] = ("fp32",)
+    int8: Int8Config = Int8Config()
+    speed_rounds: int = 3
     seed: int | None = None  # of the training; None where this project did not train the model
     command: str = ""
+
+    def budget(self, precision: Precision) -> Budget:
+        """What the gate demands of a variant of this precision."""
+        if precision == "float32":
+            return Budget(1.0, self.tolerance, None)
+        if precision == "float16":
+            return Budget(0.999, None, 1e-3)  # measured on SIGNS: 100%, 3e-5
+        return Budget(self.int8.agreement, None, 5e-3)  # measured on SIGNS: 100%, 1.3e-4

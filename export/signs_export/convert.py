@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
         )
     model = _fold(_trace(reference, config))
     _name(model)
+    layers = [layer.name for layer in reference.model._flatten_layers() if not isinstance(layer, keras.Model)]
+    _name_layers(model, layers)
     _describe(model, labels, reference)
     check(model)
     return model
@@ -202,6 +205,22 @@ def _name(model: onnx.ModelProto) -> None:
     graph.name = "classifier"
     model.producer_name = "signs-edge"
     model.doc_string = ""
+
+
+def _name_layers(model: onnx.ModelProto, layers: list[str]) -> None:
+    """Name each node after the Keras layer whose weights or results it has, where their names tell; others by number.
+
+    TensorFlow adds a number to each layer's name.
+    """
+    known, used = set(layers), set()
+    for i, node in enumerate(model.graph.node):
+        name = f"{node.op_type}_{i}"
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            scopes = "/".join((*node.input[1:2], *node.output)).split("/")
+            bare = [re.sub(r"_\d+$", "", scope) for scope in scopes]
+            name = next((scope for scope in (*bare, *scopes) if scope in known), name)
+        node.name = name if name not in used else f"{name}_{i}"
+        used.add(node.name)
 
 
 def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Reference) -> None:

@@ -13,6 +13,10 @@ class ExportError(SignsError):
     """The Keras model cannot be exported, or the bundle cannot be written there."""
 
 
+class CalibrationError(ExportError, ValueError):
+    """The pictures that int8 would be calibrated on cannot serve."""
+
+
 class ParityError(ExportError):
     """The exported model does not answer as Keras does; `report` holds the numbers."""
 

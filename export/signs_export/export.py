@@ -1,6 +1,5 @@
-"""A Keras model in, a sealed and proved bundle out: convert, compare, choose golden pictures, seal."""
+"""A Keras model in, a sealed and proved bundle out: convert, make variants, choose golden pictures, seal."""
 
-import hashlib
 import json
 import platform
 import tempfile
@@ -16,18 +15,20 @@ from signs_builder.dataset import Dataset
 from signs_builder.disk import check_room
 from signs_builder.model_file import weights_bytes, weights_sha256
 from signs_builder.progress import Progress, no_progress
-from signs_export.config import ExportConfig
+from signs_export.calibration import choose_calibration
+from signs_export.config import PRECISIONS, ExportConfig
 from signs_export.convert import convert
 from signs_export.errors import ExportError, ParityError
-from signs_export.parity import Evidence, ParityReport, prove
+from signs_export.parity import Evidence, collected
 from signs_export.reference import Reference
-from signs_export.seal import check_destination, failed_folder, sealed_folder
-from signs_runtime import Classifier, verify
+from signs_export.report import report_page
+from signs_export.seal import PARITY, REPORT, check_destination, failed_folder, sealed_folder
+from signs_export.variants import FP32, Made, make_variants, write_file
+from signs_runtime import verify
 from signs_runtime.bundle import MANIFEST, Bundle, open_bundle
 from signs_runtime.manifest import (
     SCHEMA,
     Accuracy,
-    FileRecord,
     Golden,
     Manifest,
     Provenance,
@@ -36,7 +37,7 @@ from signs_runtime.manifest import (
     is_text,
 )
 
-FP32 = "fp32"
+GOLDEN_SLACK = 1e-3  # of a probability, between CPUs, beyond what int8 and float16 differ from Keras here
 VERSIONS_OF = ("signs-edge", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 
 
@@ -45,8 +46,9 @@ class Export:
     """A bundle in its place, what proved it, and what Keras itself gets right on the test pictures."""
 
     bundle: Bundle
-    reports: tuple[ParityReport, ...]
+    made: tuple[Made, ...]
     keras_accuracy: Accuracy
+    warnings: tuple[str, ...]
 
 
 def export_bundle(
@@ -70,8 +72,8 @@ def export_bundle(
 
 
 def needed_bytes(reference: Reference) -> int:
-    """Disk room for an export: the weights of the folded graph and of the bundle, and half as much to spare."""
-    return 3 * weights_bytes(reference.model) + 2**24
+    """Disk room for an export: the weights of the folded graph and of the bundle, and room for int8 and float16."""
+    return 4 * weights_bytes(reference.model) + 2**24
 
 
 def seal_model(
@@ -84,21 +86,27 @@ def seal_model(
     progress: Progress = no_progress,
 ) -> Export:
     """Prove a converted model against its reference, and seal it; see `export_bundle`."""
-    with sealed_folder(destination) as work:
-        file = _write(work / f"{FP32}.onnx", model.SerializeToString(deterministic=True))
-        evidence, (report,) = prove({FP32: Classifier(work / file.path)}, reference, dataset, config, progress=progress)
-        if not report.passed:
+    calibration = None
+    if "int8" in config.variants:
+        calibration = choose_calibration(dataset, reference.input, config.int8.calibration_pictures)
+    with sealed_folder(destination) as work, collected(reference, dataset, config, progress=progress) as evidence:
+        made = make_variants(model, evidence, calibration, config, work, progress=progress)
+        page = write_file(work / REPORT, report_page(made, evidence, dataset.name).encode())
+        failed = next((each.report for each in made if not each.report.passed), None)
+        if failed is not None:
             # No manifest: what failed must not open as a bundle.
-            (work / "parity.json").write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")
+            (work / PARITY).write_text(json.dumps(failed.as_json(), indent=2), encoding="utf-8")
             kept = f"The bundle at {destination} is as it was. " if destination.exists() else ""
-            raise ParityError(report, f"{kept}The failed model is in {failed_folder(destination)}.")
-        accuracy = evidence.accuracy(report.given)
+            aside = failed_folder(destination)
+            raise ParityError(failed, f"{kept}The failed model is in {aside}, with a {REPORT} about it.")
+        golden = _golden_pictures(made, evidence, config)
         manifest = Manifest(
             schema=SCHEMA,
             labels=dataset.labels,
             input=reference.input,
-            variants=(Variant(FP32, file, "float32", config.tolerance, report.summary, accuracy),),
-            golden=_write_golden(work / "golden.npz", evidence, config),
+            variants=tuple(_variant(each, golden, config) for each in made),
+            golden=_write_golden(work / "golden.npz", evidence, golden),
+            documents=(page,),
             provenance=_provenance(reference, dataset, config),
         )
         (work / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
@@ -106,18 +114,45 @@ def seal_model(
             raise ExportError(
                 "The bundle fails its own golden pictures, though parity passed: this is a bug, report it."
             )
-    return Export(open_bundle(destination), (report,), evidence.accuracy(evidence.expected))
+    return Export(
+        open_bundle(destination),
+        tuple(made),
+        evidence.accuracy(evidence.expected),
+        () if calibration is None else calibration.warnings,
+    )
 
 
-def _write(path: Path, content: bytes) -> FileRecord:
-    path.write_bytes(content)
-    return FileRecord(path.name, hashlib.sha256(content).hexdigest(), len(content))
+def _variant(made: Made, golden: NDArray[np.int64], config: ExportConfig) -> Variant:
+    """What the manifest says of a variant."""
+    report = made.report
+    tolerance = config.tolerance
+    if made.name != FP32:
+        tolerance = float(report.differences[golden].max()) + GOLDEN_SLACK
+    return Variant(
+        name=made.name,
+        file=made.file,
+        precision=PRECISIONS[made.name],
+        tolerance=tolerance,
+        budget=report.budget,
+        parity=report.summary,
+        test_accuracy=report.accuracy,
+        test_pairs=report.paired,
+        speed=made.speed,
+        in_float=() if made.int8 is None else made.int8.in_float,
+    )
 
 
-def _write_golden(path: Path, evidence: Evidence, config: ExportConfig) -> Golden:
-    chosen = choose_golden(evidence.expected, config.golden_pictures)
+def _golden_pictures(made: list[Made], evidence: Evidence, config: ExportConfig) -> NDArray[np.int64]:
+    """The places of the golden pictures: such as every variant labels as Keras does."""
+    same = np.flatnonzero(~np.any([each.report.flipped for each in made], axis=0))
+    if not len(same):
+        raise ExportError("There is no picture that every variant labels as Keras does; give more pictures.")
+    return same[choose_golden(evidence.expected[same], config.golden_pictures)]
+
+
+def _write_golden(path: Path, evidence: Evidence, chosen: NDArray[np.int64]) -> Golden:
     np.savez(path, images=evidence.images[chosen], probabilities=evidence.expected[chosen])
-    return Golden(_write(path, path.read_bytes()), len(chosen))
+    return Golden(write_file(path, path.read_bytes()), len(chosen))
 
 
 def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:

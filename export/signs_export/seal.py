@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from signs_builder.disk import check_room
+from signs_export.config import VARIANTS
 from signs_export.errors import ExportError, ParityError
 from signs_runtime.bundle import MANIFEST, read_manifest
 from signs_runtime.errors import BundleError
 
-FAILED_FILES = {"fp32.onnx", "parity.json"}  # what a failed export keeps aside
+REPORT, PARITY = "report.html", "parity.json"
+FAILED_FILES = {*(f"{name}.onnx" for name in VARIANTS), REPORT, PARITY}  # what a failed export keeps aside
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 

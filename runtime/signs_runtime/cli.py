@@ -1,14 +1,16 @@
 """What every command of the project shares: one error handler, found subcommands, tables, JSON."""
 
 import errno
+import functools
 import json
 import math
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from importlib.metadata import EntryPoint, entry_points
 from types import FrameType
 from typing import Any
@@ -112,6 +114,26 @@ class PluggedGroup(click.Group):
 
 def _plugins() -> Sequence[EntryPoint]:
     return tuple(entry_points(group=PLUGINS))
+
+
+def gathered(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A decorator that adds click options and gives their values to the command as one `kind`, a dataclass, by `name`.
+
+    The options' parameters are the dataclass's fields.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Any:  # Any: click's own
+        @functools.wraps(command)
+        def gather(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            return command(**{name: kind(**own)}, **values)
+
+        decorated: Any = gather
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
 def print_json(document: Any) -> None:  # Any: JSON

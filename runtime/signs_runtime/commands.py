@@ -6,12 +6,16 @@ What a command needs is imported when it runs, so that --help is instant on a sm
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from signs_runtime.cli import EXIT_PARITY, PluggedGroup, finite, json_option, print_json, print_table
 from signs_runtime.errors import AnswerError, ImageError, SignsError
 from signs_runtime.session import PROVIDERS
+
+if TYPE_CHECKING:
+    from signs_runtime.manifest import Speed
 
 device_option = click.option(
     "--device", type=click.Choice(list(PROVIDERS)), default="cpu", show_default=True, help="Where to run; or refused."
@@ -108,12 +112,16 @@ def info(bundle: Path, as_json: bool) -> None:
         ]
     )
     click.echo()
+    for variant in manifest.variants:
+        if variant.in_float:
+            click.echo(f"{variant.name} leaves in float: {', '.join(variant.in_float)}\n")
     print_table(
         [
             (
                 variant.name,
                 variant.precision,
                 f"{variant.file.bytes / 1e6:.1f} MB",
+                describe_speed(variant.speed),
                 f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
                 f"{variant.parity.max_difference:.1e}",
                 f"{variant.parity.same_label:,}/{variant.parity.pictures:,}",
@@ -121,8 +129,15 @@ def info(bundle: Path, as_json: bool) -> None:
             )
             for variant in manifest.variants
         ],
-        header=("variant", "precision", "size", "test right", "max difference", "Keras's label", "sha256"),
+        header=("variant", "precision", "size", "speed", "test right", "max difference", "Keras's label", "sha256"),
     )
+
+
+def describe_speed(speed: "Speed | None") -> str:
+    """A variant's speed beside fp32's, for a table."""
+    if speed is None:
+        return "not compared"
+    return f"{speed.speedup:.2f} times fp32's" + (", size only" if speed.size_only else "")
 
 
 @signs.command("verify")

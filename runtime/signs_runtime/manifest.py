@@ -12,9 +12,12 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.input_spec import InputSpec
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_MANIFEST_BYTES = 16 * 2**20
+_Z = 1.959964  # the normal distribution's 97.5% point
 MAX_SIDE = 8192  # pixels; a larger model input is a typing error or an attack
+
+Precision = Literal["float32", "float16", "int8"]
 
 T = TypeVar("T")
 
@@ -60,8 +63,7 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% Wilson score interval, 0..1 (Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953)."""
-        z = 1.959964  # the normal distribution's 97.5% point
-        n, p = self.total, self.share
+        z, n, p = _Z, self.total, self.share
         middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         low, high = (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
         return max(0.0, min(p, low)), min(1.0, max(p, high))  # rounding must not leave the share outside
@@ -76,15 +78,70 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """Keras and a variant on the same test pictures: how many one alone labels right."""
+
+    total: int
+    only_keras: int
+    only_variant: int
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test, two-sided, of both being equally good (McNemar, 1947, doi:10.1007/BF02295996)."""
+        n, fewer = self.only_keras + self.only_variant, min(self.only_keras, self.only_variant)
+        return min(1.0, sum(math.comb(n, i) for i in range(fewer + 1)) / 2 ** (n - 1)) if n else 1.0
+
+    @property
+    def is_worse(self) -> bool:
+        """The variant gets fewer right, and by more than chance explains (p < 0.05)."""
+        return self.only_keras > self.only_variant and self.p_value < 0.05
+
+    @property
+    def drop(self) -> float:
+        """The accuracy that the variant loses, in -1..1."""
+        return (self.only_keras - self.only_variant) / self.total
+
+    @property
+    def drop_interval(self) -> tuple[float, float]:
+        """The drop's 95% interval (Agresti and Min, 2005, https://doi.org/10.1002/sim.1781)."""
+        n, lost, won = self.total + 2, self.only_keras + 0.5, self.only_variant + 0.5
+        middle = (lost - won) / n
+        spread = _Z * math.sqrt(lost + won - (lost - won) ** 2 / n) / n
+        return max(-1.0, middle - spread), min(1.0, middle + spread)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a proof demands of a variant on the pictures of its parity; None: not asked."""
+
+    agreement: float  # least share of pictures with Keras's label at every batch size, in 0..1
+    max_difference: float | None  # of a probability, in 0..1
+    mean_difference: float | None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a variant was beside float32 where the bundle was made, one picture at a time."""
+
+    speedup: float  # 2: half of float32's time
+    threads: int
+    size_only: bool  # too slow to be chosen for its speed
+
+
+@dataclass(frozen=True)
 class Variant:
-    """One ONNX file and what was measured on it; a device may differ from Keras by `tolerance` at most."""
+    """One ONNX file and what was measured on it; a device may differ from Keras's golden answers by `tolerance`."""
 
     name: str
     file: FileRecord
-    precision: Literal["float32", "float16", "int8"]
+    precision: Precision
     tolerance: float  # of a probability, in 0..1
+    budget: Budget
     parity: Parity
     test_accuracy: Accuracy
+    test_pairs: Paired
+    speed: Speed | None  # None: not measured, as float32 was alone
+    in_float: tuple[str, ...]  # layers that int8 does not reach, since they would have broken the budget
 
 
 @dataclass(frozen=True)
@@ -122,6 +179,7 @@ class Manifest:
     input: InputSpec
     variants: tuple[Variant, ...]
     golden: Golden
+    documents: tuple[FileRecord, ...]  # for people
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -132,7 +190,7 @@ class Manifest:
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
-        return (*(variant.file for variant in self.variants), self.golden.file)
+        return (*(variant.file for variant in self.variants), self.golden.file, *self.documents)
 
 
 def check_labels(labels: tuple[str, ...]) -> None:
@@ -241,6 +299,8 @@ def _from_json(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, J
     if kind is float and type(value) in (int, float) and math.isfinite(value) and value >= 0:
         return float(value)
     if kind is int and type(value) is int and 0 <= value < 2**63:
+        return value
+    if kind is bool and isinstance(value, bool):
         return value
     if kind is str and isinstance(value, str) and is_text(value):
         return value

@@ -38,7 +38,56 @@ def network(*, rescales: bool = True, last: str | None = "softmax", channels: in
     return keras.Model(image, keras.layers.Dense(6, activation=last)(x))
 
 
-def train_a_little(model: keras.Model, dataset: Dataset, scaling: Scaling = "none") -> keras.Model:
+def straight_network() -> keras.Model:
+    """Four convolutions in a row, each with batch norm and ReLU."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    for i in range(4):
+        x = keras.layers.Conv2D(12, 3, strides=1 + i % 2, padding="same", use_bias=False, name=f"conv{i}")(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
+
+
+def poison(model: keras.Model, norm: str, conv: str, channel: int) -> None:
+    """Blow one channel up in a batch norm and take it back in the convolution behind: the answers stay, to the bit.
+
+    Between them a scale that holds this channel leaves nothing of the others.
+    """
+    factor = 2.0**20
+    gamma, beta, *rest = model.get_layer(norm).get_weights()
+    gamma[channel] *= factor
+    beta[channel] *= factor
+    model.get_layer(norm).set_weights([gamma, beta, *rest])
+    kernel, *bias = model.get_layer(conv).get_weights()
+    kernel[:, :, channel] /= factor
+    model.get_layer(conv).set_weights([kernel, *bias])
+
+
+def mobile_network() -> keras.Model:
+    """Inverted residuals as in MobileNetV2: depthwise convolutions of few weights, ReLU6, linear bottlenecks."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
+    x = _normed(keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(x), 6)
+    for filters, stride in ((16, 1), (24, 2), (24, 1), (32, 2), (32, 1)):
+        shortcut = x
+        x = _normed(keras.layers.Conv2D(4 * x.shape[-1], 1, use_bias=False)(x), 6)
+        x = _normed(keras.layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(x), 6)
+        x = _normed(keras.layers.Conv2D(filters, 1, use_bias=False)(x), None)
+        if x.shape == shortcut.shape:
+            x = keras.layers.Add()([x, shortcut])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
+
+
+def _normed(x: keras.KerasTensor, highest: int | None) -> keras.KerasTensor:
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    return x if highest is None else keras.layers.ReLU(max_value=highest)(x)
+
+
+def train_a_little(model: keras.Model, dataset: Dataset, scaling: Scaling = "none", *, epochs: int = 4) -> keras.Model:
     """A few steps of Adam, so that batch norms have seen pictures and outputs differ."""
     keras.utils.set_random_seed(0)
     pixels: NDArray[np.uint8] = np.asarray(dataset.train.pictures)
@@ -47,5 +96,5 @@ def train_a_little(model: keras.Model, dataset: Dataset, scaling: Scaling = "non
     from_logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     model.compile(keras.optimizers.Adam(0.01), loss)
-    model.fit(scale(pixels.astype(np.float32), scaling), dataset.train.labels, epochs=4, batch_size=16, verbose=0)
+    model.fit(scale(pixels.astype(np.float32), scaling), dataset.train.labels, epochs=epochs, batch_size=16, verbose=0)
     return model

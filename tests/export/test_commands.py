@@ -173,7 +173,7 @@ def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(sealed: Path
     assert "parity FAILED on 120 pictures" in result.stderr
     assert "The worst pictures:" in result.stderr
     assert content(sealed) == before
-    assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "parity.json"]
+    assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "parity.json", "report.html"]
     result = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True)
     document = json.loads(result.stdout)
     assert (result.returncode, document["passed"], document["bundle"]) == (3, False, None)

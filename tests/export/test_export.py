@@ -14,11 +14,12 @@ from signs_builder.model_file import weights_sha256
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError, ParityError
 from signs_export.export import choose_golden, export_bundle, seal_model
-from signs_export.parity import prove
+from signs_export.parity import Evidence, ParityReport, collected, compare
 from signs_export.reference import Reference
 from signs_runtime import BundleNotFoundError, Classifier, verify
 from signs_runtime.bundle import open_bundle
 
+FILES = ["fp32.onnx", "golden.npz", "manifest.json", "report.html"]
 CONFIG = ExportConfig(command="pytest", golden_pictures=8)
 
 
@@ -34,6 +35,12 @@ def with_last_layer(
     return copy
 
 
+def prove(model: Path, reference: Reference, dataset: Dataset, config: ExportConfig) -> tuple[Evidence, ParityReport]:
+    """Hold a model file to float32's budget."""
+    with collected(reference, dataset, config) as evidence:
+        return evidence, compare(Classifier(model), "a", evidence, config.budget("float32"), config)
+
+
 def one_weight_off(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     weights[0, 0] += 0.1
     return weights
@@ -45,7 +52,7 @@ def test_a_bundle_holds_what_was_measured_and_verifies(
     export = seal_model(converted, reference, dataset, tmp_path / "bundle", CONFIG)
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert export.bundle.manifest == manifest
-    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == ["fp32.onnx", "golden.npz", "manifest.json"]
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == FILES
     (variant,) = manifest.variants
     assert variant.parity.pictures == 120
     assert variant.parity.same_label == 120
@@ -70,11 +77,12 @@ def test_the_runtime_reads_the_files_that_keras_reads(reference: Reference, data
     split = Split(files, labels)
     other = Dataset("files", dataset.labels, split, None, split)
     export = export_bundle(reference, other, tmp_path / "bundle", CONFIG)
-    (report,) = export.reports
+    report = export.made[0].report
+    evidence = report.evidence
     assert report.passed
-    assert report.files == (*files, *files)
+    assert evidence.files == (*files, *files)
     classifier = Classifier(tmp_path / "bundle")
-    for file, expected in zip(report.files, report.expected, strict=True):
+    for file, expected in zip(evidence.files, evidence.expected, strict=True):
         assert np.allclose(classifier.predict(file).probabilities, expected, atol=CONFIG.tolerance)
 
 
@@ -117,7 +125,7 @@ def test_a_flip_fails_the_gate_even_within_a_wide_tolerance(
 ) -> None:
     onnx.save(with_last_layer(converted, np.negative), tmp_path / "a.onnx")
     wide = ExportConfig(tolerance=1.0)
-    _, (report,) = prove({"a": Classifier(tmp_path / "a.onnx")}, reference, dataset, wide)
+    _, report = prove(tmp_path / "a.onnx", reference, dataset, wide)
     assert report.max_difference <= wide.tolerance
     assert report.same_label < 120
     assert not report.passed
@@ -131,17 +139,16 @@ def test_labels_in_another_order_than_the_datas_are_refused(
     onnx.save(converted, tmp_path / "a.onnx")
     turned = Dataset("turned", tuple("543210"), dataset.train, None, dataset.test)
     with pytest.raises(ExportError, match="in this order"):
-        prove({"a": Classifier(tmp_path / "a.onnx")}, reference, turned, CONFIG)
+        prove(tmp_path / "a.onnx", reference, turned, CONFIG)
 
 
 def test_a_limit_on_pictures_keeps_the_test_split_first(
     converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
 ) -> None:
     onnx.save(converted, tmp_path / "a.onnx")
-    classifiers = {"a": Classifier(tmp_path / "a.onnx")}
     for limit, test, total in ((30, 24, 30), (10, 10, 10)):
-        evidence, (report,) = prove(classifiers, reference, dataset, ExportConfig(parity_pictures=limit))
-        assert (int(evidence.is_test.sum()), len(report.files)) == (test, total)
+        evidence, report = prove(tmp_path / "a.onnx", reference, dataset, ExportConfig(parity_pictures=limit))
+        assert (int(evidence.is_test.sum()), report.pictures) == (test, total)
         assert set(evidence.truth) == set(range(6))
 
 

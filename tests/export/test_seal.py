@@ -18,9 +18,10 @@ from signs_builder.errors import DiskFullError
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError, ParityError
 from signs_export.export import seal_model
-from signs_export.parity import ParityReport
+from signs_export.parity import Evidence, ParityReport
 from signs_export.reference import Reference
 from signs_export.seal import FAILED_FILES, check_destination, failed_folder, sealed_folder
+from signs_runtime.manifest import Budget
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -43,9 +44,10 @@ def write_and_raise(destination: Path, text: str, error: BaseException) -> None:
 
 
 def failed_report() -> ParityReport:
-    zeros = np.zeros((1, 2), np.float32)
-    flipped = np.array([True])
-    return ParityReport("fp32", ("a", "b"), (Path("a.jpg"),), zeros, zeros, flipped, 0.0, (1,), 1e-5)
+    zeros, one = np.zeros((1, 2), np.float32), np.array([True])
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    evidence = Evidence(("a", "b"), (Path("a.jpg"),), pixels, np.array([0]), one, zeros)
+    return ParityReport("fp32", evidence, zeros, one, 0.0, (1,), Budget(1.0, 1e-5, None))
 
 
 def test_the_new_folder_takes_the_place_of_the_old_and_nothing_else_is_left(old: Path) -> None:

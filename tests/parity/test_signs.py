@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+
+from signs_export.graph import attribute
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -29,19 +33,80 @@ def run_json(*command: object) -> Any:
 
 @pytest.fixture(scope="module")
 def exported(signs_data: Path, signs_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    """The course's model, bundled without training."""
+    """The course's model, bundled without training, in float32 and int8."""
     bundle = tmp_path_factory.mktemp("real") / "bundle"
-    return bundle, run_json("build-and-export", "--model", signs_model, "--scaling", "unit", signs_data, "-o", bundle)
+    options = ("--model", signs_model, "--scaling", "unit", "--int8", "-o", bundle)
+    return bundle, run_json("build-and-export", signs_data, *options)
 
 
 def test_all_1200_pictures_get_keras_labels_from_their_files(exported: tuple[Path, Any]) -> None:
-    (variant,) = exported[1]["variants"]
+    variant, _ = exported[1]["variants"]
     parity = variant["parity"]
     assert parity["passed"]
     assert parity["batch_sizes"] == [1, 2, 17]
     assert (parity["pictures"], parity["same_label"]) == (1200, 1200)
     assert parity["max_difference"] <= 1e-5
     assert variant["test_accuracy"] == exported[1]["keras_test_accuracy"] == {"correct": 119, "total": 120}
+
+
+def test_int8_keeps_every_label_in_a_quarter_of_the_bytes(exported: tuple[Path, Any]) -> None:
+    _, variant = exported[1]["variants"]
+    parity = variant["parity"]
+    assert (parity["pictures"], parity["same_label"]) == (1200, 1200)
+    assert parity["mean_difference"] <= 5e-4  # measured 1.6e-4
+    assert variant["file"]["bytes"] <= 24.3e6
+    assert variant["in_float"] == []
+    assert variant["test_accuracy"] == {"correct": 119, "total": 120}
+    assert variant["test_pairs"] == {"total": 120, "only_keras": 0, "only_variant": 0}
+    assert len(exported[1]["warnings"]) == 1
+    assert "4 training pictures that are test pictures, too" in exported[1]["warnings"][0]
+
+
+def test_int8_computes_what_integers_compute_and_cannot_saturate(exported: tuple[Path, Any], signs_data: Path) -> None:
+    """Each of onnxruntime's 53 convolutions beside one in numpy's integers, on the same real activations."""
+    model = onnx.load(exported[0] / "int8.onnx")
+    files = sorted((signs_data / "test_signs").iterdir())[:4]
+    images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    layers = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(layers) == 53
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    leaving = {node.input[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    names = {made_by[node.input[0]].input[0] for node in layers} | {
+        leaving[node.output[0]].output[0] for node in layers
+    }
+    values = run_integers(model, sorted(names), images)
+    for node in layers:
+        entry, kernel, offset = (made_by[name] for name in node.input)
+        quantized = leaving[node.output[0]]
+        assert weights[entry.input[2]] == 0  # zero point: padding is 0
+        pads = attribute(node, "pads", [0] * 4)
+        size, strides = attribute(node, "kernel_shape", None), attribute(node, "strides", [1, 1])
+        given = np.pad(values[entry.input[0]].astype(np.int64), ((0, 0), (0, 0), pads[::2], pads[1::2]))
+        windows = np.lib.stride_tricks.sliding_window_view(given, size, axis=(2, 3))
+        windows = windows[:, :, :: strides[0], :: strides[1]].transpose(0, 2, 3, 4, 5, 1)  # (n, h, w, kernel, c)
+        filters = (
+            weights[kernel.input[0]].astype(np.int64).transpose(0, 2, 3, 1).reshape(len(weights[kernel.input[0]]), -1)
+        )
+        pairs = np.pad(filters, ((0, 0), (0, filters.shape[1] % 2))).reshape(len(filters), -1, 2)
+        assert 255 * np.maximum(pairs, 0).sum(axis=2).max() <= 2**15 - 1
+        assert 255 * np.maximum(-pairs, 0).sum(axis=2).max() <= 2**15 - 1
+        sums = windows.reshape(*windows.shape[:3], -1) @ filters.T + weights[offset.input[0]]
+        factor = weights[entry.input[1]] * weights[kernel.input[1]] / weights[quantized.input[1]]
+        levels = np.rint(sums.astype(np.float32) * factor) + weights[quantized.input[2]]
+        expected = np.clip(levels, 0, 255).transpose(0, 3, 1, 2)
+        assert np.array_equal(values[quantized.output[0]], expected), node.name
+
+
+def run_integers(model: onnx.ModelProto, names: list[str], images: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+    """What onnxruntime's integer kernels leave under these names."""
+    import onnxruntime
+
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip(names, session.run(names, {"image": images}), strict=True))
 
 
 def test_the_runtime_says_what_keras_says_of_pixels_read_without_this_project(
@@ -62,6 +127,7 @@ def test_the_runtime_says_what_keras_says_of_pixels_read_without_this_project(
 def test_the_golden_pictures_pass_on_this_device(exported: tuple[Path, Any]) -> None:
     document = run_json("signs", "verify", exported[0])
     assert document["passed"]
+    assert [each["variant"] for each in document["variants"]] == ["fp32", "int8"]
     assert document["variants"][0]["pictures"] == 24
 
 

@@ -12,9 +12,12 @@ from tiny_onnx import colour_classifier
 
 from signs_runtime.input_spec import InputSpec
 from signs_runtime.manifest import (
+    SCHEMA,
     Accuracy,
+    Budget,
     Golden,
     Manifest,
+    Paired,
     Parity,
     Provenance,
     Variant,
@@ -34,7 +37,7 @@ def bundle(tmp_path: Path) -> Path:
     probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     np.savez(folder / "golden.npz", images=images, probabilities=probabilities)
     manifest = Manifest(
-        schema=1,
+        schema=SCHEMA,
         labels=LABELS,
         input=InputSpec(*SIZE),
         variants=(
@@ -43,11 +46,16 @@ def bundle(tmp_path: Path) -> Path:
                 record(folder, "fp32.onnx"),
                 "float32",
                 1e-5,
+                Budget(1.0, 1e-5, None),
                 Parity(3, (1, 2), 1e-7, 1e-8, 3),
                 Accuracy(3, 3),
+                Paired(3, 0, 0),
+                speed=None,
+                in_float=(),
             ),
         ),
         golden=Golden(record(folder, "golden.npz"), 3),
+        documents=(),
         provenance=Provenance("colours", "0" * 64, {"test": 3}, "0" * 64, "none", None, "pytest", {"numpy": "2"}),
     )
     (folder / "manifest.json").write_text(dump_manifest(manifest), encoding="utf-8")

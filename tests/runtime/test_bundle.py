@@ -81,8 +81,8 @@ def test_a_file_of_another_size_is_refused_before_it_is_read(bundle: Path) -> No
 
 
 def test_an_unknown_schema_is_refused_by_its_number(bundle: Path) -> None:
-    rewrite(bundle, lambda raw: raw.update(schema=2))
-    with pytest.raises(BundleFormatError, match="schema 2 and this runtime reads 1"):
+    rewrite(bundle, lambda raw: raw.update(schema=1))
+    with pytest.raises(BundleFormatError, match="schema 1 and this runtime reads 2"):
         Classifier(bundle)
 
 
@@ -116,6 +116,7 @@ def test_a_link_is_refused(bundle: Path) -> None:
         (lambda raw: raw["input"].update(height=True), "height must be int"),
         (lambda raw: raw["input"].update(colour="BGR"), "colour must be"),
         (lambda raw: raw["variants"][0].update(tolerance="wide"), "tolerance must be float"),
+        (lambda raw: raw["variants"][0].update(budget={"agreement": None}), "budget must hold"),
         (lambda raw: raw["golden"]["file"].update(sha256="xyz"), "not a SHA-256"),
         (lambda raw: raw["golden"].update(pictures=0), "no golden pictures"),
         (lambda raw: raw.update(labels=["a", "b", "\x1b[31mc"]), "must be str"),
@@ -137,9 +138,9 @@ def test_a_manifest_that_this_project_would_not_write_is_refused(
         b"[]",
         b"{}",
         b"\xff\xfe\x00",
-        b'{"schema": 1, "schema": 1}',
+        b'{"schema": 2, "schema": 2}',
         b'{"schema": NaN}',
-        b'{"schema": 1, "x": 1e999}',
+        b'{"schema": 2, "x": 1e999}',
         b"[" * 100_000,
         b'{"schema": ' + b"9" * 10_000 + b"}",
     ],

@@ -1,0 +1,79 @@
+"""The int8 variant: quantized, and where it misses its budget repaired by leaving the worst layers in float."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.calibration import Calibration
+from signs_export.config import Int8Config
+from signs_export.graph import answers
+from signs_export.quantize import Quantizer, layers_in_float
+from signs_export.saturation import Saturation, predict_saturation
+from signs_export.sensitivity import PICTURES, measure_noise
+
+
+@dataclass(frozen=True)
+class Int8:
+    """An int8 model and what was found out about its layers."""
+
+    model: onnx.ModelProto
+    everywhere: onnx.ModelProto  # without any layer in float
+    noise: dict[str, float]  # what each layer, alone in int8, brings into the answers; see `measure_noise`
+    saturation: list[Saturation]
+
+    @property
+    def in_float(self) -> tuple[str, ...]:
+        """The layers that stayed in float, those that do most damage first."""
+        return tuple(sorted(layers_in_float(self.model), key=lambda layer: -self.noise.get(layer, 0)))
+
+
+def make_int8(
+    model: onnx.ModelProto,
+    calibration: Calibration,
+    images: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+    config: Int8Config,
+    *,
+    progress: Progress = no_progress,
+) -> Int8:
+    """Quantize a folded float32 model so that it labels `images`, uint8 (n, h, w, c), as `expected` (n, labels) does.
+
+    Where too few labels are the same, the layers that bring most noise stay in float, as few as reach the share.
+    Whether that suffices is the parity gate's to say.
+    """
+    quantizer = Quantizer(model, calibration, config, progress=progress)
+    with progress("Quantizing", 0):
+        everywhere = quantizer.quantize()
+    noise = measure_noise(quantizer, everywhere, calibration.images[:PICTURES], progress=progress)
+    labels = expected.argmax(axis=1)
+
+    def agrees(candidate: onnx.ModelProto) -> bool:
+        same = answers(candidate, images).argmax(axis=1) == labels
+        return float(same.mean()) >= config.agreement
+
+    chosen = everywhere
+    if config.float_layers and not agrees(everywhere):
+        with progress("Leaving layers in float", 0):
+            chosen = _repaired(quantizer, sorted(noise, key=lambda layer: -noise[layer]), agrees)
+    return Int8(chosen, everywhere, noise, predict_saturation(chosen, calibration.images))
+
+
+def _repaired(quantizer: Quantizer, ranked: list[str], agrees: Callable[[onnx.ModelProto], bool]) -> onnx.ModelProto:
+    """Leave the first few of the ranked layers in float: twice as many until it suffices, then as few as do."""
+    most = max(1, len(ranked) - 1)
+    too_few, count = 0, 1
+    while not agrees(model := quantizer.quantize(ranked[:count])):
+        if count == most:
+            return model
+        too_few, count = count, min(2 * count, most)
+    while count - too_few > 1:
+        middle = (too_few + count) // 2
+        if agrees(fewer := quantizer.quantize(ranked[:middle])):
+            model, count = fewer, middle
+        else:
+            too_few = middle
+    return model

@@ -1,0 +1,253 @@
+"""float32 ONNX to int8: static QDQ by onnxruntime's tools, on a graph and with weights prepared so that it is exact.
+
+Exact means: the same answers on every CPU, because no sum of two products leaves 16 bits (see saturation.py).
+"""
+
+import copy
+import logging
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.numpy_helper import from_array, to_array
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.calibration import Calibration
+from signs_export.config import Int8Config
+from signs_export.equalize import equalize, find_streams
+from signs_export.graph import BATCH, attribute, inner_values, weights_of
+from signs_export.rounding import full_scale, round_learned, round_nearest, safe_scale
+from signs_export.saturation import is_depthwise
+from signs_export.windows import some_rows
+from signs_runtime.classifier import INPUT
+
+# What onnxruntime computes in int8 on CPUs. Behind the last convolution all stays in float: it costs no time there, and
+# an error tells most.
+_OPERATORS = ["Conv", "Relu", "Clip", "Add", "MaxPool", "Transpose", "Concat"]
+_ROWS = 2000  # windows of calibration pictures, at random places, that a layer's rounding is learned on
+_LARGEST_BIAS = 2**30  # steps: a bias is an int32
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A convolution's weights (o, i, *kernel) as int8 holds them, the scale of each filter and the corrected bias."""
+
+    weights: NDArray[np.float32]
+    scale: NDArray[np.float32]  # (o,)
+    bias: NDArray[np.float32] | None  # (o,)
+
+
+class Quantizer:
+    """A folded float32 model made ready for int8, once, from which int8 models are made.
+
+    Activations become uint8 with one scale for a tensor, weights int8 with a scale for each filter.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        calibration: Calibration,
+        config: Int8Config,
+        *,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.model = copy.deepcopy(model)
+        _let_pixels_in(self.model)
+        self._images = calibration.images
+        if config.equalization:
+            streams = find_streams(self.model)
+            names = sorted({name for stream in streams for name in stream.tensors})
+            maxima = _channel_maxima(self.model, names, self._images)
+            equalize(self.model, streams, maxima, config.equalization)
+        weights = weights_of(self.model)
+        convolutions = [node for node in self.model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
+        with progress("Rounding weights", len(convolutions)) as on_done:
+            rows = _collect_rows(self.model, convolutions, self._images)
+            self.rounded: dict[str, Rounded] = {}  # by layer
+            for node in convolutions:
+                self.rounded[node.name] = _round(weights, node, rows.pop(node.name), config)
+                on_done(1)
+        self._ranges: bytes | None = None  # of the activations, once measured: onnxruntime's calibration cache
+
+    def quantize(self, in_float: Collection[str] = ()) -> onnx.ModelProto:
+        """Make an int8 model in which the layers `in_float`, keys of `rounded`, compute in float32.
+
+        So do the layers that feed them alone: what they say would else pass through int8 on its way.
+        """
+        model = copy.deepcopy(self.model)
+        weights, overrides = weights_of(model), {}
+        held_back = _with_feeders(model, in_float)
+        for node in model.graph.node:
+            if node.name in self.rounded and node.name not in held_back:
+                rounded = self.rounded[node.name]
+                weights[node.input[1]].CopyFrom(from_array(rounded.weights, node.input[1]))
+                if rounded.bias is not None:
+                    weights[node.input[2]].CopyFrom(from_array(rounded.bias, node.input[2]))
+                overrides[node.input[1]] = [
+                    {"axis": 0, "scale": scale, "zero_point": np.int8(0)} for scale in rounded.scale
+                ]
+        with tempfile.TemporaryDirectory() as folder:
+            cache = Path(folder, "ranges.json")
+            if self._ranges is not None:
+                cache.write_bytes(self._ranges)
+            quantized = _quantize_static(model, self._images, overrides, sorted(held_back), cache)
+            self._ranges = cache.read_bytes()
+        return quantized
+
+
+def layers_in_float(quantized: onnx.ModelProto) -> tuple[str, ...]:
+    """The convolutions of a QDQ model that compute in float32."""
+    weights = weights_of(quantized)
+    return tuple(node.name for node in quantized.graph.node if node.op_type == "Conv" and node.input[1] in weights)
+
+
+def _with_feeders(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
+    """These nodes, and the convolutions before them, with their rectifiers, that feed no others."""
+    passing, feeders = set(layers), set()
+    for node in reversed(model.graph.node):
+        readers = [other.name for other in model.graph.node if node.output[0] in other.input]
+        if readers and passing.issuperset(readers):
+            if node.op_type in ("Relu", "Clip"):
+                passing.add(node.name)
+            elif node.op_type == "Conv":
+                feeders.add(node.name)
+    return passing | feeders
+
+
+def _let_pixels_in(model: onnx.ModelProto) -> None:
+    """Let uint8 pixels enter the integer graph as they are, where they are only multiplied with a number at first.
+
+    A DequantizeLinear with that number as scale and zero point 0 is exact.
+    """
+    graph, weights = model.graph, weights_of(model)
+    users = {name: [node for node in graph.node if name in node.input] for name in (INPUT,)}
+    if len(users[INPUT]) != 1 or users[INPUT][0].op_type != "Cast":
+        return
+    cast = users[INPUT][0]
+    scaling = [node for node in graph.node if cast.output[0] in node.input]
+    if len(scaling) != 1 or scaling[0].op_type not in ("Mul", "Div"):
+        return
+    (scaling_node,) = scaling
+    factors = [to_array(weights[name]) for name in scaling_node.input if name in weights]
+    if len(factors) != 1 or factors[0].size != 1 or scaling_node.input[0] != cast.output[0]:
+        return
+    factor = float(factors[0].reshape(()))
+    scale = np.float32(factor if scaling_node.op_type == "Mul" else 1 / factor)
+    if not scale > 0:
+        return
+    graph.initializer.extend(
+        (from_array(np.array(scale), f"{INPUT}_scale"), from_array(np.array(0, np.uint8), f"{INPUT}_zero_point"))
+    )
+    entry = onnx.helper.make_node(
+        "DequantizeLinear",
+        [INPUT, f"{INPUT}_scale", f"{INPUT}_zero_point"],
+        [scaling_node.output[0]],
+        name=f"{INPUT}_entry",
+    )
+    nodes = [entry if node is cast else node for node in graph.node if node is not scaling_node]
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    nodes = [copy.deepcopy(node) for node in nodes]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+
+
+def _channel_maxima(
+    model: onnx.ModelProto, names: list[str], images: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    """The largest |value| of each channel of tensors (n, c, ...)."""
+    maxima: dict[str, NDArray[np.float32]] = {}
+    for batch in inner_values(model, names, images):
+        for name, values in batch.items():
+            largest = np.abs(values).max(axis=tuple(i for i in range(values.ndim) if i != 1))
+            maxima[name] = np.maximum(maxima.get(name, 0), largest)
+    return maxima
+
+
+def _collect_rows(
+    model: onnx.ModelProto, convolutions: list[onnx.NodeProto], images: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    """What each convolution multiplies its filters with, at random places: (groups, rows, k) by layer."""
+    rng = np.random.default_rng(0)
+    found: dict[str, list[NDArray[Any]]] = {node.name: [] for node in convolutions}
+    each = -(-_ROWS * BATCH // len(images))
+    for batch in inner_values(model, sorted({node.input[0] for node in convolutions}), images):
+        for node in convolutions:
+            found[node.name].append(some_rows(batch[node.input[0]], node, each, rng))
+    return {name: np.concatenate(rows, axis=1) for name, rows in found.items()}
+
+
+def _round(
+    weights: dict[str, onnx.TensorProto], node: onnx.NodeProto, inputs: NDArray[np.float32], config: Int8Config
+) -> Rounded:
+    values = to_array(weights[node.input[1]])  # (o, i, *kernel)
+    channels_last = np.moveaxis(values, 1, -1).astype(np.float64)
+    rows = channels_last.reshape(len(values), -1)
+    bias = to_array(weights[node.input[2]]) if len(node.input) > 2 and node.input[2] in weights else None
+    paired = config.exact_everywhere and not is_depthwise(node, rows)
+    scale = safe_scale(rows) if paired else full_scale(rows)
+    # A filter of zeros keeps its bias, which is counted in steps of its scale times the activations'.
+    coarse = 0.0 if bias is None else np.abs(bias) * 255 / _LARGEST_BIAS / max(float(inputs.max()), 1e-6)
+    scale = np.maximum(np.maximum(scale, coarse), np.finfo(np.float32).tiny).astype(np.float32)
+    groups: int = attribute(node, "group", 1)
+    filters, steps = rows.reshape(groups, -1, rows.shape[1]), scale.astype(np.float64).reshape(groups, -1)
+    rounding = round_learned if config.learned_rounding else round_nearest
+    rounded = rounding(filters, steps, inputs, paired=paired) * steps[:, :, None]
+    if bias is not None and config.bias_correction:
+        # What rounding takes from the mean output: Banner et al., 2019, https://arxiv.org/abs/1810.05723.
+        lost = np.einsum("gok,gk->go", filters - rounded, inputs.mean(axis=1, dtype=np.float64))
+        bias = (bias + lost.ravel()).astype(np.float32)
+    shaped = np.moveaxis(rounded.reshape(channels_last.shape), -1, 1)
+    return Rounded(np.ascontiguousarray(shaped, np.float32), scale.astype(np.float32), bias)
+
+
+def _quantize_static(
+    model: onnx.ModelProto, images: NDArray[np.uint8], overrides: dict[str, Any], in_float: list[str], cache: Path
+) -> onnx.ModelProto:
+    """`cache` is where the ranges of the activations are read, or written once measured."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Pixels(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+        batches = iter([{INPUT: images[start : start + BATCH]} for start in range(0, len(images), BATCH)])
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            return next(self.batches, None)
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        file = Path(folder, "int8.onnx")
+        quantize_static(
+            copy.deepcopy(model),
+            file,
+            Pixels(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=_OPERATORS,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=in_float,
+            calibration_cache_path=str(cache),
+            extra_options={"TensorQuantOverrides": overrides},
+        )
+        quantized = onnx.load(file)
+    del quantized.metadata_props[:]
+    quantized.metadata_props.extend(model.metadata_props)
+    quantized.producer_name = model.producer_name
+    return quantized
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """onnxruntime's tools log advice that does not apply, on the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,109 @@
+"""Makes the variants of a bundle from the float32 graph, proves each beside Keras, and times them side by side."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.calibration import Calibration
+from signs_export.config import PRECISIONS, VARIANTS, ExportConfig, VariantName
+from signs_export.half import to_float16
+from signs_export.int8 import Int8, make_int8
+from signs_export.parity import Evidence, ParityReport, compare
+from signs_export.speed import WORTHWHILE, cores, time_side_by_side
+from signs_runtime import Classifier
+from signs_runtime.manifest import FileRecord, Speed
+
+FP32: VariantName = "fp32"
+
+
+@dataclass(frozen=True)
+class Price:
+    """What int8 would be with no layer in float: its size and, measured beside it, its speed over float32's."""
+
+    bytes: int
+    speedup: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """A variant's file and what was measured on it; `speed` where there is another to compare it with."""
+
+    name: VariantName
+    file: FileRecord
+    report: ParityReport
+    speed: Speed | None = None
+    int8: Int8 | None = None
+    price: Price | None = None  # where layers stayed in float
+
+
+def write_file(path: Path, content: bytes) -> FileRecord:
+    """Write a file of the bundle and record it."""
+    path.write_bytes(content)
+    return FileRecord(path.name, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def make_variants(
+    model: onnx.ModelProto,
+    evidence: Evidence,
+    calibration: Calibration | None,
+    config: ExportConfig,
+    folder: Path,
+    *,
+    progress: Progress = no_progress,
+) -> list[Made]:
+    """Write float32 and the other variants asked for to `folder`, in the order of VARIANTS, up to the first that fails.
+
+    `calibration` is for int8. Speeds are measured where all have passed.
+    """
+    made: list[Made] = []
+    for name in (variant for variant in VARIANTS if variant == FP32 or variant in config.variants):
+        made.append(_make(name, model, evidence, calibration, config, folder, progress))
+        if not made[-1].report.passed:
+            return made
+    return list(_timed(made, folder, config, progress)) if len(made) > 1 else made
+
+
+def _make(
+    name: VariantName,
+    model: onnx.ModelProto,
+    evidence: Evidence,
+    calibration: Calibration | None,
+    config: ExportConfig,
+    folder: Path,
+    progress: Progress,
+) -> Made:
+    int8 = None
+    if name == "int8":
+        assert calibration is not None  # seal_model chooses one for int8
+        int8 = make_int8(model, calibration, evidence.images, evidence.expected, config.int8, progress=progress)
+        model = int8.model
+    elif name == "fp16":
+        model = to_float16(model)
+    file = write_file(folder / f"{name}.onnx", model.SerializeToString(deterministic=True))
+    budget = config.budget(PRECISIONS[name])
+    report = compare(Classifier(folder / file.path), name, evidence, budget, config, progress=progress)
+    return Made(name, file, report, int8=int8)
+
+
+def _timed(made: list[Made], folder: Path, config: ExportConfig, progress: Progress) -> Iterator[Made]:
+    files: dict[str, Path] = {each.name: folder / each.file.path for each in made}
+    with tempfile.TemporaryDirectory() as beside:
+        for each in made:
+            if each.int8 is not None and each.int8.in_float:
+                files["everywhere"] = Path(beside, "everywhere.onnx")
+                files["everywhere"].write_bytes(each.int8.everywhere.SerializeToString())
+        with progress("Timing side by side", len(files) * config.speed_rounds) as on_done:
+            threads = cores()
+            taken = time_side_by_side(files, threads=threads, rounds=config.speed_rounds, on_done=on_done)
+        speedup = {name: taken[FP32] / milliseconds for name, milliseconds in taken.items()}
+        for each in made:
+            slow = each.name != FP32 and speedup[each.name] < WORTHWHILE
+            price = None
+            if each.name == "int8" and "everywhere" in files:
+                price = Price(files["everywhere"].stat().st_size, speedup["everywhere"])
+            yield replace(each, speed=Speed(speedup[each.name], threads, slow), price=price)

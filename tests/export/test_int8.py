@@ -1,0 +1,282 @@
+"""int8 of small networks: exact, within its budget or not shipped, and its layers' risks and damage told truly."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from networks import hands, mobile_network, poison, straight_network, train_a_little
+from numpy.typing import NDArray
+
+from signs_builder.dataset import Dataset, Split
+from signs_export.calibration import Calibration, choose_calibration
+from signs_export.config import ExportConfig, Int8Config
+from signs_export.convert import convert
+from signs_export.equalize import equalize, find_streams
+from signs_export.errors import CalibrationError, ParityError
+from signs_export.export import seal_model
+from signs_export.graph import answers, attribute, inner_values, weights_of
+from signs_export.quantize import Quantizer, layers_in_float
+from signs_export.reference import Reference, examine
+from signs_export.saturation import LARGEST, predict_saturation
+from signs_runtime import Classifier, ImageError, InputSpec, verify
+from signs_runtime.bundle import open_bundle
+
+CONFIG = ExportConfig(command="pytest", golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
+NAIVE = Int8Config(equalization=0, learned_rounding=False, bias_correction=False, exact_everywhere=False)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Dataset:
+    return hands(480, 60)
+
+
+@pytest.fixture(scope="module")
+def mobile(pictures: Dataset) -> Reference:
+    return examine(train_a_little(mobile_network(), pictures, epochs=25))
+
+
+@pytest.fixture(scope="module")
+def straight(pictures: Dataset) -> keras.Model:
+    return train_a_little(straight_network(), pictures, epochs=10)
+
+
+@pytest.fixture(scope="module")
+def straight_onnx(straight: keras.Model, pictures: Dataset) -> onnx.ModelProto:
+    return convert(examine(straight), pictures.labels, ExportConfig())
+
+
+@pytest.fixture(scope="module")
+def calibration(pictures: Dataset) -> Calibration:
+    return choose_calibration(pictures, InputSpec(32, 32), 100)
+
+
+def pixels(pictures: Dataset) -> NDArray[np.uint8]:
+    return np.concatenate([np.asarray(pictures.test.pictures), np.asarray(pictures.train.pictures)])
+
+
+def test_depthwise_convolutions_pass_the_gate_in_a_bundle_that_verifies(
+    mobile: Reference, pictures: Dataset, tmp_path: Path
+) -> None:
+    model = convert(mobile, pictures.labels, CONFIG)
+    export = seal_model(model, mobile, pictures, tmp_path / "bundle", CONFIG)
+    fp32, int8 = open_bundle(tmp_path / "bundle").manifest.variants
+    assert (fp32.name, int8.name, int8.precision) == ("fp32", "int8", "int8")
+    assert int8.parity.same_label >= 0.99 * int8.parity.pictures
+    assert int8.file.bytes < 0.8 * fp32.file.bytes
+    assert int8.tolerance >= 1e-3
+    assert int8.speed is not None
+    assert int8.speed.size_only == (int8.speed.speedup < 1.1)
+    assert all(result.passed for result in verify(tmp_path / "bundle"))
+    (details,) = (made.int8 for made in export.made if made.int8 is not None)
+    assert not any(layer.at_risk for layer in details.saturation)
+    assert set(details.noise) == {node.name for node in model.graph.node if node.op_type == "Conv"}
+    groups = [attribute(node, "group", 1) for node in details.model.graph.node if node.op_type == "Conv"]
+    assert sum(group > 1 for group in groups) == 5
+    pixels = Classifier(tmp_path / "bundle", variant="int8").probabilities(np.asarray(pictures.test.pictures))
+    assert np.allclose(pixels, answers(details.model, np.asarray(pictures.test.pictures)), atol=1e-5)
+
+
+def test_a_poisoned_layer_is_found_and_left_in_float(straight: keras.Model, pictures: Dataset, tmp_path: Path) -> None:
+    ill = keras.models.clone_model(straight)
+    ill.set_weights(straight.get_weights())
+    poison(ill, "norm1", "conv2", channel=3)
+    reference = examine(ill)
+    model = convert(reference, pictures.labels, CONFIG)
+    export = seal_model(model, reference, pictures, tmp_path / "bundle", CONFIG)
+    int8 = open_bundle(tmp_path / "bundle").manifest.variants[1]
+    details = export.made[1].int8
+    assert details is not None
+    assert max(details.noise, key=lambda layer: details.noise[layer]) == "conv2"
+    assert set(int8.in_float) == {"conv1", "conv2"}  # the layer, and the one that feeds it through the same scale
+    price = export.made[1].price
+    assert price is not None
+    assert price.bytes < int8.file.bytes
+    page = (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
+    assert "<strong>conv2, conv1</strong>" in page
+
+    stubborn = replace(CONFIG, int8=Int8Config(float_layers=False))
+    with pytest.raises(ParityError) as caught:
+        seal_model(model, reference, pictures, tmp_path / "other", stubborn)
+    assert caught.value.exit_code == 3
+    assert caught.value.report.variant == "int8"
+    assert "Keras's label on" in str(caught.value)
+    assert not (tmp_path / "other").exists()
+    failed = {path.name for path in (tmp_path / "other.failed").iterdir()}
+    assert failed == {"fp32.onnx", "int8.onnx", "parity.json", "report.html"}
+    assert "int8 does not answer as Keras does" in (tmp_path / "other.failed" / "report.html").read_text()
+
+
+def test_the_predictor_names_every_layer_that_saturates_by_hand(
+    straight_onnx: onnx.ModelProto, calibration: Calibration
+) -> None:
+    images = calibration.images[:10]
+    naive = Quantizer(straight_onnx, calibration, NAIVE).quantize()
+    predicted = {layer.layer: layer for layer in predict_saturation(naive, images)}
+    assert set(predicted) == {"conv0", "conv1", "conv2", "conv3"}
+    by_hand = {name: largest_pair_sum(naive, name, images) for name in predicted}
+    assert any(largest > LARGEST for largest in by_hand.values())  # else the test proves nothing
+    for name, largest in by_hand.items():
+        assert predicted[name].bound >= largest
+        assert predicted[name].saturates == (largest > LARGEST)
+        if predicted[name].at_risk:
+            assert predicted[name].measured == largest
+    safe = Quantizer(straight_onnx, calibration, Int8Config()).quantize()
+    assert not any(layer.at_risk for layer in predict_saturation(safe, images))
+    assert max(largest_pair_sum(safe, name, images) for name in predicted) <= LARGEST
+
+
+def largest_pair_sum(model: onnx.ModelProto, layer: str, images: NDArray[np.uint8]) -> int:
+    """The largest |sum of two neighbouring products| of a 3x3 convolution with padding 'same', position by position."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    node = next(node for node in model.graph.node if node.name == layer)
+    weights = onnx.numpy_helper.to_array(weights_of(model)[made_by[node.input[1]].input[0]]).astype(int)
+    source = made_by[node.input[0]].input[0]
+    stride = attribute(node, "strides", [1, 1])[0]
+    before, after = attribute(node, "pads", None)[0], attribute(node, "pads", None)[2]
+    filters = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
+    largest = 0
+    for batch in inner_values(model, [source], images):
+        values = np.pad(batch[source].astype(int), ((0, 0), (0, 0), (before, after), (before, after)))
+        for y in range(0, values.shape[2] - 2, stride):
+            for x in range(0, values.shape[3] - 2, stride):
+                window = values[:, :, y : y + 3, x : x + 3].transpose(0, 2, 3, 1).reshape(len(values), -1)
+                products = window[:, None] * filters  # (n, o, k)
+                whole = products[:, :, : products.shape[2] // 2 * 2]
+                sums = whole[:, :, ::2] + whole[:, :, 1::2]
+                largest = max(largest, int(np.abs(sums).max()))
+    return largest
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_equalizing_changes_ranges_and_no_answer(
+    straight_onnx: onnx.ModelProto, pictures: Dataset, strength: float
+) -> None:
+    images = np.asarray(pictures.test.pictures)
+    before = answers(straight_onnx, images)
+    changed = onnx.ModelProto()
+    changed.CopyFrom(straight_onnx)
+    streams = find_streams(changed)
+    assert len(streams) == 3  # between four convolutions; behind the last comes no reader that can take a factor
+    names = [name for stream in streams for name in stream.tensors]
+
+    def maxima() -> dict[str, NDArray[np.float32]]:
+        found: dict[str, NDArray[np.float32]] = {}
+        for batch in inner_values(changed, names, images):
+            for name, values in batch.items():
+                found[name] = np.maximum(found.get(name, 0), values.max(axis=(0, 2, 3)))
+        return found
+
+    def spread() -> float:
+        return max(float(largest.max() / largest[largest > 0].min()) for largest in maxima().values())
+
+    apart = spread()
+    equalize(changed, streams, maxima(), strength)
+    assert np.allclose(answers(changed, images), before, atol=1e-5)
+    assert spread() < (1.01 if strength == 1 else apart**0.6)
+
+
+def test_pixels_enter_the_integers_as_they_are(straight_onnx: onnx.ModelProto, calibration: Calibration) -> None:
+    model = Quantizer(straight_onnx, calibration, Int8Config()).quantize()
+    (first,) = (node for node in model.graph.node if "image" in node.input)
+    assert first.op_type == "DequantizeLinear"
+    scale, zero_point = (onnx.numpy_helper.to_array(weights_of(model)[name]) for name in first.input[1:])
+    assert (scale, zero_point) == (np.float32(1 / 255), 0)
+    assert not any(node.op_type == "Cast" for node in model.graph.node)
+    assert layers_in_float(model) == ()
+
+
+def test_a_layer_left_in_float_keeps_its_weights(
+    straight_onnx: onnx.ModelProto, calibration: Calibration, pictures: Dataset
+) -> None:
+    quantizer = Quantizer(straight_onnx, calibration, Int8Config())
+    assert layers_in_float(quantizer.quantize(["conv0"])) == ("conv0",)
+    assert layers_in_float(quantizer.quantize(["conv2"])) == ("conv1", "conv2")
+    images = np.asarray(pictures.test.pictures)
+    in_float = answers(quantizer.quantize(list(quantizer.rounded)), images)
+    assert np.allclose(in_float, answers(straight_onnx, images), atol=1e-5)
+
+
+def test_each_choice_can_be_left_out(
+    straight_onnx: onnx.ModelProto, calibration: Calibration, pictures: Dataset
+) -> None:
+    images = pixels(pictures)
+    expected = answers(straight_onnx, images)
+
+    def difference(config: Int8Config) -> float:
+        return float(
+            np.abs(answers(Quantizer(straight_onnx, calibration, config).quantize(), images) - expected).mean()
+        )
+
+    assert difference(Int8Config()) < difference(replace(NAIVE, exact_everywhere=True))
+
+
+def with_splits(pictures: Dataset, train: slice, test: slice) -> Dataset:
+    def part(split: Split, places: slice) -> Split:
+        return Split(split.pictures[places], split.labels[places])
+
+    return Dataset("hands", pictures.labels, part(pictures.train, train), None, part(pictures.train, test))
+
+
+def test_calibration_takes_each_class_by_its_share_and_the_same_pictures_every_time(pictures: Dataset) -> None:
+    spec = InputSpec(32, 32)
+    first, again = (choose_calibration(pictures, spec, 120) for _ in range(2))
+    assert np.array_equal(first.images, again.images)
+    assert first.images.shape == (240, 32, 32, 3)  # each picture, and itself under other light
+    assert first.warnings == ()
+    digests = {
+        image.tobytes(): label for image, label in zip(pictures.train.pictures, pictures.train.labels, strict=True)
+    }
+    labels = [digests[image.tobytes()] for image in first.images[::2]]
+    assert np.bincount(labels).tolist() == [20] * 6
+
+
+def test_calibration_leaves_test_pictures_out_and_says_so(pictures: Dataset) -> None:
+    both = with_splits(pictures, slice(0, 200), slice(100, 300))
+    calibration = choose_calibration(both, InputSpec(32, 32), 200)
+    tested = {image.tobytes() for image in np.asarray(both.test.pictures)}
+    assert not any(image.tobytes() in tested for image in calibration.images[::2])
+    assert len(calibration.images) == 200
+    assert any("100 training pictures that are test pictures, too" in warning for warning in calibration.warnings)
+    with pytest.raises(CalibrationError, match="all of its training pictures are test pictures"):
+        choose_calibration(with_splits(pictures, slice(0, 60), slice(0, 60)), InputSpec(32, 32), 60)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(60, "on 60 pictures; give 100 or more"), (3, "without a picture of"), (1, "of one class alone")],
+)
+def test_doubtful_calibrations_are_told(pictures: Dataset, count: int, words: str) -> None:
+    assert any(words in warning for warning in choose_calibration(pictures, InputSpec(32, 32), count).warnings)
+
+
+def test_an_unreadable_calibration_picture_is_an_error_that_names_it(pictures: Dataset, tmp_path: Path) -> None:
+    train = Split(pictures.train.files(tmp_path / "train", pictures.labels), pictures.train.labels)
+    broken = train.files(tmp_path, pictures.labels)[7]
+    broken.write_bytes(b"no picture")
+    dataset = Dataset("files", pictures.labels, train, None, pictures.test)
+    with pytest.raises(ImageError, match=broken.name):
+        choose_calibration(dataset, InputSpec(32, 32), 480)
+
+
+def test_a_model_that_cannot_be_quantized_still_gets_its_bundle(pictures: Dataset, tmp_path: Path) -> None:
+    """Nothing but dense layers: onnxruntime has no integers for them here."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Dense(32, activation="relu")(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image)))
+    model = keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
+    reference = examine(model)
+    export = seal_model(convert(reference, pictures.labels, CONFIG), reference, pictures, tmp_path / "bundle", CONFIG)
+    assert [variant.name for variant in export.bundle.manifest.variants] == ["fp32", "int8"]
+    assert all(result.passed for result in verify(tmp_path / "bundle"))
+
+
+def test_float16_passes_its_gate_at_half_the_size(mobile: Reference, pictures: Dataset, tmp_path: Path) -> None:
+    config = replace(CONFIG, variants=("fp32", "fp16"))
+    seal_model(convert(mobile, pictures.labels, config), mobile, pictures, tmp_path / "bundle", config)
+    fp32, fp16 = open_bundle(tmp_path / "bundle").manifest.variants
+    assert (fp16.name, fp16.precision) == ("fp16", "float16")
+    assert fp16.file.bytes < 0.6 * fp32.file.bytes
+    assert fp16.parity.same_label >= 0.999 * fp16.parity.pictures
