@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from signs_builder.commands import start_keras
 from signs_export.config import SCALINGS, ExportConfig, Int8Config
 
-PLAIN = Int8Config(equalization=0, learned_rounding=False, bias_correction=False)
+PLAIN = Int8Config(equalization=0, summed_ranges=False, learned_rounding=False, bias_correction=False)
 STEPS = {
     "ours: safe scales, float tail": PLAIN,
     " + bias correction": replace(PLAIN, bias_correction=True),
     " + equalization": replace(PLAIN, bias_correction=True, equalization=Int8Config.equalization),
-    " + learned rounding (default)": Int8Config(),
+    " + learned rounding": replace(Int8Config(), summed_ranges=False),
+    " + ranges of rectified sums (default)": Int8Config(),
     "default without equalization": Int8Config(equalization=0),
     "default in full range (unsafe)": Int8Config(exact_everywhere=False),
 }

@@ -30,7 +30,9 @@ from signs_export.saturation import predict_saturation
 from signs_runtime.bundle import open_bundle
 
 CPU = "Haswell"  # AVX2, no VNNI
-NAIVE = Int8Config(equalization=0, learned_rounding=False, bias_correction=False, exact_everywhere=False)
+NAIVE = Int8Config(
+    equalization=0, summed_ranges=False, learned_rounding=False, bias_correction=False, exact_everywhere=False
+)
 LAYER_PICTURES = 20
 STEP = 20  # pictures for one emulated process, so that the bar moves
 

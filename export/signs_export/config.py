@@ -23,6 +23,7 @@ class Int8Config:
 
     calibration_pictures: int = 200
     equalization: float = 0.5  # 0: none; 1: all channels of a tensor reach as far
+    summed_ranges: bool = True
     learned_rounding: bool = True
     bias_correction: bool = True
     exact_everywhere: bool = True  # False: weights use all of int8, and CPUs without VNNI may saturate

@@ -24,6 +24,7 @@ from signs_export.equalize import equalize, find_streams
 from signs_export.graph import BATCH, attribute, inner_values, weights_of
 from signs_export.rounding import full_scale, round_learned, round_nearest, safe_scale
 from signs_export.saturation import is_depthwise
+from signs_export.summed_ranges import Summand, choose_ranges, find_summands
 from signs_export.windows import some_rows
 from signs_runtime.classifier import INPUT
 
@@ -67,12 +68,14 @@ class Quantizer:
             equalize(self.model, streams, maxima, config.equalization)
         weights = weights_of(self.model)
         convolutions = [node for node in self.model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
+        summands = find_summands(self.model) if config.summed_ranges else []
         with progress("Rounding weights", len(convolutions)) as on_done:
-            rows = _collect_rows(self.model, convolutions, self._images)
+            rows, extremes = _observe(self.model, convolutions, summands, self._images)
             self.rounded: dict[str, Rounded] = {}  # by layer
             for node in convolutions:
                 self.rounded[node.name] = _round(weights, node, rows.pop(node.name), config)
                 on_done(1)
+        self._summed = choose_ranges(self.model, summands, extremes, self._images[::4])
         self._ranges: bytes | None = None  # of the activations, once measured: onnxruntime's calibration cache
 
     def quantize(self, in_float: Collection[str] = ()) -> onnx.ModelProto:
@@ -81,7 +84,10 @@ class Quantizer:
         So do the layers that feed them alone: what they say would else pass through int8 on its way.
         """
         model = copy.deepcopy(self.model)
-        weights, overrides = weights_of(model), {}
+        weights = weights_of(model)
+        overrides: dict[str, list[dict[str, Any]]] = {
+            name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in self._summed.items()
+        }
         held_back = _with_feeders(model, in_float)
         for node in model.graph.node:
             if node.name in self.rounded and node.name not in held_back:
@@ -98,6 +104,7 @@ class Quantizer:
                 cache.write_bytes(self._ranges)
             quantized = _quantize_static(model, self._images, overrides, sorted(held_back), cache)
             self._ranges = cache.read_bytes()
+        _hold_in_float(quantized)
         return quantized
 
 
@@ -105,6 +112,47 @@ def layers_in_float(quantized: onnx.ModelProto) -> tuple[str, ...]:
     """The convolutions of a QDQ model that compute in float32."""
     weights = weights_of(quantized)
     return tuple(node.name for node in quantized.graph.node if node.op_type == "Conv" and node.input[1] in weights)
+
+
+def _hold_in_float(quantized: onnx.ModelProto) -> None:
+    """Give the layers in float an entry of their own from uint8, whose scale is repeated for each channel.
+
+    Behind an entry of one scale onnxruntime's optimizer quantizes float weights by itself, for the whole tensor and in
+    full range: see WeightBiasQuantization in its source.
+    """
+    weights = weights_of(quantized)
+    made_by = {name: node for node in quantized.graph.node for name in node.output}
+    nodes: list[onnx.NodeProto] = []
+    for node in quantized.graph.node:
+        reader, axis, entry = node, 1, made_by.get(node.input[0])
+        if entry is not None and entry.op_type == "Transpose":  # of pixels
+            axis = attribute(entry, "perm", [])[1]
+            reader, entry = entry, made_by.get(entry.input[0])
+        if node.op_type == "Conv" and node.input[1] in weights and entry and entry.op_type == "DequantizeLinear":
+            channels = weights[node.input[1]].dims[1] * attribute(node, "group", 1)
+            name = f"{node.name}_entry"
+            own = [f"{name}_scale", f"{name}_zero_point"]
+            for key, given in zip(own, entry.input[1:], strict=True):
+                values = np.repeat(to_array(weights[given]).reshape(1), channels)
+                quantized.graph.initializer.append(from_array(values, key))
+            nodes.append(
+                onnx.helper.make_node("DequantizeLinear", [entry.input[0], *own], [name], name=name, axis=axis)
+            )
+            if reader is not node:
+                reader = copy.deepcopy(reader)
+                reader.input[0], reader.output[0], reader.name = name, f"{name}_transposed", f"{name}_transposed"
+                nodes.append(reader)
+                name = reader.output[0]
+            node.input[0] = name
+        nodes.append(node)
+    read = {value.name for value in quantized.graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if read.intersection(node.output):
+            read.update(node.input)
+            kept.append(copy.deepcopy(node))
+    del quantized.graph.node[:]
+    quantized.graph.node.extend(reversed(kept))
 
 
 def _with_feeders(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
@@ -171,17 +219,24 @@ def _channel_maxima(
     return maxima
 
 
-def _collect_rows(
-    model: onnx.ModelProto, convolutions: list[onnx.NodeProto], images: NDArray[np.uint8]
-) -> dict[str, NDArray[np.float32]]:
-    """What each convolution multiplies its filters with, at random places: (groups, rows, k) by layer."""
+def _observe(
+    model: onnx.ModelProto, convolutions: list[onnx.NodeProto], summands: list[Summand], images: NDArray[np.uint8]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, tuple[float, float]]]:
+    """What each convolution multiplies its filters with, and how far the summands reach.
+
+    The former at random places, (groups, rows, k) by layer, the latter as (lowest, highest) by tensor, with 0 between.
+    """
     rng = np.random.default_rng(0)
-    found: dict[str, list[NDArray[Any]]] = {node.name: [] for node in convolutions}
-    each = -(-_ROWS * BATCH // len(images))
-    for batch in inner_values(model, sorted({node.input[0] for node in convolutions}), images):
+    rows: dict[str, list[NDArray[Any]]] = {node.name: [] for node in convolutions}
+    extremes = {each.tensor: (0.0, 0.0) for each in summands}
+    count = -(-_ROWS * BATCH // len(images))
+    names = {node.input[0] for node in convolutions} | extremes.keys()
+    for batch in inner_values(model, sorted(names), images):
         for node in convolutions:
-            found[node.name].append(some_rows(batch[node.input[0]], node, each, rng))
-    return {name: np.concatenate(rows, axis=1) for name, rows in found.items()}
+            rows[node.name].append(some_rows(batch[node.input[0]], node, count, rng))
+        for name, (low, high) in extremes.items():
+            extremes[name] = min(low, float(batch[name].min())), max(high, float(batch[name].max()))
+    return {name: np.concatenate(found, axis=1) for name, found in rows.items()}, extremes
 
 
 def _round(

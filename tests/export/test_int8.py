@@ -1,11 +1,13 @@
 """int8 of small networks: exact, within its budget or not shipped, and its layers' risks and damage told truly."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from networks import hands, mobile_network, poison, straight_network, train_a_little
 from numpy.typing import NDArray
@@ -21,11 +23,14 @@ from signs_export.graph import answers, attribute, inner_values, weights_of
 from signs_export.quantize import Quantizer, layers_in_float
 from signs_export.reference import Reference, examine
 from signs_export.saturation import LARGEST, predict_saturation
+from signs_export.summed_ranges import Summand, choose_ranges, find_summands
 from signs_runtime import Classifier, ImageError, InputSpec, verify
 from signs_runtime.bundle import open_bundle
 
 CONFIG = ExportConfig(command="pytest", golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
-NAIVE = Int8Config(equalization=0, learned_rounding=False, bias_correction=False, exact_everywhere=False)
+NAIVE = Int8Config(
+    equalization=0, summed_ranges=False, learned_rounding=False, bias_correction=False, exact_everywhere=False
+)
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +202,57 @@ def test_a_layer_left_in_float_keeps_its_weights(
     images = np.asarray(pictures.test.pictures)
     in_float = answers(quantizer.quantize(list(quantizer.rounded)), images)
     assert np.allclose(in_float, answers(straight_onnx, images), atol=1e-5)
+
+
+def test_onnxruntime_does_not_quantize_a_layer_left_in_float_by_itself(
+    mobile: Reference, calibration: Calibration, pictures: Dataset, tmp_path: Path
+) -> None:
+    """Its optimizer quantizes float weights that it finds between quantized tensors."""
+    model = convert(mobile, pictures.labels, CONFIG)
+    quantizer = Quantizer(model, calibration, Int8Config())
+    first, *_, last = quantizer.rounded
+    for layers in ([], [first], [last], [first, last]):
+        quantized = quantizer.quantize(layers)
+        assert set(layers_in_float(quantized)) >= set(layers)
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        computed = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+        assert computed["Conv"] + computed["FusedConv"] == len(layers_in_float(quantized))
+        assert computed["QLinearConv"] == len(quantizer.rounded) - len(layers_in_float(quantized))
+
+
+def test_ranges_of_rectified_sums_leave_out_what_the_rectifier_cuts_off(tmp_path: Path) -> None:
+    """A convolution that reaches far below what its rectified sum with another can use."""
+    rng = np.random.default_rng(0)
+    make = onnx.helper.make_node
+    nodes = [
+        make("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT),
+        make("Transpose", ["pixels"], ["x"], perm=[0, 3, 1, 2]),
+        make("Conv", ["x", "w"], ["summand"], kernel_shape=[1, 1]),
+        make("Conv", ["x", "v"], ["raw"], kernel_shape=[1, 1]),
+        make("Relu", ["raw"], ["other"]),
+        make("Add", ["other", "summand"], ["sum"]),
+        make("Relu", ["sum"], ["rectified"]),
+    ]
+    weights = {
+        "w": np.array([[1.0, -9.0, 0.0]], np.float32).reshape(1, 3, 1, 1),
+        "v": np.array([[0.0, 0.0, 1.0]], np.float32).reshape(1, 3, 1, 1),
+    }
+    graph = onnx.helper.make_graph(
+        nodes,
+        "sum",
+        [onnx.helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, ["n", 4, 4, 3])],
+        [onnx.helper.make_tensor_value_info("rectified", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    summands = find_summands(model)
+    assert summands == [Summand("summand", "other")]
+    images = rng.integers(0, 256, (40, 4, 4, 3), np.uint8)
+    ((low, high),) = choose_ranges(model, summands, {"summand": (-2295.0, 255.0)}, images).values()
+    assert high == 255
+    assert -0.4 * 2295 <= low <= -255  # what the other summand can lift above zero
 
 
 def test_each_choice_can_be_left_out(
