@@ -47,12 +47,18 @@ edge: wheels  ## The runtime's tests on the built edge wheel, with its own depen
 	$(UV) pip install --quiet --python .venv-edge/bin/python --no-deps dist/signs_runtime-*.whl
 	.venv-edge/bin/python -m pytest tests/runtime
 
-bench: setup  ## Measure time and memory of training, on DATA=path/to/signs if given; keep the machine idle.
+bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling unit"], int8, on DATA=signs; keep the machine idle.
 	$(BIN)/python benchmarks/epoch_time.py $(DATA)
 	$(BIN)/python benchmarks/time_to_accuracy.py $(DATA)
 	$(BIN)/python benchmarks/training_memory.py
+ifdef MODEL
+	$(BIN)/python benchmarks/int8_methods.py $(MODEL) $(DATA) $(SCALING)
+	$(BIN)/signs export $(MODEL) $(DATA) $(SCALING) --variants fp32,int8,fp16 -o bench/bundle
+	$(BIN)/python benchmarks/int8_speed.py bench/bundle
+	$(BIN)/python benchmarks/int8_without_vnni.py bench/bundle $(DATA)
+endif
 
 check: lint test edge  ## All that CI checks.
 
 clean:  ## Remove what the other targets made.
-	rm -rf .tools .venv .venv-edge dist demo
+	rm -rf .tools .venv .venv-edge dist demo bench

@@ -94,6 +94,54 @@ def test_an_h5_model_with_logits_is_bundled(tmp_path: Path, dataset: Dataset, da
     assert result.exit_code == 0, result.output
 
 
+def test_variants_are_proved_timed_and_shown(tmp_path: Path, keras_file: Path, data: Path) -> None:
+    bundle = tmp_path / "bundle"
+    options = ("--int8", "--variants", "fp16", "--agreement", "0.95", "--calibration-pictures", "60")
+    result = run("export", keras_file, data, *options, "-o", bundle, "--json", command=signs)
+    assert result.exit_code == 0, result.output
+    assert "Warning: int8 is calibrated on 60 pictures; give 100 or more." in result.stderr
+    document = json.loads(result.stdout)
+    assert document["warnings"] == ["int8 is calibrated on 60 pictures; give 100 or more."]
+    fp32, int8, fp16 = document["variants"]
+    assert [each["name"] for each in (fp32, int8, fp16)] == ["fp32", "int8", "fp16"]
+    assert fp32["speed"]["speedup"] == 1
+    assert int8["budget"]["agreement"] == 0.95
+    assert int8["parity"]["test_pairs"].keys() >= {"p_value", "drop", "drop_interval_95"}
+    again = run("parity", keras_file, bundle, "--data", data, command=signs)
+    assert again.exit_code == 0, again.output
+    assert all(f"{name}: parity passed" in again.stdout for name in ("fp32", "int8", "fp16"))
+    alone = run("parity", keras_file, bundle / "fp16.onnx", "--data", data, command=signs)
+    assert alone.exit_code == 0, alone.output  # in a float16 file's budget, told by the file
+    assert run("verify", bundle, command=signs).exit_code == 0
+    shown = run("info", bundle, command=signs).stdout
+    assert "times fp32's" in shown
+    for name in ("fp32", "int8", "fp16"):
+        assert run("predict", bundle, data / "test_signs", "--variant", name, command=signs).exit_code == 0
+
+
+def test_int8_that_misses_its_agreement_ends_with_3_and_seals_nothing(
+    tmp_path: Path, keras_file: Path, data: Path
+) -> None:
+    """Calibrated on one picture, with no layer to be left in float."""
+    options = ("--int8", "--all-int8", "--agreement", "1", "--calibration-pictures", "1")
+    result = run("export", keras_file, data, *options, "-o", tmp_path / "bundle", "--json", command=signs)
+    assert result.exit_code == 3, result.output
+    document = json.loads(result.stdout)
+    assert document["passed"] is False
+    assert document["variants"][0]["variant"] == "int8"
+    assert "Keras's label on" in document["variants"][0]["misses"][0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.failed"]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [("int4", "int4: choose from"), ("", "choose from"), ("int8,,", "choose")]
+)
+def test_an_unknown_variant_is_wrong_usage(keras_file: Path, data: Path, option: str, words: str) -> None:
+    result = run("export", keras_file, data, "--variants", option, command=signs)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 def test_scaling_twice_is_warned_of(tmp_path: Path, keras_file: Path, data: Path) -> None:
     result = run("--model", keras_file, "--scaling", "unit", data, "-o", tmp_path / "bundle")
     assert "already scales pixels" in result.stderr
