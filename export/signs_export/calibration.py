@@ -1,4 +1,4 @@
-"""The training pictures that an int8 variant is calibrated on: chosen, checked, and changed as other cameras would."""
+"""The pictures that an int8 variant is calibrated on: chosen, checked, and changed as other cameras would."""
 
 import hashlib
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def choose_calibration(dataset: Dataset, spec: InputSpec, count: int) -> Calibra
     ImageError for one that cannot be read.
     """
     pictures = dataset.all_but_test
-    tested = {_digest(image) for image in dataset.test.images(spec)}
+    tested = {_digest(dataset.test.image(i, spec)) for i in range(len(dataset.test))}
     chosen: list[int] = []
     images: list[NDArray[np.uint8]] = []
     both = 0

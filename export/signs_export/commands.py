@@ -227,14 +227,19 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: Expo
     from signs_export.export import export_bundle
     from signs_export.seal import REPORT
 
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        click.echo(f"Warning: {text}", err=True)
+
     try:
-        result = export_bundle(reference, dataset, output, config, progress=progress_bar)
+        result = export_bundle(reference, dataset, output, config, progress=progress_bar, warn=warn)
     except ParityError as error:
         if as_json:
-            print_json({"passed": False, "bundle": None, "variants": [error.report.as_json()]})
+            document = {"passed": False, "bundle": None, "warnings": warnings, "variants": [error.report.as_json()]}
+            print_json(document)
         raise
-    for warning in result.warnings:
-        click.echo(f"Warning: {warning}", err=True)
     if as_json:
         print_json(
             {
@@ -242,7 +247,7 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: Expo
                 "bundle": str(output),
                 "labels": dataset.labels,
                 "keras_test_accuracy": asdict(result.keras_accuracy),
-                "warnings": result.warnings,
+                "warnings": warnings,
                 "variants": [
                     {**asdict(variant), "parity": made.report.as_json()}
                     for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)

@@ -219,7 +219,9 @@ def _name_layers(model: onnx.ModelProto, layers: list[str]) -> None:
             scopes = "/".join((*node.input[1:2], *node.output)).split("/")
             bare = [re.sub(r"_\d+$", "", scope) for scope in scopes]
             name = next((scope for scope in (*bare, *scopes) if scope in known), name)
-        node.name = name if name not in used else f"{name}_{i}"
+        while name in used:
+            name = f"{name}_{i}"
+        node.name = name
         used.add(node.name)
 
 

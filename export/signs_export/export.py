@@ -3,6 +3,8 @@
 import json
 import platform
 import tempfile
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,7 +50,6 @@ class Export:
     bundle: Bundle
     made: tuple[Made, ...]
     keras_accuracy: Accuracy
-    warnings: tuple[str, ...]
 
 
 def export_bundle(
@@ -58,17 +59,18 @@ def export_bundle(
     config: ExportConfig,
     *,
     progress: Progress = no_progress,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Export:
     """Convert a Keras model, prove it against Keras and seal it.
 
-    Raises ExportError, and ParityError with the bundle kept aside where the gate fails; whatever was at `destination`
-    is then as it was.
+    `warn` is told what is doubtful about the data. Raises ExportError, and ParityError with the bundle kept aside where
+    the gate fails; whatever was at `destination` is then as it was.
     """
     check_destination(destination, needed_bytes(reference))
     check_room(Path(tempfile.gettempdir()), weights_bytes(reference.model))  # onnxruntime folds from file to file
     with progress("Converting with tf2onnx", 0):
         model = convert(reference, dataset.labels, config)
-    return seal_model(model, reference, dataset, destination, config, progress=progress)
+    return seal_model(model, reference, dataset, destination, config, progress=progress, warn=warn)
 
 
 def needed_bytes(reference: Reference) -> int:
@@ -84,14 +86,17 @@ def seal_model(
     config: ExportConfig,
     *,
     progress: Progress = no_progress,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Export:
     """Prove a converted model against its reference, and seal it; see `export_bundle`."""
     calibration = None
     if "int8" in config.variants:
         calibration = choose_calibration(dataset, reference.input, config.int8.calibration_pictures)
+        for doubt in calibration.warnings:
+            warn(doubt)
     with sealed_folder(destination) as work, collected(reference, dataset, config, progress=progress) as evidence:
         made = make_variants(model, evidence, calibration, config, work, progress=progress)
-        page = write_file(work / REPORT, report_page(made, evidence, dataset.name).encode())
+        page = write_file(work / REPORT, report_page(made, evidence, dataset.name).encode("utf-8", "replace"))
         failed = next((each.report for each in made if not each.report.passed), None)
         if failed is not None:
             # No manifest: what failed must not open as a bundle.
@@ -114,12 +119,7 @@ def seal_model(
             raise ExportError(
                 "The bundle fails its own golden pictures, though parity passed: this is a bug, report it."
             )
-    return Export(
-        open_bundle(destination),
-        tuple(made),
-        evidence.accuracy(evidence.expected),
-        () if calibration is None else calibration.warnings,
-    )
+    return Export(open_bundle(destination), tuple(made), evidence.accuracy(evidence.expected))
 
 
 def _variant(made: Made, golden: NDArray[np.int64], config: ExportConfig) -> Variant:

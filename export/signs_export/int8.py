@@ -35,44 +35,42 @@ def make_int8(
     model: onnx.ModelProto,
     calibration: Calibration,
     images: NDArray[np.uint8],
-    expected: NDArray[np.float32],
+    passes: Callable[[NDArray[np.float32]], bool],
     config: Int8Config,
     *,
     progress: Progress = no_progress,
 ) -> Int8:
-    """Quantize a folded float32 model so that it labels `images`, uint8 (n, h, w, c), as `expected` (n, labels) does.
+    """Quantize a folded float32 model so that its probabilities (n, labels) for `images`, uint8 (n, h, w, c), pass.
 
-    Where too few labels are the same, the layers that bring most noise stay in float, as few as reach the share.
-    Whether that suffices is the parity gate's to say.
+    Where they do not, the layers that bring most noise stay in float, as few as it takes. Whether that suffices from
+    the picture files on is the parity gate's to say.
     """
     quantizer = Quantizer(model, calibration, config, progress=progress)
     with progress("Quantizing", 0):
         everywhere = quantizer.quantize()
     noise = measure_noise(quantizer, everywhere, calibration.images[:PICTURES], progress=progress)
-    labels = expected.argmax(axis=1)
 
-    def agrees(candidate: onnx.ModelProto) -> bool:
-        same = answers(candidate, images).argmax(axis=1) == labels
-        return float(same.mean()) >= config.agreement
+    def is_good(candidate: onnx.ModelProto) -> bool:
+        return passes(answers(candidate, images))
 
     chosen = everywhere
-    if config.float_layers and not agrees(everywhere):
+    if config.float_layers and not is_good(everywhere):
         with progress("Leaving layers in float", 0):
-            chosen = _repaired(quantizer, sorted(noise, key=lambda layer: -noise[layer]), agrees)
+            chosen = _repaired(quantizer, sorted(noise, key=lambda layer: -noise[layer]), is_good)
     return Int8(chosen, everywhere, noise, predict_saturation(chosen, calibration.images))
 
 
-def _repaired(quantizer: Quantizer, ranked: list[str], agrees: Callable[[onnx.ModelProto], bool]) -> onnx.ModelProto:
+def _repaired(quantizer: Quantizer, ranked: list[str], is_good: Callable[[onnx.ModelProto], bool]) -> onnx.ModelProto:
     """Leave the first few of the ranked layers in float: twice as many until it suffices, then as few as do."""
     most = max(1, len(ranked) - 1)
     too_few, count = 0, 1
-    while not agrees(model := quantizer.quantize(ranked[:count])):
+    while not is_good(model := quantizer.quantize(ranked[:count])):
         if count == most:
             return model
         too_few, count = count, min(2 * count, most)
     while count - too_few > 1:
         middle = (too_few + count) // 2
-        if agrees(fewer := quantizer.quantize(ranked[:middle])):
+        if is_good(fewer := quantizer.quantize(ranked[:middle])):
             model, count = fewer, middle
         else:
             too_few = middle

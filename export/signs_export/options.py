@@ -93,7 +93,7 @@ _OPTIONS = (
         type=click.FloatRange(0, 1),
         default=Int8Config.agreement,
         show_default=True,
-        help="The least share of pictures on which int8 must have Keras's label.",
+        help="The least share of pictures on which int8 and fp16 must have Keras's label.",
     ),
     click.option(
         "--calibration-pictures",

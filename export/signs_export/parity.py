@@ -176,6 +176,13 @@ class ParityReport:
         return dict(zip(self.evidence.labels, map(finite, probabilities.tolist()), strict=True))
 
 
+def report_at_once(variant: str, evidence: Evidence, given: NDArray[np.float32], budget: Budget) -> ParityReport:
+    """A report on answers (n, labels) that were given to all of the evidence's pixels at once."""
+    flipped = given.argmax(axis=1) != evidence.expected.argmax(axis=1)
+    mean = float(np.nan_to_num(np.abs(given - evidence.expected), nan=np.inf).mean())
+    return ParityReport(variant, evidence, given, flipped, mean, (len(given),), budget)
+
+
 @contextmanager
 def collected(
     reference: Reference, dataset: Dataset, config: ExportConfig, *, progress: Progress = no_progress

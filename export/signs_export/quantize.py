@@ -28,10 +28,13 @@ from signs_export.summed_ranges import Summand, choose_ranges, find_summands
 from signs_export.windows import some_rows
 from signs_runtime.classifier import INPUT
 
-# What onnxruntime computes in int8 on CPUs. Behind the last convolution all stays in float: it costs no time there, and
-# an error tells most.
+# What onnxruntime computes in int8 on CPUs, but for average pools and dense layers: behind the convolutions these cost
+# no time, and an error tells most.
 _OPERATORS = ["Conv", "Relu", "Clip", "Add", "MaxPool", "Transpose", "Concat"]
+_SHAPING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
+OWN = "signs/"  # before names that are given here; no Keras layer's name has a slash
 _ROWS = 2000  # windows of calibration pictures, at random places, that a layer's rounding is learned on
+_MOST_COLUMNS = 8192  # of a filter, whose rounding can be learned: it takes several matrices of columns x columns
 _LARGEST_BIAS = 2**30  # steps: a bias is an int32
 
 
@@ -59,6 +62,7 @@ class Quantizer:
         progress: Progress = no_progress,
     ) -> None:
         self.model = copy.deepcopy(model)
+        _own_weights(self.model)
         _let_pixels_in(self.model)
         self._images = calibration.images
         if config.equalization:
@@ -89,6 +93,7 @@ class Quantizer:
             name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in self._summed.items()
         }
         held_back = _with_feeders(model, in_float)
+        in_float = held_back | _outside(model, held_back)
         for node in model.graph.node:
             if node.name in self.rounded and node.name not in held_back:
                 rounded = self.rounded[node.name]
@@ -102,7 +107,7 @@ class Quantizer:
             cache = Path(folder, "ranges.json")
             if self._ranges is not None:
                 cache.write_bytes(self._ranges)
-            quantized = _quantize_static(model, self._images, overrides, sorted(held_back), cache)
+            quantized = _quantize_static(model, self._images, overrides, sorted(in_float), cache)
             self._ranges = cache.read_bytes()
         _hold_in_float(quantized)
         return quantized
@@ -115,34 +120,31 @@ def layers_in_float(quantized: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _hold_in_float(quantized: onnx.ModelProto) -> None:
-    """Give the layers in float an entry of their own from uint8, whose scale is repeated for each channel.
+    """Have the layers in float take their numbers from uint8 by arithmetic instead of a DequantizeLinear.
 
-    Behind an entry of one scale onnxruntime's optimizer quantizes float weights by itself, for the whole tensor and in
-    full range: see WeightBiasQuantization in its source.
+    Behind that, onnxruntime's optimizer quantizes float weights by itself, for the whole tensor and in full range: see
+    WeightBiasQuantization in its source.
     """
     weights = weights_of(quantized)
     made_by = {name: node for node in quantized.graph.node for name in node.output}
     nodes: list[onnx.NodeProto] = []
     for node in quantized.graph.node:
-        reader, axis, entry = node, 1, made_by.get(node.input[0])
-        if entry is not None and entry.op_type == "Transpose":  # of pixels
-            axis = attribute(entry, "perm", [])[1]
-            reader, entry = entry, made_by.get(entry.input[0])
-        if node.op_type == "Conv" and node.input[1] in weights and entry and entry.op_type == "DequantizeLinear":
-            channels = weights[node.input[1]].dims[1] * attribute(node, "group", 1)
-            name = f"{node.name}_entry"
-            own = [f"{name}_scale", f"{name}_zero_point"]
-            for key, given in zip(own, entry.input[1:], strict=True):
-                values = np.repeat(to_array(weights[given]).reshape(1), channels)
-                quantized.graph.initializer.append(from_array(values, key))
-            nodes.append(
-                onnx.helper.make_node("DequantizeLinear", [entry.input[0], *own], [name], name=name, axis=axis)
-            )
-            if reader is not node:
-                reader = copy.deepcopy(reader)
-                reader.input[0], reader.output[0], reader.name = name, f"{name}_transposed", f"{name}_transposed"
-                nodes.append(reader)
-                name = reader.output[0]
+        way = [node]  # back to where integers end
+        while (before := made_by.get(way[-1].input[0])) is not None and before.op_type in _SHAPING:
+            way.append(before)
+        if node.op_type == "Conv" and node.input[1] in weights and before and before.op_type == "DequantizeLinear":
+            name = f"{OWN}{node.name}_entry"
+            levels, scale, zero_point = before.input
+            nodes += [
+                onnx.helper.make_node("Cast", [levels], [f"{name}_levels"], to=onnx.TensorProto.FLOAT),
+                onnx.helper.make_node("Cast", [zero_point], [f"{name}_zero"], to=onnx.TensorProto.FLOAT),
+                onnx.helper.make_node("Sub", [f"{name}_levels", f"{name}_zero"], [f"{name}_steps"]),
+                onnx.helper.make_node("Mul", [f"{name}_steps", scale], [name]),
+            ]
+            for i, shaping in enumerate(reversed(way[1:])):
+                nodes.append(copy.deepcopy(shaping))
+                nodes[-1].name, nodes[-1].input[0], nodes[-1].output[0] = f"{name}_{i}", name, f"{name}_{i}"
+                name = f"{name}_{i}"
             node.input[0] = name
         nodes.append(node)
     read = {value.name for value in quantized.graph.output}
@@ -153,6 +155,32 @@ def _hold_in_float(quantized: onnx.ModelProto) -> None:
             kept.append(copy.deepcopy(node))
     del quantized.graph.node[:]
     quantized.graph.node.extend(reversed(kept))
+
+
+def _outside(model: onnx.ModelProto, held_back: Collection[str]) -> set[str]:
+    """The nodes besides convolutions that do not go on from int8 alone: between floats, integers only lose."""
+    integers = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    outside = set()
+    for node in model.graph.node:
+        if node.op_type in _OPERATORS and node.name not in held_back:
+            if node.op_type == "Conv" or integers.issuperset(node.input[:1] if node.op_type == "Clip" else node.input):
+                integers.update(node.output)
+            else:
+                outside.add(node.name)
+    return outside
+
+
+def _own_weights(model: onnx.ModelProto) -> None:
+    """Give each convolution weights and a bias of its own, where layers share them."""
+    used: set[str] = set()
+    weights = weights_of(model)
+    for node in model.graph.node:
+        for i, name in enumerate(node.input if node.op_type == "Conv" else []):
+            if name in weights and name in used:
+                own = f"{OWN}{node.name}_{i}"
+                model.graph.initializer.append(from_array(to_array(weights[name]), own))
+                node.input[i] = own
+            used.add(name)
 
 
 def _with_feeders(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
@@ -189,14 +217,16 @@ def _let_pixels_in(model: onnx.ModelProto) -> None:
     scale = np.float32(factor if scaling_node.op_type == "Mul" else 1 / factor)
     if not scale > 0:
         return
-    graph.initializer.extend(
-        (from_array(np.array(scale), f"{INPUT}_scale"), from_array(np.array(0, np.uint8), f"{INPUT}_zero_point"))
-    )
+    quantization: dict[str, NDArray[Any]] = {
+        f"{OWN}{INPUT}_scale": np.array(scale),
+        f"{OWN}{INPUT}_zero_point": np.array(0, np.uint8),
+    }
+    graph.initializer.extend(from_array(values, name) for name, values in quantization.items())
     entry = onnx.helper.make_node(
         "DequantizeLinear",
-        [INPUT, f"{INPUT}_scale", f"{INPUT}_zero_point"],
+        [INPUT, *quantization],
         [scaling_node.output[0]],
-        name=f"{INPUT}_entry",
+        name=f"{OWN}{INPUT}_entry",
     )
     nodes = [entry if node is cast else node for node in graph.node if node is not scaling_node]
     used = {name for node in nodes for name in node.input}
@@ -253,7 +283,8 @@ def _round(
     scale = np.maximum(np.maximum(scale, coarse), np.finfo(np.float32).tiny).astype(np.float32)
     groups: int = attribute(node, "group", 1)
     filters, steps = rows.reshape(groups, -1, rows.shape[1]), scale.astype(np.float64).reshape(groups, -1)
-    rounding = round_learned if config.learned_rounding else round_nearest
+    learned = config.learned_rounding and rows.shape[1] <= _MOST_COLUMNS
+    rounding = round_learned if learned else round_nearest
     rounded = rounding(filters, steps, inputs, paired=paired) * steps[:, :, None]
     if bias is not None and config.bias_correction:
         # What rounding takes from the mean output: Banner et al., 2019, https://arxiv.org/abs/1810.05723.

@@ -15,6 +15,7 @@ from signs_export.saturation import LARGEST
 from signs_export.variants import FP32, Made, Price
 from signs_runtime.manifest import Paired, Speed
 
+_NOTHING = "This model has no convolution: all of it stays in float."
 _SHOWN = 24  # flipped pictures
 _CLOSEST = 6  # pictures that differ most, where none is flipped
 _BARS = 12  # layers in the chart before it is opened
@@ -145,9 +146,8 @@ def _layers(int8: Int8, price: Price | None, made: Made) -> str:
     kept = int8.in_float
     parts = ["<h2>int8, layer by layer</h2>"]
     if kept:
-        parts.append(
-            f"<p>In float, since the budget broke with them in int8: <strong>{escape(', '.join(kept))}</strong>."
-        )
+        names = escape(", ".join(kept))
+        parts.append(f"<p>In float, since int8 there, or on the way there, broke the budget: <strong>{names}</strong>.")
         if price is not None and made.speed is not None:
             parts.append(
                 f" All in int8, the file would have {price.bytes / 1e6:.1f} MB instead of {made.file.bytes / 1e6:.1f}, "
@@ -155,7 +155,7 @@ def _layers(int8: Int8, price: Price | None, made: Made) -> str:
             )
         parts.append("</p>")
     else:
-        parts.append("<p>Every convolution computes in int8.</p>")
+        parts.append(f"<p>{'Every convolution computes in int8.' if int8.noise else _NOTHING}</p>")
     parts.append(_noise(int8))
     parts.append(_saturation(int8))
     return "".join(parts)

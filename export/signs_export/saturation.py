@@ -78,9 +78,10 @@ def pair_sums(rows: NDArray[Any]) -> NDArray[Any]:  # Any: integers stay integer
 
 
 def is_depthwise(node: onnx.NodeProto, rows: NDArray[np.generic]) -> bool:
-    """Tell a convolution whose filters, rows (o, k), look at one channel each."""
+    """Tell a convolution with one filter, of rows (o, k), for each channel: onnxruntime has a kernel for it."""
+    groups = attribute(node, "group", 1)
     kernel = int(np.prod(attribute(node, "kernel_shape", [1])))
-    return bool(node.op_type == "Conv" and attribute(node, "group", 1) > 1 and rows.shape[1] == kernel)
+    return bool(node.op_type == "Conv" and groups > 1 and rows.shape == (groups, kernel))
 
 
 def _rows(weights: NDArray[np.int8], node: onnx.NodeProto) -> NDArray[np.int32]:

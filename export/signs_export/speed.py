@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from signs_builder.progress import ignore_progress
+from signs_export.errors import ExportError
 
 ROUNDS = 3
 WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
@@ -31,12 +32,14 @@ def time_side_by_side(
     rounds: int = ROUNDS,
     on_done: Callable[[int], None] = ignore_progress,
 ) -> dict[str, float]:
-    """The milliseconds that one picture takes in each model (an .onnx file), by name."""
+    """The milliseconds that one picture takes in each model (an .onnx file), by name. Raises ExportError."""
     taken: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
         for name, path in models.items():
-            command = [sys.executable, "-m", "signs_export.speed", str(path), str(batch), str(threads)]
-            result = subprocess.run(command, capture_output=True, text=True, check=True)
+            command = [sys.executable, "-P", "-m", "signs_export.speed", str(path), str(batch), str(threads)]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode:
+                raise ExportError(f"{name} could not be timed:\n{result.stderr.strip()}")
             taken[name].append(float(result.stdout))
             on_done(1)
     return {name: statistics.median(values) for name, values in taken.items()}

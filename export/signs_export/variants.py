@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from signs_builder.progress import Progress, no_progress
 from signs_export.calibration import Calibration
 from signs_export.config import PRECISIONS, VARIANTS, ExportConfig, VariantName
 from signs_export.half import to_float16
 from signs_export.int8 import Int8, make_int8
-from signs_export.parity import Evidence, ParityReport, compare
+from signs_export.parity import Evidence, ParityReport, compare, report_at_once
 from signs_export.speed import WORTHWHILE, cores, time_side_by_side
 from signs_runtime import Classifier
 from signs_runtime.manifest import FileRecord, Speed
@@ -80,7 +82,11 @@ def _make(
     int8 = None
     if name == "int8":
         assert calibration is not None  # seal_model chooses one for int8
-        int8 = make_int8(model, calibration, evidence.images, evidence.expected, config.int8, progress=progress)
+
+        def passes(given: NDArray[np.float32]) -> bool:
+            return report_at_once(name, evidence, given, config.budget("int8")).passed
+
+        int8 = make_int8(model, calibration, evidence.images, passes, config.int8, progress=progress)
         model = int8.model
     elif name == "fp16":
         model = to_float16(model)

@@ -1,5 +1,6 @@
 """int8 of small networks: exact, within its budget or not shipped, and its layers' risks and damage told truly."""
 
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +21,14 @@ from signs_export.equalize import equalize, find_streams
 from signs_export.errors import CalibrationError, ParityError
 from signs_export.export import seal_model
 from signs_export.graph import answers, attribute, inner_values, weights_of
+from signs_export.parity import Evidence, report_at_once
 from signs_export.quantize import Quantizer, layers_in_float
 from signs_export.reference import Reference, examine
 from signs_export.saturation import LARGEST, predict_saturation
 from signs_export.summed_ranges import Summand, choose_ranges, find_summands
 from signs_runtime import Classifier, ImageError, InputSpec, verify
 from signs_runtime.bundle import open_bundle
+from signs_runtime.manifest import Budget
 
 CONFIG = ExportConfig(command="pytest", golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
 NAIVE = Int8Config(
@@ -211,15 +214,96 @@ def test_onnxruntime_does_not_quantize_a_layer_left_in_float_by_itself(
     model = convert(mobile, pictures.labels, CONFIG)
     quantizer = Quantizer(model, calibration, Int8Config())
     first, *_, last = quantizer.rounded
-    for layers in ([], [first], [last], [first, last]):
+    for layers in ([], [first], [last], [first, last], list(quantizer.rounded)):
         quantized = quantizer.quantize(layers)
         assert set(layers_in_float(quantized)) >= set(layers)
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
         onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        if len(layers) == len(quantizer.rounded):  # all that is left of int8 is nothing
+            images = np.asarray(pictures.test.pictures)
+            assert np.allclose(answers(quantized, images), answers(model, images), atol=1e-5)
         computed = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
         assert computed["Conv"] + computed["FusedConv"] == len(layers_in_float(quantized))
         assert computed["QLinearConv"] == len(quantizer.rounded) - len(layers_in_float(quantized))
+
+
+@pytest.mark.parametrize("kind", ["grey", "multiplied", "shared"])
+def test_odd_convolutions_are_exact_in_int8_and_float_in_float(
+    pictures: Dataset, calibration: Calibration, tmp_path: Path, kind: str
+) -> None:
+    """One channel, several filters for each, one layer used twice."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 1 if kind == "grey" else 3))
+    x = keras.layers.Conv2D(12, 3, padding="same", activation="relu")(keras.layers.Rescaling(1 / 255)(image))
+    if kind == "multiplied":
+        x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, activation="relu")(x)
+    twice = keras.layers.Conv2D(x.shape[-1], 3, padding="same", activation="relu")
+    x = twice(twice(x)) if kind == "shared" else twice(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    reference = examine(keras.Model(image, keras.layers.Dense(6, activation="softmax")(x)))
+    model = convert(reference, pictures.labels, CONFIG)
+    if kind == "grey":
+        calibration = Calibration(calibration.images[..., :1], ())
+    quantizer = Quantizer(model, calibration, Int8Config())
+    predicted = predict_saturation(quantizer.quantize(), calibration.images)
+    assert {layer.layer for layer in predicted} == set(quantizer.rounded)  # none is taken for safe by its kind
+    assert not any(layer.at_risk for layer in predicted)
+    for layer in quantizer.rounded:
+        quantized = quantizer.quantize([layer])
+        assert layer in layers_in_float(quantized)
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        computed = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+        assert computed["QLinearConv"] == len(quantizer.rounded) - len(layers_in_float(quantized))
+
+
+def test_an_empty_filter_keeps_its_bias(pictures: Dataset, calibration: Calibration) -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    layer = keras.layers.Conv2D(4, 3, activation="relu")
+    x = keras.layers.GlobalAveragePooling2D()(layer(keras.layers.Rescaling(1 / 255)(image)))
+    network = keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
+    kernel, bias = layer.get_weights()
+    kernel[..., 1], bias[1] = 0, 7.5
+    layer.set_weights([kernel, bias])
+    model = convert(examine(network), pictures.labels, CONFIG)
+    images = np.asarray(pictures.test.pictures)
+    given = answers(Quantizer(model, calibration, Int8Config()).quantize(), images)
+    assert np.allclose(given, answers(model, images), atol=0.02)
+
+
+def test_a_page_shows_odd_names_as_text(straight: keras.Model, tmp_path: Path) -> None:
+    pictures = hands(96, 24)
+    labels = ("<b>0", "1", "2", "3", "4", '"&')
+    files = Split(pictures.test.pictures, pictures.test.labels).files(tmp_path / "files", list("012345"))
+    names = [f"<i>{i}".encode() + b"\xff.png" for i in range(len(files))]
+    odd = [file.rename(file.with_name(os.fsdecode(name))) for file, name in zip(files, names, strict=True)]
+    split = Split(odd, pictures.test.labels)
+    dataset = Dataset("<u>hands", labels, split, None, split)
+    reference = examine(straight)
+    config = replace(CONFIG, variants=("fp32", "fp16"))
+    seal_model(convert(reference, labels, config), reference, dataset, tmp_path / "bundle", config)
+    page = (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
+    assert not any(tag in page for tag in ("<b>0", "<i>", "<u>"))
+    assert "&lt;i&gt;" in page
+
+
+def test_significantly_fewer_right_fails_the_gate_though_the_labels_agree_enough() -> None:
+    n = 1000
+    truth = np.zeros(n, np.int64)
+    expected = np.tile(np.array([[0.9, 0.1]], np.float32), (n, 1))
+    given = expected.copy()
+    given[:7] = [0.1, 0.9]  # 99.3% agree; 7 right in Keras alone, none in the variant alone
+    files = tuple(Path(f"{i}.png") for i in range(n))
+    evidence = Evidence(("a", "b"), files, np.zeros((n, 2, 2, 3), np.uint8), truth, np.ones(n, bool), expected)
+    report = report_at_once("int8", evidence, given, Budget(0.99, None, None))
+    assert [miss.split(":")[0] for miss in report.misses] == [
+        "7 test pictures right in Keras alone, 0 in the variant alone"
+    ]
+    given[5:7] = expected[5:7]
+    assert report_at_once("int8", evidence, given, Budget(0.99, None, None)).passed  # 5 to 0 may be chance
 
 
 def test_ranges_of_rectified_sums_leave_out_what_the_rectifier_cuts_off(tmp_path: Path) -> None:
