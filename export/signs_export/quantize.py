@@ -202,10 +202,10 @@ def _let_pixels_in(model: onnx.ModelProto) -> None:
     A DequantizeLinear with that number as scale and zero point 0 is exact.
     """
     graph, weights = model.graph, weights_of(model)
-    users = {name: [node for node in graph.node if name in node.input] for name in (INPUT,)}
-    if len(users[INPUT]) != 1 or users[INPUT][0].op_type != "Cast":
+    readers = [node for node in graph.node if INPUT in node.input]
+    if len(readers) != 1 or readers[0].op_type != "Cast":
         return
-    cast = users[INPUT][0]
+    (cast,) = readers
     scaling = [node for node in graph.node if cast.output[0] in node.input]
     if len(scaling) != 1 or scaling[0].op_type not in ("Mul", "Div"):
         return

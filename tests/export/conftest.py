@@ -17,6 +17,12 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def pictures() -> Dataset:
+    """Enough to calibrate int8 on, and to train on until int8 is worth a look."""
+    return hands(480, 60)
+
+
+@pytest.fixture(scope="session")
 def model(dataset: Dataset) -> keras.Model:
     return train_a_little(network(), dataset)
 
