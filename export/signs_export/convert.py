@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +16,11 @@ from numpy.typing import NDArray
 
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
+from signs_export.names import layers_of, marked_layers, name_graph
 from signs_export.reference import Reference
 from signs_export.scaling import scale
 from signs_runtime.classifier import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT
 from signs_runtime.session import import_onnxruntime
-
-BATCH = "batch"  # the name of the dynamic axis
 
 
 def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig) -> onnx.ModelProto:
@@ -36,9 +34,7 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
             f"({', '.join(labels[:10])}); give the data that the model was trained on."
         )
     model = _fold(_trace(reference, config))
-    _name(model)
-    layers = [layer.name for layer in reference.model._flatten_layers() if not isinstance(layer, keras.Model)]
-    _name_layers(model, layers)
+    name_graph(model, [layer.name for layer in layers_of(reference.model)])
     _describe(model, labels, reference)
     check(model)
     return model
@@ -87,7 +83,7 @@ def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
         return tf.nn.softmax(outputs) if reference.gives_logits else outputs
 
     try:
-        with _numpy_product(), _inlined_functions():
+        with _numpy_product(), _inlined_functions(), _constants_in_place(), marked_layers(model):
             captured = _captured_constants(classify.get_concrete_function().graph)
             # large_model keeps the weights out of the graph that 24 optimizer passes copy: a third of the time.
             converted, storage = tf2onnx.convert.from_function(
@@ -125,6 +121,27 @@ def _numpy_product() -> Iterator[None]:
         yield
     finally:
         del np.product  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _constants_in_place() -> Iterator[None]:
+    """Spare tf2onnx 1.17 two thirds of its time: it copies every constant after each of its optimizer's 38 passes.
+
+    What it copies is read once, at the end, when it says where constants are to be stored.
+    """
+    from tf2onnx.graph import Node
+
+    update = Node.update_proto
+
+    def update_others(self: Any, external_tensor_storage: Any = None) -> None:  # Any: tf2onnx's own
+        if external_tensor_storage is not None or not self.is_const():
+            update(self, external_tensor_storage)
+
+    Node.update_proto = update_others
+    try:
+        yield
+    finally:
+        Node.update_proto = update
 
 
 @contextmanager
@@ -189,46 +206,13 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
     return folded
 
 
-def _name(model: onnx.ModelProto) -> None:
-    """Give the output and the dynamic axis the names that the runtime and other tools see."""
-    graph = model.graph
-    given = graph.output[0].name
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name == given:
-                    names[i] = OUTPUT
-    graph.output[0].name = OUTPUT
-    for value in (graph.input[0], graph.output[0]):
-        value.type.tensor_type.shape.dim[0].dim_param = BATCH
-    del graph.value_info[:]  # intermediate shapes would still speak of the old axis name
-    graph.name = "classifier"
-    model.producer_name = "signs-edge"
-    model.doc_string = ""
-
-
-def _name_layers(model: onnx.ModelProto, layers: list[str]) -> None:
-    """Name each node after the Keras layer whose weights or results it has, where their names tell; others by number.
-
-    TensorFlow adds a number to each layer's name.
-    """
-    known, used = set(layers), set()
-    for i, node in enumerate(model.graph.node):
-        name = f"{node.op_type}_{i}"
-        if node.op_type in ("Conv", "Gemm", "MatMul"):
-            scopes = "/".join((*node.input[1:2], *node.output)).split("/")
-            bare = [re.sub(r"_\d+$", "", scope) for scope in scopes]
-            name = next((scope for scope in (*bare, *scopes) if scope in known), name)
-        while name in used:
-            name = f"{name}_{i}"
-        node.name = name
-        used.add(node.name)
-
-
 def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Reference) -> None:
     description = {
         LABELS_KEY: json.dumps(labels, ensure_ascii=False),
         INPUT_KEY: json.dumps(asdict(reference.input)),
     }
+    model.graph.name = "classifier"
+    model.producer_name = "signs-edge"
+    model.doc_string = ""
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, description)

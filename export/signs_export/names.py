@@ -1,0 +1,159 @@
+"""Names a converted graph after the Keras layers, in an order of its own: the same weights give the same bytes.
+
+tf2onnx numbers what it makes as it goes, and TensorFlow adds numbers to the names of layers.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import onnx
+
+from signs_runtime.classifier import INPUT, OUTPUT
+
+LOGITS = "logits"
+BATCH = "batch"  # the name of the dynamic axis
+_MARK = re.compile(r"signs_layer(\d+)(?:_\d+)?/")  # TensorFlow adds a number where a layer is called again
+_MADE = re.compile(r"__\d+(:\d+)?$")  # tf2onnx's own nodes, such as transpositions around a layer's
+_PARAMETERS = {1: "kernel", 2: "bias"}  # the inputs of what has weights
+
+
+@contextmanager
+def marked_layers(model: keras.Model) -> Iterator[None]:
+    """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces."""
+    import tensorflow as tf
+
+    numbers = {id(layer): i for i, layer in enumerate(layers_of(model))}
+    call = keras.layers.Layer.__call__
+
+    def marked(self: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:  # Any: what layers take and give
+        if id(self) not in numbers:
+            return call(self, *args, **kwargs)
+        with tf.name_scope(f"signs_layer{numbers[id(self)]}"):
+            return call(self, *args, **kwargs)
+
+    keras.layers.Layer.__call__ = marked
+    try:
+        yield
+    finally:
+        keras.layers.Layer.__call__ = call
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers, those of nested models too, but not the models themselves."""
+    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+
+
+def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
+    """Order the nodes by what they compute and name everything; `layers` are the names of the marked ones.
+
+    A tensor that bears a layer's name is what this layer gives, perhaps transposed; a convolution or dense node bears
+    that of the layer whose weights it has. The input is `image`, the output `probabilities`, their first axis `batch`;
+    what a last softmax takes is `logits`.
+    """
+    graph = model.graph
+    _put_in_order(graph)
+    outputs = _layer_outputs(graph, layers)
+    weights = {tensor.name for tensor in graph.initializer}
+    last = next(node for node in graph.node if graph.output[0].name in node.output)
+    ends = {last.input[0]: LOGITS} if last.op_type == "Softmax" else {}
+    nodes, tensors = _Names(), _Names({graph.input[0].name: INPUT, graph.output[0].name: OUTPUT, **ends})
+    for node in graph.node:
+        given = _layer(node.output[0], layers)
+        owner = next((layer for name in node.input[1:] if name in weights and (layer := _layer(name, layers))), None)
+        is_output = node.output[0] in outputs
+        own = f"{given}/{node.op_type}" if given else node.op_type
+        has_weights = node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        node.name = nodes.new((owner or given or own) if has_weights else given if given and is_output else own)
+        for i, name in enumerate(node.input):
+            if name in weights and name not in tensors:
+                part = _PARAMETERS.get(i) if has_weights else None
+                tensors.name(name, f"{node.name}/{part or i}")
+        for name in node.output:
+            tensors.name(name, outputs.get(name, own))
+        for names in (node.input, node.output):
+            names[:] = [tensors[name] for name in names]
+    kept = {tensors[tensor.name]: tensor for tensor in graph.initializer if tensor.name in tensors}
+    initializers = [kept[name] for name in tensors.given if name in kept]
+    for name, tensor in kept.items():
+        tensor.name = name
+    copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in initializers]
+    del graph.initializer[:], graph.value_info[:]  # intermediate shapes would still speak of the old axis name
+    graph.initializer.extend(copies)
+    graph.input[0].name, graph.output[0].name = INPUT, OUTPUT
+    for value in (graph.input[0], graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+
+
+class _Names:
+    """New names for old ones, each given once."""
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names = {"": "", **(names or {})}  # an input that is left out has no name
+        self._used = set(self._names.values())
+
+    def __contains__(self, old: str) -> bool:
+        return old in self._names
+
+    def __getitem__(self, old: str) -> str:
+        return self._names[old]
+
+    @property
+    def given(self) -> list[str]:
+        """The new names, in the order in which they were given."""
+        return list(self._names.values())
+
+    def new(self, wanted: str) -> str:
+        """The name wanted, or where it is taken the first free one with a number."""
+        name, number = wanted, 1
+        while name in self._used:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._used.add(name)
+        return name
+
+    def name(self, old: str, wanted: str) -> None:
+        """Give `old` a name, unless it has one."""
+        if old not in self._names:
+            self._names[old] = self.new(wanted)
+
+
+def _put_in_order(graph: onnx.GraphProto) -> None:
+    """Order the nodes as they are met on the way back from the output, inputs first."""
+    made_by = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    order: list[int] = []
+    done: set[int] = set()
+    waiting = [(made_by[graph.output[0].name], False)]
+    while waiting:
+        i, inputs_done = waiting.pop()
+        if i in done:
+            continue
+        if inputs_done:
+            done.add(i)
+            order.append(i)
+            continue
+        waiting.append((i, True))
+        waiting += [(made_by[name], False) for name in reversed(graph.node[i].input) if name in made_by]
+    nodes = [onnx.NodeProto.FromString(graph.node[i].SerializeToString()) for i in order]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _layer_outputs(graph: onnx.GraphProto, layers: list[str]) -> dict[str, str]:
+    """The tensors that are what a layer gives, with its name: the only one of the layer's that others read."""
+    leaving: dict[str, set[str]] = {}
+    for node in graph.node:
+        inside = _layer(node.output[0], layers)
+        for name in node.input:
+            if (layer := _layer(name, layers)) and layer != inside and not _MADE.search(name):
+                leaving.setdefault(layer, set()).add(name)
+    made = {name for node in graph.node for name in node.output}
+    return {name: layer for layer, names in leaving.items() if len(names) == 1 for name in names if name in made}
+
+
+def _layer(name: str, layers: list[str]) -> str | None:
+    """The layer in whose innermost scope TensorFlow made what bears this name."""
+    marks = _MARK.findall(name)
+    return layers[int(marks[-1])] if marks else None
