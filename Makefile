@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo lint test edge wheels bench check clean
+.PHONY: help setup demo lint test edge wheels mutations bench check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -46,6 +46,13 @@ edge: wheels  ## The runtime's tests on the built edge wheel, with its own depen
 	$(UV) pip install --quiet --python .venv-edge/bin/python -r .venv-edge/requirements.txt -r .venv-edge/test-requirements.txt
 	$(UV) pip install --quiet --python .venv-edge/bin/python --no-deps dist/signs_runtime-*.whl
 	.venv-edge/bin/python -m pytest tests/runtime
+
+mutations: setup  ## The parity gate's score against made faults, and its false alarms; MODEL=, DATA= and SCALING= as for bench.
+	$(BIN)/python tests/parity/mutation_score.py
+	$(BIN)/python tests/parity/mutation_score.py --honest 20
+ifdef MODEL
+	$(BIN)/python tests/parity/mutation_score.py --model $(MODEL) --data $(DATA) $(SCALING)
+endif
 
 bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling unit"], int8, on DATA=signs; keep the machine idle.
 	$(BIN)/python benchmarks/epoch_time.py $(DATA)

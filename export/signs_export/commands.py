@@ -1,4 +1,4 @@
-"""The command `build-and-export`, and `signs export` and `signs parity`. Heavy imports wait until a command runs."""
+"""The command `build-and-export`, and `signs export` and `signs evaluate`. Heavy imports wait until a command runs."""
 
 import shlex
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from signs_builder.errors import DatasetError
 from signs_builder.recipe import SYNTHETIC
 from signs_builder.training_run import TrainingOptions, run_training, show_figures, show_run, training_options
 from signs_export.config import ExportConfig, Scaling
-from signs_export.options import ExportOptions, export_options, pictures_option, scaling_option
+from signs_export.options import ExportOptions, export_options, scaling_option
 from signs_runtime.cli import Command, json_option, print_json, print_table
 from signs_runtime.commands import describe_speed
 from signs_runtime.input_spec import InputSpec
@@ -95,58 +95,6 @@ def build_and_export(
 def export(model: Path, data: str, scaling: Scaling | None, options: ExportOptions, as_json: bool) -> None:
     """Export MODEL (.keras, .h5) as a bundle, proved against Keras on DATA, which also gives the labels."""
     _export_file(model, data, scaling, options, as_json=as_json)
-
-
-@click.command(cls=Command)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--data", default=SYNTHETIC, show_default=True, help="The pictures to compare on; as for build-and-export."
-)
-@scaling_option
-@pictures_option
-@json_option
-def parity(model: Path, bundle: Path, data: str, scaling: Scaling | None, parity_pictures: int, as_json: bool) -> None:
-    """Compare every variant of BUNDLE (or one .onnx file) with the Keras MODEL, picture files in, through the runtime.
-
-    Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
-    """
-    start_keras()
-    from signs_builder.model_file import load_model
-    from signs_builder.progress import progress_bar
-    from signs_builder.sources import load_dataset
-    from signs_export.errors import ParityError
-    from signs_export.graph import precision_of
-    from signs_export.parity import collected, compare
-    from signs_export.reference import examine
-    from signs_runtime import Classifier
-    from signs_runtime.bundle import is_model_file, open_bundle
-
-    config = ExportConfig(parity_pictures=parity_pictures)
-    if is_model_file(bundle):
-        classifiers = {bundle.stem: Classifier(bundle)}
-        budgets = {bundle.stem: config.budget(precision_of(bundle))}
-    else:
-        variants = open_bundle(bundle).manifest.variants
-        classifiers = {each.name: Classifier(bundle, variant=each.name) for each in variants}
-        budgets = {each.name: each.budget for each in variants}
-    spec = next(iter(classifiers.values())).input
-    dataset = load_dataset(data)
-    reference = examine(load_model(model), scaling=scaling, image_size=(spec.height, spec.width), resize=spec.resize)
-    with collected(reference, dataset, config, progress=progress_bar) as evidence:
-        reports = [
-            compare(classifier, name, evidence, budgets[name], config, progress=progress_bar)
-            for name, classifier in classifiers.items()
-        ]
-    failed = [report for report in reports if not report.passed]
-    if as_json:
-        print_json({"passed": not failed, "variants": [report.as_json() for report in reports]})
-    else:
-        for report in reports:
-            if report.passed:
-                click.echo(report.describe())
-    if failed:
-        raise ParityError(failed[0], f"{bundle} is not an export of {model}, or was damaged; export the model again.")
 
 
 @click.command(cls=Command)

@@ -14,12 +14,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from signs_builder.model_file import weights_sha256
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
-from signs_export.names import layers_of, marked_layers, name_graph
+from signs_export.layers import layers_of
+from signs_export.names import marked_layers, name_graph
 from signs_export.reference import Reference
 from signs_export.scaling import scale
-from signs_runtime.classifier import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT
+from signs_runtime.classifier import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, WEIGHTS_KEY
 from signs_runtime.session import import_onnxruntime
 
 
@@ -210,6 +212,7 @@ def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Refere
     description = {
         LABELS_KEY: json.dumps(labels, ensure_ascii=False),
         INPUT_KEY: json.dumps(asdict(reference.input)),
+        WEIGHTS_KEY: weights_sha256(reference.model),
     }
     model.graph.name = "classifier"
     model.producer_name = "signs-edge"

@@ -21,11 +21,11 @@ from signs_export.calibration import choose_calibration
 from signs_export.config import PRECISIONS, ExportConfig
 from signs_export.convert import convert
 from signs_export.errors import ExportError, ParityError
-from signs_export.parity import Evidence, collected
+from signs_export.evidence import Evidence, collected
 from signs_export.reference import Reference
 from signs_export.report import report_page
 from signs_export.seal import PARITY, REPORT, check_destination, failed_folder, sealed_folder
-from signs_export.variants import FP32, Made, make_variants, write_file
+from signs_export.variants import Made, make_variants, write_file
 from signs_runtime import verify
 from signs_runtime.bundle import MANIFEST, Bundle, open_bundle
 from signs_runtime.manifest import (
@@ -109,7 +109,7 @@ def seal_model(
             schema=SCHEMA,
             labels=dataset.labels,
             input=reference.input,
-            variants=tuple(_variant(each, golden, config) for each in made),
+            variants=tuple(_variant(each, golden) for each in made),
             golden=_write_golden(work / "golden.npz", evidence, golden),
             documents=(page,),
             provenance=_provenance(reference, dataset, config),
@@ -122,11 +122,11 @@ def seal_model(
     return Export(open_bundle(destination), tuple(made), evidence.accuracy(evidence.expected))
 
 
-def _variant(made: Made, golden: NDArray[np.int64], config: ExportConfig) -> Variant:
+def _variant(made: Made, golden: NDArray[np.int64]) -> Variant:
     """What the manifest says of a variant."""
     report = made.report
-    tolerance = config.tolerance
-    if made.name != FP32:
+    tolerance = report.budget.max_difference
+    if tolerance is None:
         tolerance = float(report.differences[golden].max()) + GOLDEN_SLACK
     return Variant(
         name=made.name,

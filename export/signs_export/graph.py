@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,8 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:  # Any: wha
     return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
 
 
-def precision_of(path: Path) -> Precision:
-    """What an ONNX file computes in, told by its graph."""
-    model = onnx.load(path)
+def precision_of(model: onnx.ModelProto) -> Precision:
+    """What a model computes in, told by its graph."""
     if any(node.op_type in ("QuantizeLinear", "QLinearConv") for node in model.graph.node):
         return "int8"
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)

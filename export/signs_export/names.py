@@ -4,20 +4,22 @@ tf2onnx numbers what it makes as it goes, and TensorFlow adds numbers to the nam
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import onnx
 
+from signs_export.layers import wrapped_calls
 from signs_runtime.classifier import INPUT, OUTPUT
 
 LOGITS = "logits"
 BATCH = "batch"  # the name of the dynamic axis
 _MARK = re.compile(r"signs_layer(\d+)(?:_\d+)?/")  # TensorFlow adds a number where a layer is called again
-_MADE = re.compile(r"__\d+(:\d+)?$")  # tf2onnx's own nodes, such as transpositions around a layer's
-_PARAMETERS = {1: "kernel", 2: "bias"}  # the inputs of what has weights
+_MADE = re.compile(r"__\d+(:\d+)?$")  # what tf2onnx made, such as transpositions around a layer's own
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_PARAMETERS = {1: "kernel", 2: "bias"}  # their inputs
 
 
 @contextmanager
@@ -25,25 +27,12 @@ def marked_layers(model: keras.Model) -> Iterator[None]:
     """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces."""
     import tensorflow as tf
 
-    numbers = {id(layer): i for i, layer in enumerate(layers_of(model))}
-    call = keras.layers.Layer.__call__
+    def mark(place: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
+        with tf.name_scope(f"signs_layer{place}"):
+            return call()
 
-    def marked(self: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:  # Any: what layers take and give
-        if id(self) not in numbers:
-            return call(self, *args, **kwargs)
-        with tf.name_scope(f"signs_layer{numbers[id(self)]}"):
-            return call(self, *args, **kwargs)
-
-    keras.layers.Layer.__call__ = marked
-    try:
+    with wrapped_calls(model, mark):
         yield
-    finally:
-        keras.layers.Layer.__call__ = call
-
-
-def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers, those of nested models too, but not the models themselves."""
-    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
 
 
 def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
@@ -55,17 +44,18 @@ def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
     """
     graph = model.graph
     _put_in_order(graph)
-    outputs = _layer_outputs(graph, layers)
     weights = {tensor.name for tensor in graph.initializer}
+    inside = _layers_inside(graph, layers, weights)
+    outputs = _layer_outputs(graph, inside)
     last = next(node for node in graph.node if graph.output[0].name in node.output)
     ends = {last.input[0]: LOGITS} if last.op_type == "Softmax" else {}
     nodes, tensors = _Names(), _Names({graph.input[0].name: INPUT, graph.output[0].name: OUTPUT, **ends})
     for node in graph.node:
-        given = _layer(node.output[0], layers)
+        given = inside.get(node.output[0])
         owner = next((layer for name in node.input[1:] if name in weights and (layer := _layer(name, layers))), None)
         is_output = node.output[0] in outputs
         own = f"{given}/{node.op_type}" if given else node.op_type
-        has_weights = node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        has_weights = node.op_type in _WEIGHTED
         node.name = nodes.new((owner or given or own) if has_weights else given if given and is_output else own)
         for i, name in enumerate(node.input):
             if name in weights and name not in tensors:
@@ -141,16 +131,30 @@ def _put_in_order(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _layer_outputs(graph: onnx.GraphProto, layers: list[str]) -> dict[str, str]:
+def _layers_inside(graph: onnx.GraphProto, layers: list[str], weights: set[str]) -> dict[str, str]:
+    """The tensors of which it can be told inside which layer they are made, with its name."""
+    inside: dict[str, str] = {}
+    for node in graph.node:
+        owner = _layer(node.output[0], layers)
+        if _MADE.search(node.output[0]):
+            # tf2onnx's own: after something of the layer's it goes on in it, before it (a transposition) it does not.
+            owner = owner if owner in {inside.get(name) for name in node.input} else None
+            biases = [_layer(name, layers) for name in node.input[1:] if name in weights]
+            if owner is None and node.op_type in _WEIGHTED and biases:
+                owner = biases[-1]  # a batch norm's, where it was folded into a convolution
+        if owner is not None:
+            inside.update(dict.fromkeys(node.output, owner))
+    return inside
+
+
+def _layer_outputs(graph: onnx.GraphProto, inside: Mapping[str, str]) -> dict[str, str]:
     """The tensors that are what a layer gives, with its name: the only one of the layer's that others read."""
     leaving: dict[str, set[str]] = {}
     for node in graph.node:
-        inside = _layer(node.output[0], layers)
         for name in node.input:
-            if (layer := _layer(name, layers)) and layer != inside and not _MADE.search(name):
-                leaving.setdefault(layer, set()).add(name)
-    made = {name for node in graph.node for name in node.output}
-    return {name: layer for layer, names in leaving.items() if len(names) == 1 for name in names if name in made}
+            if name in inside and inside[name] != inside.get(node.output[0]):
+                leaving.setdefault(inside[name], set()).add(name)
+    return {names.pop(): layer for layer, names in leaving.items() if len(names) == 1}
 
 
 def _layer(name: str, layers: list[str]) -> str | None:

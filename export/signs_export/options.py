@@ -71,15 +71,23 @@ pictures_option = click.option(
     show_default=True,
     help="Compare at most this many pictures: the test split's first, then others, evenly chosen.",
 )
+resize_option = click.option(
+    "--resize",
+    type=click.Choice(RESIZE_FILTERS),
+    default=InputSpec.resize,
+    show_default=True,
+    help="The filter that brings pictures to the model's size.",
+)
+agreement_option = click.option(
+    "--agreement",
+    type=click.FloatRange(0, 1),
+    default=Int8Config.agreement,
+    show_default=True,
+    help="The least share of pictures on which int8 and fp16 must have Keras's label.",
+)
 _OPTIONS = (
     image_size_option,
-    click.option(
-        "--resize",
-        type=click.Choice(RESIZE_FILTERS),
-        default=InputSpec.resize,
-        show_default=True,
-        help="The filter that brings pictures to the model's size.",
-    ),
+    resize_option,
     pictures_option,
     click.option("--int8", is_flag=True, help="Add an int8 variant: short for --variants fp32,int8."),
     click.option(
@@ -88,13 +96,7 @@ _OPTIONS = (
         default=(),
         help=f"What the bundle holds beside fp32, out of {','.join(VARIANTS)}.  [default: fp32]",
     ),
-    click.option(
-        "--agreement",
-        type=click.FloatRange(0, 1),
-        default=Int8Config.agreement,
-        show_default=True,
-        help="The least share of pictures on which int8 and fp16 must have Keras's label.",
-    ),
+    agreement_option,
     click.option(
         "--calibration-pictures",
         type=click.IntRange(min=1),

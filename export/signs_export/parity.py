@@ -1,50 +1,37 @@
-"""The parity gate: the runtime reads the picture files, Keras reads them too, and the answers are held together."""
+"""The parity gate: the runtime reads the picture files, Keras read them too, and the answers are held together."""
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from signs_builder.dataset import Dataset, Split
 from signs_builder.progress import Progress, no_progress
+from signs_export.checks import (
+    PICTURES,
+    Check,
+    check_batches,
+    check_labels,
+    check_layers,
+    check_pixels,
+    check_ranges,
+    check_sums,
+    check_weights,
+    read_differently,
+)
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
-from signs_export.reference import Reference
+from signs_export.evidence import Evidence
+from signs_export.graph import precision_of
+from signs_export.trace import Stage, walk_layers
 from signs_runtime import AnswerError, Classifier
+from signs_runtime.classifier import OUTPUT
 from signs_runtime.cli import finite
 from signs_runtime.manifest import Accuracy, Budget, Paired, Parity
 
 WORST = 5  # pictures that a failed gate shows
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The pictures of a proof and Keras's answers to them, made once for all variants."""
-
-    labels: tuple[str, ...]
-    files: tuple[Path, ...]
-    images: NDArray[np.uint8]  # (n, h, w, c), as Keras saw them
-    truth: NDArray[np.int64]  # (n,)
-    is_test: NDArray[np.bool_]  # (n,)
-    expected: NDArray[np.float32]  # (n, labels)
-
-    def accuracy(self, probabilities: NDArray[np.float32]) -> Accuracy:
-        """How many test pictures these probabilities label right."""
-        return Accuracy(int(self._right(probabilities).sum()), int(self.is_test.sum()))
-
-    def paired(self, probabilities: NDArray[np.float32]) -> Paired:
-        """Keras's labels beside these on the test pictures."""
-        keras, other = self._right(self.expected), self._right(probabilities)
-        return Paired(len(keras), int((keras & ~other).sum()), int((other & ~keras).sum()))
-
-    def _right(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        right: NDArray[np.bool_] = (probabilities.argmax(axis=1) == self.truth)[self.is_test]
-        return right
 
 
 @dataclass(frozen=True)
@@ -58,6 +45,8 @@ class ParityReport:
     mean_difference: float
     batch_sizes: tuple[int, ...]
     budget: Budget
+    other_checks: tuple[Check, ...] = ()  # of what is not the answers
+    stages: tuple[Stage, ...] = ()  # of the model beside Keras's; before them those of a picture that is read otherwise
 
     @property
     def pictures(self) -> int:
@@ -74,6 +63,11 @@ class ParityReport:
         return float(self.differences.max())
 
     @property
+    def p99_difference(self) -> float:
+        """99 of 100 pictures differ by no more."""
+        return float(np.percentile(self.differences, 99, method="higher"))  # a picture's own: no mean with infinity
+
+    @property
     def same_label(self) -> int:
         return self.pictures - int(self.flipped.sum())
 
@@ -88,30 +82,62 @@ class ParityReport:
         return self.evidence.paired(self.given)
 
     @property
-    def misses(self) -> tuple[str, ...]:
-        """What breaks the budget, each with its number and its limit; none where the gate is passed."""
-        budget, paired, misses = self.budget, self.paired, []
-        if self.same_label < budget.agreement * self.pictures:
-            misses.append(f"Keras's label on {self.same_label / self.pictures:.2%}, at least {budget.agreement:.2%}")
-        if budget.max_difference is not None and not self.max_difference <= budget.max_difference:
-            misses.append(f"max difference {self.max_difference:.1e}, at most {budget.max_difference:.0e}")
-        if budget.mean_difference is not None and not self.mean_difference <= budget.mean_difference:
-            misses.append(f"mean difference {self.mean_difference:.1e}, at most {budget.mean_difference:.0e}")
-        if paired.is_worse:
-            misses.append(
-                f"{paired.only_keras} test pictures right in Keras alone, {paired.only_variant} in the variant alone: "
-                f"McNemar's p {paired.p_value:.2g}, at least 0.05"
+    def checks(self) -> tuple[Check, ...]:
+        """All that the gate looked at: the answers, and what tells where they go wrong or would on another device."""
+        budget, paired, share = self.budget, self.paired, self.same_label / self.pictures
+        answers = [
+            (
+                "agreement",
+                share >= budget.agreement,
+                f"Keras's label on {share:.2%} of {self.pictures:,} pictures, at least {budget.agreement:.2%}",
             )
-        return tuple(misses)
+        ]
+        if budget.max_difference is not None:
+            within = self.max_difference <= budget.max_difference
+            says = f"probabilities differ by at most {self.max_difference:.1e}, allowed {budget.max_difference:.1e}"
+            answers.append(("max difference", within, says))
+        if budget.mean_difference is not None:
+            within = self.mean_difference <= budget.mean_difference
+            says = (
+                f"probabilities differ by {self.mean_difference:.1e} on average, allowed {budget.mean_difference:.1e}"
+            )
+            answers.append(("mean difference", within, says))
+        says = (
+            f"{self.accuracy} of the test pictures right; {paired.only_keras} in Keras alone, {paired.only_variant} in "
+            f"the variant alone: McNemar's p {paired.p_value:.2g}"
+        )
+        answers.append(("accuracy", not paired.is_worse, says))
+        return (
+            *(Check(name, passed, says, None if passed else OUTPUT) for name, passed, says in answers),
+            *self.other_checks,
+        )
+
+    @property
+    def misses(self) -> tuple[Check, ...]:
+        """The checks that are not passed."""
+        return tuple(check for check in self.checks if not check.passed)
 
     @property
     def passed(self) -> bool:
-        """The variant answers as Keras does, within its budget."""
+        """The variant answers as Keras does, within its budget, and would on other devices."""
         return not self.misses
 
     @property
+    def stage(self) -> str | None:
+        """Where on a picture's way the variant first goes wrong, as far as the checks can tell."""
+        accused = [check.stage for check in self.misses if check.stage]
+        return next((stage for stage in accused if stage != OUTPUT), accused[0] if accused else None)
+
+    @property
     def summary(self) -> Parity:
-        return Parity(self.pictures, self.batch_sizes, self.max_difference, self.mean_difference, self.same_label)
+        return Parity(
+            pictures=self.pictures,
+            batch_sizes=self.batch_sizes,
+            max_difference=self.max_difference,
+            p99_difference=self.p99_difference,
+            mean_difference=self.mean_difference,
+            same_label=self.same_label,
+        )
 
     def describe(self) -> str:
         """The numbers in a line; where the gate failed, the reasons and the worst pictures below it."""
@@ -122,7 +148,8 @@ class ParityReport:
             f"|probability difference| at most {self.max_difference:.1e}, on average {self.mean_difference:.1e}"
         ]
         if not self.passed:
-            lines += [f"  {miss}" for miss in self.misses]
+            lines += [f"  {check.name}: {check.says}" for check in self.misses]
+            lines.append(f"It goes wrong at: {self.stage}")
             lines.append("The worst pictures:")
             lines += [
                 f"  {file}: Keras {self.label(self.evidence.expected[i])}, exported {self.label(self.given[i])}, "
@@ -137,11 +164,13 @@ class ParityReport:
         return {
             "variant": self.variant,
             "passed": self.passed,
-            "misses": self.misses,
+            "stage": self.stage,
+            "checks": [asdict(check) for check in self.checks],
             "budget": asdict(self.budget),
             "pictures": self.pictures,
             "batch_sizes": self.batch_sizes,
             "max_difference": finite(self.max_difference),
+            "p99_difference": finite(self.p99_difference),
             "mean_difference": finite(self.mean_difference),
             "same_label": self.same_label,
             "test_accuracy": self.accuracy.as_json(),
@@ -151,15 +180,8 @@ class ParityReport:
                 "drop": paired.drop,
                 "drop_interval_95": paired.drop_interval,
             },
-            "worst": [
-                {
-                    "picture": str(file),
-                    "keras": self._named(self.evidence.expected[i]),
-                    "exported": self._named(self.given[i]),
-                    "flipped": bool(self.flipped[i]),
-                }
-                for i, file in self.worst()
-            ],
+            "flipped": [self._picture(int(i)) for i in np.flatnonzero(self.flipped)],
+            "worst": [self._picture(i) for i, _ in self.worst()],
         }
 
     def worst(self, count: int = WORST) -> list[tuple[int, Path]]:
@@ -172,88 +194,100 @@ class ParityReport:
         index = int(probabilities.argmax())
         return f"{self.evidence.labels[index]} ({probabilities[index]:.4f})"
 
+    def _picture(self, i: int) -> dict[str, Any]:
+        top = np.sort(self.evidence.expected[i])
+        return {
+            "picture": str(self.evidence.files[i]),
+            "keras": self._named(self.evidence.expected[i]),
+            "exported": self._named(self.given[i]),
+            "keras_margin": float(top[-1] - top[-2]),
+            "flipped": bool(self.flipped[i]),
+        }
+
     def _named(self, probabilities: NDArray[np.float32]) -> dict[str, float | None]:
         return dict(zip(self.evidence.labels, map(finite, probabilities.tolist()), strict=True))
 
 
 def report_at_once(variant: str, evidence: Evidence, given: NDArray[np.float32], budget: Budget) -> ParityReport:
     """A report on answers (n, labels) that were given to all of the evidence's pixels at once."""
-    flipped = given.argmax(axis=1) != evidence.expected.argmax(axis=1)
-    mean = float(np.nan_to_num(np.abs(given - evidence.expected), nan=np.inf).mean())
-    return ParityReport(variant, evidence, given, flipped, mean, (len(given),), budget)
-
-
-@contextmanager
-def collected(
-    reference: Reference, dataset: Dataset, config: ExportConfig, *, progress: Progress = no_progress
-) -> Iterator[Evidence]:
-    """Ask Keras about the test pictures and as many others as the limit allows, evenly chosen.
-
-    Pictures that are not in files (HDF5, synthetic) are in files meanwhile, so that the runtime reads files. Raises
-    ImageError for a picture that cannot be read.
-    """
-    test = _thin(dataset.test, config.parity_pictures)
-    others = _thin(dataset.all_but_test, config.parity_pictures - len(test))
-    with tempfile.TemporaryDirectory() as folder:
-        files = test.files(Path(folder, "test"), dataset.labels) + others.files(Path(folder, "train"), dataset.labels)
-        chosen = Split(files, np.concatenate([test.labels, others.labels]))
-        images = chosen.images(reference.input)
-        with progress("Asking Keras", len(images)) as on_done:
-            expected = reference.probabilities(images, on_done)
-        is_test = np.arange(len(chosen)) < len(test)
-        yield Evidence(dataset.labels, tuple(files), images, chosen.labels, is_test, expected)
+    return _report(variant, evidence, {len(given): given}, budget)
 
 
 def compare(
     classifier: Classifier,
+    file: Path,
     variant: str,
     evidence: Evidence,
-    budget: Budget,
     config: ExportConfig,
     *,
     progress: Progress = no_progress,
 ) -> ParityReport:
-    """Label every file through the runtime at each batch size and keep, per picture, what is furthest from Keras.
+    """Label every picture file through the runtime at each batch size, and look at all that a good export has right.
 
-    A miss is a report that has not passed. Raises ExportError where the labels differ.
+    `file` is the .onnx file that the classifier runs. A miss is a report that has not passed. Raises ExportError where
+    the number of labels, or the input's size, leaves nothing to compare.
     """
-    if classifier.labels != evidence.labels:
+    if len(classifier.labels) != len(evidence.labels) or classifier.input.shape != evidence.input.shape:
         raise ExportError(
-            f"{variant} has the labels {classifier.labels} and the data {evidence.labels}, in this order; "
-            "give the data that the model was trained on."
+            f"{variant} has {len(classifier.labels)} labels and takes {classifier.input.shape}; the Keras model and "
+            f"the data have {len(evidence.labels)} and {evidence.input.shape}. Give the data that the model was "
+            "trained on."
         )
-    n = len(evidence.files)
-    worst = evidence.expected.copy()
-    worst_difference = np.full(n, -1.0)
-    flipped = np.zeros(n, bool)
-    total = 0.0
-    with progress(f"Proving {variant}", n * len(config.batch_sizes)) as on_done:
+    model = onnx.load(file)
+    precision = precision_of(model)
+    budget = config.budget(precision, evidence.floor.tolerance)
+    answers: dict[int, NDArray[np.float32]] = {}
+    misnamed = 0
+    with progress(f"Proving {variant}", len(evidence.files) * len(config.batch_sizes)) as on_done:
         for batch_size in config.batch_sizes:
-            for start in range(0, n, batch_size):
+            given = np.full_like(evidence.expected, np.nan)
+            for start in range(0, len(given), batch_size):
                 batch = slice(start, start + batch_size)
-                expected = evidence.expected[batch]
                 try:
-                    given = np.stack([each.probabilities for each in classifier.predict_batch(evidence.files[batch])])
+                    predictions = classifier.predict_batch(evidence.files[batch])
                 except AnswerError:  # a miss like any other
-                    given = np.full_like(expected, np.nan)
-                difference = np.nan_to_num(np.abs(given - expected), nan=np.inf)
-                flipped[batch] |= given.argmax(axis=1) != expected.argmax(axis=1)
-                furthest = difference.max(axis=1)
-                further = furthest > worst_difference[batch]
-                worst[batch][further] = given[further]
-                worst_difference[batch][further] = furthest[further]
-                total += float(difference.sum())
-                on_done(len(expected))
-    mean = total / (len(config.batch_sizes) * evidence.expected.size)
-    return ParityReport(variant, evidence, worst, flipped, mean, config.batch_sizes, budget)
+                    predictions = []
+                for i, prediction in enumerate(predictions, start):
+                    given[i] = prediction.probabilities
+                    misnamed += prediction.label != classifier.labels[int(given[i].argmax())]
+                on_done(len(given[batch]))
+            answers[batch_size] = given
+    difference = read_differently(classifier, evidence)
+    layers = walk_layers(evidence.stages, model, precision)
+    closeness = budget.max_difference if budget.max_difference is not None else budget.mean_difference
+    checks = [
+        check_labels(classifier.labels, misnamed, evidence),
+        check_pixels(classifier, evidence, difference),
+        check_layers(layers, evidence),
+    ]
+    if precision == "int8":
+        some = evidence.images[:: -(-len(evidence.images) // PICTURES)]
+        checks += [check_ranges(model, some), check_sums(model, some)]
+    checks += [check_weights(model, evidence), check_batches(answers, closeness or 0.0)]
+    return _report(variant, evidence, answers, budget, tuple(checks), (*(difference[1] if difference else ()), *layers))
 
 
-def _thin(split: Split, limit: int) -> Split:
-    """At most `limit` pictures of a split, evenly spaced."""
-    if len(split) <= limit:
-        return split
-    kept = np.linspace(0, len(split) - 1, max(limit, 0)).round().astype(int)
-    if isinstance(split.pictures, np.ndarray):
-        return Split(split.pictures[kept], split.labels[kept])
-    pictures: Sequence[Path] = [split.pictures[i] for i in kept]
-    return Split(pictures, split.labels[kept])
+def _report(
+    variant: str,
+    evidence: Evidence,
+    answers: dict[int, NDArray[np.float32]],
+    budget: Budget,
+    checks: tuple[Check, ...] = (),
+    stages: tuple[Stage, ...] = (),
+) -> ParityReport:
+    """A report on answers (n, labels) by batch size."""
+    together = np.stack(list(answers.values()))  # (batch sizes, n, labels)
+    differences = np.nan_to_num(np.abs(together - evidence.expected), nan=np.inf)
+    other = together.argmax(axis=2) != evidence.expected.argmax(axis=1)
+    furthest = differences.max(axis=2).argmax(axis=0)  # (n,)
+    return ParityReport(
+        variant=variant,
+        evidence=evidence,
+        given=together[furthest, np.arange(len(furthest))],
+        flipped=(other | ~np.isfinite(differences).all(axis=2)).any(axis=0),
+        mean_difference=float(differences.mean(dtype=np.float64)),
+        batch_sizes=tuple(answers),
+        budget=budget,
+        other_checks=checks,
+        stages=stages,
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -29,19 +30,38 @@ class Reference:
     scaling: Scaling
     gives_logits: bool
     classes: int
+    precision: Literal["float32", "float64"] = "float32"
 
     def probabilities(
         self, images: NDArray[np.uint8], on_done: Callable[[int], None] = ignore_progress
-    ) -> NDArray[np.float32]:
-        """What Keras says: uint8 (n, *input.shape) in, float32 (n, classes) out, in batches of BATCH."""
+    ) -> NDArray[Any]:
+        """What Keras says: uint8 (n, *input.shape) in, (n, classes) in `precision` out, in batches of BATCH."""
         outputs = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            given = self.model.predict_on_batch(scale(batch.astype(np.float32), self.scaling))
+            given = self.model.predict_on_batch(self.scaled(batch))
             outputs.append(keras.tree.flatten(given)[0])  # one output, perhaps in a dict or a list
             on_done(len(batch))
-        values = np.concatenate(outputs).astype(np.float32).reshape(len(images), self.classes)
-        return _softmax(values) if self.gives_logits else values
+        values = np.concatenate(outputs).astype(self.precision).reshape(len(images), self.classes)
+        return softmax(values) if self.gives_logits else values
+
+    def scaled(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        """What the Keras model takes: pixels uint8 (n, *input.shape), scaled, in `precision`."""
+        values: NDArray[Any] = scale(images.astype(self.precision), self.scaling)
+        return values
+
+    def in_float64(self) -> "Reference":
+        """The same classifier, computing in float64. Raises ExportError where a layer cannot."""
+
+        def doubled(layer: keras.layers.Layer) -> keras.layers.Layer:
+            return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+
+        try:
+            model = keras.models.clone_model(self.model, clone_function=doubled)
+            model.set_weights(self.model.get_weights())
+            return replace(self, model=model, precision="float64")
+        except Exception as error:  # layers of other people's raise whatever they like
+            raise ExportError(f"The model cannot be computed in float64: {error}") from error
 
 
 def examine(
@@ -141,7 +161,8 @@ def _refuse_half_precision(model: keras.Model) -> None:
             )
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Probabilities (n, classes) from logits of the same shape and precision."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    result: NDArray[Any] = powers / powers.sum(axis=1, keepdims=True)
     return result

@@ -9,8 +9,9 @@ from html import escape
 import numpy as np
 from PIL import Image
 
+from signs_export.evidence import Evidence
 from signs_export.int8 import Int8
-from signs_export.parity import Evidence, ParityReport
+from signs_export.parity import ParityReport
 from signs_export.saturation import LARGEST
 from signs_export.variants import FP32, Made, Price
 from signs_runtime.manifest import Paired, Speed
@@ -75,7 +76,7 @@ def _table(made: Sequence[Made]) -> str:
             f"{each.report.mean_difference:.1e} / {each.report.max_difference:.1e}",
             str(each.report.accuracy),
             f'<span class="{"good" if each.report.passed else "bad"}">'
-            f"{'passed' if each.report.passed else '<br>'.join(map(escape, each.report.misses))}</span>",
+            f"{'passed' if each.report.passed else '<br>'.join(escape(miss.says) for miss in each.report.misses)}</span>",
         )
         for each in made
     ]

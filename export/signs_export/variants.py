@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from signs_builder.progress import Progress, no_progress
 from signs_export.calibration import Calibration
-from signs_export.config import PRECISIONS, VARIANTS, ExportConfig, VariantName
+from signs_export.config import VARIANTS, ExportConfig, VariantName
+from signs_export.evidence import Evidence
 from signs_export.half import to_float16
 from signs_export.int8 import Int8, make_int8
-from signs_export.parity import Evidence, ParityReport, compare, report_at_once
+from signs_export.parity import ParityReport, compare, report_at_once
 from signs_export.speed import WORTHWHILE, cores, time_side_by_side
 from signs_runtime import Classifier
 from signs_runtime.manifest import FileRecord, Speed
@@ -82,17 +83,18 @@ def _make(
     int8 = None
     if name == "int8":
         assert calibration is not None  # seal_model chooses one for int8
+        budget = config.budget("int8", evidence.floor.tolerance)
 
         def passes(given: NDArray[np.float32]) -> bool:
-            return report_at_once(name, evidence, given, config.budget("int8")).passed
+            return report_at_once(name, evidence, given, budget).passed
 
         int8 = make_int8(model, calibration, evidence.images, passes, config.int8, progress=progress)
         model = int8.model
     elif name == "fp16":
         model = to_float16(model)
     file = write_file(folder / f"{name}.onnx", model.SerializeToString(deterministic=True))
-    budget = config.budget(PRECISIONS[name])
-    report = compare(Classifier(folder / file.path), name, evidence, budget, config, progress=progress)
+    path = folder / file.path
+    report = compare(Classifier(path), path, name, evidence, config, progress=progress)
     return Made(name, file, report, int8=int8)
 
 

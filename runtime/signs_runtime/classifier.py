@@ -17,6 +17,7 @@ from signs_runtime.session import start_session
 
 INPUT, OUTPUT = "image", "probabilities"  # the names in the graph
 LABELS_KEY, INPUT_KEY = "signs.labels", "signs.input"  # the keys of an ONNX file's metadata_props
+WEIGHTS_KEY = "signs.weights"  # the digest of the Keras weights that it was made of
 
 
 @dataclass(frozen=True)

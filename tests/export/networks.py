@@ -12,14 +12,14 @@ from signs_export.scaling import scale
 SIDE = 32
 
 
-def hands(train: int = 96, test: int = 24) -> Dataset:
+def hands(train: int = 96, test: int = 24, *, side: int = SIDE, seed: int = 7) -> Dataset:
     """A small synthetic data set of pixels."""
     return Dataset(
         "hands",
         LABELS,
-        Split(*draw_hands(train, size=SIDE, seed=7)),
+        Split(*draw_hands(train, size=side, seed=seed)),
         None,
-        Split(*draw_hands(test, size=SIDE, seed=7, first=train)),
+        Split(*draw_hands(test, size=side, seed=seed, first=train)),
     )
 
 
@@ -50,6 +50,30 @@ def straight_network() -> keras.Model:
     return keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
 
 
+def branched_network(*, side: int = SIDE, seed: int = 0) -> keras.Model:
+    """Residual blocks behind a pool, then a branch that is halved and enlarged again; its layers' names are fixed."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((side, side, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.ReLU()(_convolved(x, 16))
+    x = keras.layers.MaxPooling2D(3, strides=2)(x)
+    for _ in range(2):
+        shortcut = x
+        x = _convolved(keras.layers.ReLU()(_convolved(x, 16)), 16)
+        x = keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
+    x = keras.layers.ReLU()(_convolved(x, 24, strides=2))
+    x = keras.layers.UpSampling2D(2, interpolation="bilinear")(x)
+    x = keras.layers.ReLU()(_convolved(x, 24))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
+
+
+def _convolved(x: keras.KerasTensor, filters: int, strides: int = 1) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+    return keras.layers.BatchNormalization(momentum=0.9)(x)
+
+
 def poison(model: keras.Model, norm: str, conv: str, channel: int) -> None:
     """Blow one channel up in a batch norm and take it back in the convolution behind: the answers stay, to the bit.
 
@@ -65,10 +89,10 @@ def poison(model: keras.Model, norm: str, conv: str, channel: int) -> None:
     model.get_layer(conv).set_weights([kernel, *bias])
 
 
-def mobile_network() -> keras.Model:
+def mobile_network(*, side: int = SIDE, seed: int = 0) -> keras.Model:
     """Inverted residuals as in MobileNetV2: depthwise convolutions of few weights, ReLU6, linear bottlenecks."""
-    keras.utils.set_random_seed(0)
-    image = keras.Input((SIDE, SIDE, 3))
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((side, side, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
     x = _normed(keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(x), 6)
     for filters, stride in ((16, 1), (24, 2), (24, 1), (32, 2), (32, 1)):

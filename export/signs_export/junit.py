@@ -1,0 +1,26 @@
+"""The parity gate as a JUnit file, so that a CI system shows it: a suite for each variant, a case for each check."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from junitparser import Failure, JUnitXml, TestCase, TestSuite
+
+from signs_export.parity import ParityReport
+
+
+def write_junit(reports: Sequence[ParityReport], path: Path) -> None:
+    """Write the reports' checks; a failed one says the numbers, and the stage where a picture goes wrong."""
+    document = JUnitXml("signs parity")
+    for report in reports:
+        suite = TestSuite(report.variant)
+        for check in report.checks:
+            case = TestCase(check.name, classname=f"parity.{report.variant}")
+            if check.passed:
+                case.system_out = check.says
+            else:
+                where = f" (stage: {check.stage})" if check.stage else ""
+                case.result = [Failure(f"{check.says}{where}", "ParityError")]
+            suite.add_testcase(case)
+        document.add_testsuite(suite)
+    document.update_statistics()  # type: ignore[no-untyped-call]
+    document.write(str(path), pretty=True)

@@ -1,0 +1,56 @@
+"""The layers of a Keras model while it computes: who they are, and what each of them gives."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from numpy.typing import NDArray
+
+# Given a layer's place in `layers_of` and its call, calls it.
+Wrapper = Callable[[int, Callable[[], Any]], Any]  # Any: what layers give
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers, those of nested models too, but not the models themselves."""
+    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+
+
+@contextmanager
+def wrapped_calls(model: keras.Model, wrapper: Wrapper) -> Iterator[None]:
+    """Have `wrapper` call this model's layers meanwhile, wherever they are nested."""
+    places = {id(layer): i for i, layer in enumerate(layers_of(model))}
+    call = keras.layers.Layer.__call__
+
+    def wrapped(self: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        if id(self) not in places:
+            return call(self, *args, **kwargs)
+        return wrapper(places[id(self)], lambda: call(self, *args, **kwargs))
+
+    keras.layers.Layer.__call__ = wrapped
+    try:
+        yield
+    finally:
+        keras.layers.Layer.__call__ = call
+
+
+def layer_outputs(model: keras.Model, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What each layer gives, in the order of the calls, for a batch of the model's input.
+
+    Layers that are called more than once, or give more than one tensor, are left out.
+    """
+    layers = layers_of(model)
+    given: dict[str, list[Any]] = {}
+
+    def record(place: int, call: Callable[[], Any]) -> Any:
+        output = call()
+        given.setdefault(layers[place].name, []).append(output)
+        return output
+
+    with wrapped_calls(model, record):
+        model(keras.ops.convert_to_tensor(pixels), training=False)
+    return {
+        name: keras.ops.convert_to_numpy(outputs[0])
+        for name, outputs in given.items()
+        if len(outputs) == 1 and keras.ops.is_tensor(outputs[0])
+    }

@@ -1,0 +1,406 @@
+"""Real mistakes of exporters and serving code, made on purpose: what the parity gate must catch, and where.
+
+Each takes an honest export and gives a broken one. Extend the list with what reviews and users find.
+"""
+
+import copy
+import dataclasses
+import json
+import linecache
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.helper import get_attribute_value, make_attribute, make_node
+from onnx.numpy_helper import from_array, to_array
+
+from signs_export import convert as convert_module
+from signs_export.calibration import Calibration
+from signs_export.config import ExportConfig, Int8Config
+from signs_export.convert import convert
+from signs_export.graph import weights_of
+from signs_export.quantize import Quantizer
+from signs_export.reference import Reference
+from signs_export.trace import SCALED
+from signs_runtime import Classifier
+from signs_runtime import classifier as classifier_module
+from signs_runtime import image as image_module
+from signs_runtime.classifier import LABELS_KEY, OUTPUT
+
+
+@dataclass(frozen=True)
+class Export:
+    """An honest export: the Keras model, its float32 graph, and what int8 would be calibrated on."""
+
+    reference: Reference
+    labels: tuple[str, ...]
+    float32: onnx.ModelProto
+    calibration: Calibration
+    other: Reference  # of the same architecture, from another training
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake: `make` gives the broken model and the runtime to run it, `stage` the names that may be given to it."""
+
+    name: str
+    make: Callable[[Export], tuple[onnx.ModelProto, type[Classifier]]]
+    stage: Callable[[Export], set[str]]
+
+
+class NotApplicableError(Exception):
+    """The export has nothing of the kind that this fault breaks."""
+
+
+FAULTS: list[Fault] = []
+Graph = Callable[[Export], onnx.ModelProto]
+
+
+def in_graph(name: str, stage: str | Callable[[Export], set[str]]) -> Callable[[Graph], Graph]:
+    """Register a function that gives a broken model."""
+
+    def register(make: Graph) -> Graph:
+        where = stage if callable(stage) else (lambda export: {stage})
+        FAULTS.append(Fault(name, lambda export: (make(export), Classifier), where))
+        return make
+
+    return register
+
+
+def in_runtime(name: str, stage: str, module: ModuleType, old: str, new: str) -> None:
+    """Register an edit of the runtime's source, under an honest model."""
+
+    def make(export: Export) -> tuple[onnx.ModelProto, type[Classifier]]:
+        changed = edited(module, old, new)
+        if module is image_module:
+            changed = edited(classifier_module, read_image=changed.read_image, stages=changed.stages)
+        return export.float32, changed.Classifier
+
+    FAULTS.append(Fault(name, make, lambda export: {stage}))
+
+
+def edited(module: ModuleType, old: str = "", new: str = "", **replaced: object) -> ModuleType:
+    """A module as it would be with one passage of its source changed, and with other imports."""
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
+    assert not old or source.count(old) == 1, f"{module.__name__} holds {old!r} {source.count(old)} times"
+    text = source.replace(old, new) if old else source
+    name = f"<{module.__name__} with {new!r}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # TensorFlow reads sources again
+    changed = ModuleType(module.__name__)
+    changed.__file__ = module.__file__
+    exec(compile(text, name, "exec"), changed.__dict__)
+    changed.__dict__.update(replaced)
+    return changed
+
+
+in_runtime(
+    "BGR for RGB",
+    "colour",
+    image_module,
+    "return image if image.mode == mode else image.convert(mode)",
+    "return Image.merge(mode, image.convert(mode).split()[::-1])",
+)
+in_runtime(
+    "another resize filter",
+    "resized",
+    image_module,
+    "Image.Resampling[spec.resize.upper()]",
+    "Image.Resampling.BICUBIC",
+)
+in_runtime(
+    "a corner cut out instead of a resize",
+    "resized",
+    image_module,
+    "image.resize((spec.width, spec.height), Image.Resampling[spec.resize.upper()])",
+    "image.crop((0, 0, spec.width, spec.height))",
+)
+in_runtime(
+    "the camera's turn left out", "turned", image_module, "return ImageOps.exif_transpose(image)", "return image"
+)
+in_runtime("transparency on black", "colour", image_module, '"white")', '"black")')
+in_runtime("16 bits wrapped to 8", "colour", image_module, "np.asarray(image) >> 8", "np.asarray(image) * 3")
+in_runtime(
+    "a JPEG decoded in an eighth of its size",
+    "decoded",
+    image_module,
+    "    width, height = image.size\n",
+    "    image.draft(None, (8, 8))\n    width, height = image.size\n",
+)
+in_runtime(
+    "labels in another order than outputs",
+    "labels",
+    classifier_module,
+    "Prediction(self.labels[index]",
+    "Prediction(self.labels[index - 1]",
+)
+in_runtime(
+    "the batch's first answer for all",
+    "batch",
+    classifier_module,
+    "for row in self.probabilities(np.stack(images))",
+    "for row in np.broadcast_to(self.probabilities(np.stack(images))[:1], (len(images), len(self.labels)))",
+)
+
+
+@in_graph("scaled twice", SCALED)
+def _(export: Export) -> onnx.ModelProto:
+    def divide(name: str, out: str) -> list[onnx.NodeProto]:
+        return [make_node("Div", [name, "twice"], [out])]
+
+    entrance = _convolutions(export.float32)[0].input[0]
+    return _with_nodes(_changed(export), entrance, divide, {"twice": np.array(255, np.float32)})
+
+
+@in_graph("ImageNet's caffe preprocessing", SCALED)
+def _(export: Export) -> onnx.ModelProto:
+    return convert(dataclasses.replace(export.reference, scaling="caffe"), export.labels, ExportConfig())
+
+
+@in_graph("height and width exchanged", SCALED)
+def _(export: Export) -> onnx.ModelProto:
+    def exchange(name: str, out: str) -> list[onnx.NodeProto]:
+        return [make_node("Transpose", [name], [out], perm=(0, 1, 3, 2))]
+
+    return _with_nodes(_changed(export), _convolutions(export.float32)[0].input[0], exchange)
+
+
+@in_graph("labels permuted", "labels")
+def _(export: Export) -> onnx.ModelProto:
+    model = _changed(export)
+    for each in model.metadata_props:
+        if each.key == LABELS_KEY:
+            each.value = json.dumps([*export.labels[1:], export.labels[0]])
+    return model
+
+
+@in_graph("batch norms in training mode", lambda export: {_norms(export)[0].name})
+def _(export: Export) -> onnx.ModelProto:
+    training = edited(convert_module, "training=False", "training=True")
+    model: onnx.ModelProto = training.convert(export.reference, export.labels, ExportConfig())
+    return model
+
+
+@in_graph("another epsilon in a batch norm", lambda export: {_norms(export)[-1].name})
+def _(export: Export) -> onnx.ModelProto:
+    norm = _norms(export)[-1]
+    before, norm.epsilon = norm.epsilon, 1e-5
+    try:
+        return convert(export.reference, export.labels, ExportConfig())
+    finally:
+        norm.epsilon = before
+
+
+@in_graph("one weight off by 1%", lambda export: {_convolutions(export.float32)[-1].output[0]})
+def _(export: Export) -> onnx.ModelProto:
+    def change(kernel: NDArray[np.float32]) -> None:
+        kernel[np.unravel_index(np.abs(kernel).argmax(), kernel.shape)] *= 1.01
+
+    model = _changed(export)
+    return _with_kernel(model, _convolutions(model)[-1], change)
+
+
+@in_graph("two layers' weights swapped", lambda export: {_alike(export.float32)[0].output[0]})
+def _(export: Export) -> onnx.ModelProto:
+    model = _changed(export)
+    one, other = _alike(model)
+    one.input[1], other.input[1] = other.input[1], one.input[1]
+    return model
+
+
+@in_graph("weights rounded to float16", lambda export: {_convolutions(export.float32)[0].output[0]})
+def _(export: Export) -> onnx.ModelProto:
+    model = _changed(export)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(from_array(to_array(tensor).astype(np.float16).astype(np.float32), tensor.name))
+    return model
+
+
+@in_graph("'same' for 'valid' padding in the pool", lambda export: {_first(export.float32, "MaxPool").output[0]})
+def _(export: Export) -> onnx.ModelProto:
+    model = _changed(export)
+    pool = _first(model, "MaxPool")
+    kept = [each for each in pool.attribute if each.name not in ("pads", "auto_pad")]
+    del pool.attribute[:]
+    pool.attribute.extend([*kept, make_attribute("auto_pad", "SAME_UPPER")])
+    return model
+
+
+@in_graph("a rectifier forgotten", lambda export: {_first(export.float32, "Relu").output[0]})
+def _(export: Export) -> onnx.ModelProto:
+    model = _changed(export)
+    _first(model, "Relu").op_type = "Identity"
+    return model
+
+
+@in_graph("the softmax dropped", OUTPUT)
+def _(export: Export) -> onnx.ModelProto:
+    model = _changed(export)
+    softmax = _first(model, "Softmax")
+    softmax.op_type = "Identity"
+    del softmax.attribute[:]
+    return model
+
+
+@in_graph("the softmax over the batch", lambda export: {OUTPUT, "batch"})
+def _(export: Export) -> onnx.ModelProto:
+    model = _changed(export)
+    softmax = _first(model, "Softmax")
+    del softmax.attribute[:]
+    softmax.attribute.append(make_attribute("axis", 0))
+    return model
+
+
+@in_graph("an opset that resizes otherwise", lambda export: _seen_at(export, _first(export.float32, "Resize")))
+def _(export: Export) -> onnx.ModelProto:
+    """Resize had no coordinate_transformation_mode before opset 11: "asymmetric" is what it did."""
+    model = _changed(export)
+    resize = _first(model, "Resize")
+    kept = [each for each in resize.attribute if each.name != "coordinate_transformation_mode"]
+    assert get_attribute_value(next(each for each in resize.attribute if each not in kept)) != b"asymmetric"
+    del resize.attribute[:]
+    resize.attribute.extend([*kept, make_attribute("coordinate_transformation_mode", "asymmetric")])
+    return model
+
+
+@in_graph("NaN in one channel", lambda export: {_convolutions(export.float32)[1].output[0]})
+def _(export: Export) -> onnx.ModelProto:
+    def change(kernel: NDArray[np.float32]) -> None:
+        kernel[0] = np.nan
+
+    model = _changed(export)
+    return _with_kernel(model, _convolutions(model)[1], change)
+
+
+@in_graph(
+    "every picture takes the features of the batch's first",
+    lambda export: {_convolutions(export.float32)[-1].output[0]},
+)
+def _(export: Export) -> onnx.ModelProto:
+    def spread(name: str, out: str) -> list[onnx.NodeProto]:
+        return [
+            make_node("Mul", [name, "nothing"], ["shape"]),
+            make_node("Slice", [name, "zero", "one", "zero"], ["first"]),
+            make_node("Add", ["shape", "first"], [out]),
+        ]
+
+    model = _changed(export)
+    constants: dict[str, NDArray[Any]] = {
+        "nothing": np.array(0, np.float32),
+        "zero": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+    }
+    return _with_nodes(model, _convolutions(model)[-1].output[0], spread, constants)
+
+
+@in_graph("int8 that saturates without VNNI", lambda export: {_convolutions(export.float32)[0].name})
+def _(export: Export) -> onnx.ModelProto:
+    return Quantizer(export.float32, export.calibration, Int8Config(exact_everywhere=False)).quantize()
+
+
+@in_graph("int8 calibrated on noise", lambda export: {each.output[0] for each in export.float32.graph.node})
+def _(export: Export) -> onnx.ModelProto:
+    noise = np.random.default_rng(0).integers(0, 256, export.calibration.images.shape, np.uint8)
+    return Quantizer(export.float32, Calibration(noise, ()), Int8Config()).quantize()
+
+
+@in_graph(
+    "int8 of a former training", lambda export: {"weights", *(each.output[0] for each in export.float32.graph.node)}
+)
+def _(export: Export) -> onnx.ModelProto:
+    former = convert(export.other, export.labels, ExportConfig())
+    return Quantizer(former, export.calibration, Int8Config()).quantize()
+
+
+@in_graph(
+    "int8 of another training that claims to be of this one",
+    lambda export: {each.output[0] for each in export.float32.graph.node},
+)
+def _(export: Export) -> onnx.ModelProto:
+    former = convert(export.other, export.labels, ExportConfig())
+    int8 = Quantizer(former, export.calibration, Int8Config()).quantize()
+    del int8.metadata_props[:]
+    int8.metadata_props.extend(export.float32.metadata_props)
+    return int8
+
+
+@in_graph("int8 with two layers' scales swapped", lambda export: {each.output[0] for each in export.float32.graph.node})
+def _(export: Export) -> onnx.ModelProto:
+    model = Quantizer(export.float32, export.calibration, Int8Config()).quantize()
+    made_by = {node.output[0]: node for node in model.graph.node}
+    one, other = (made_by[node.input[1]] for node in _alike(model, quantized=True))
+    one.input[1], other.input[1] = other.input[1], one.input[1]
+    return model
+
+
+def _changed(export: Export) -> onnx.ModelProto:
+    return copy.deepcopy(export.float32)
+
+
+def _convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return [node for node in model.graph.node if node.op_type == "Conv"]
+
+
+def _alike(model: onnx.ModelProto, *, quantized: bool = False) -> list[onnx.NodeProto]:
+    """The first two convolutions whose kernels have one shape."""
+    weights, made_by = weights_of(model), {name: node for node in model.graph.node for name in node.output}
+    by_shape: dict[tuple[int, ...], list[onnx.NodeProto]] = {}
+    for node in _convolutions(model):
+        kernel = made_by[node.input[1]].input[0] if quantized else node.input[1]
+        same = by_shape.setdefault(tuple(weights[kernel].dims), [])
+        same.append(node)
+        if len(same) == 2:
+            return same
+    raise NotApplicableError("no two convolutions have kernels of one shape")
+
+
+def _first(model: onnx.ModelProto, operator: str) -> onnx.NodeProto:
+    found = next((node for node in model.graph.node if node.op_type == operator), None)
+    if found is None:
+        raise NotApplicableError(f"the model has no {operator}")
+    return found
+
+
+def _seen_at(export: Export, node: onnx.NodeProto) -> set[str]:
+    """The next tensors, from this node on, that bear a Keras layer's name."""
+    layers = {layer.name for layer in export.reference.model.layers}
+    if node.output[0] in layers:
+        return {node.output[0]}
+    readers = [other for other in export.float32.graph.node if node.output[0] in other.input]
+    return set().union(*(_seen_at(export, reader) for reader in readers))
+
+
+def _norms(export: Export) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in export.reference.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _with_kernel(
+    model: onnx.ModelProto, node: onnx.NodeProto, change: Callable[[NDArray[np.float32]], None]
+) -> onnx.ModelProto:
+    tensor = weights_of(model)[node.input[1]]
+    kernel = to_array(tensor).copy()
+    change(kernel)
+    tensor.CopyFrom(from_array(kernel, tensor.name))
+    return model
+
+
+def _with_nodes(
+    model: onnx.ModelProto,
+    tensor: str,
+    make: Callable[[str, str], list[onnx.NodeProto]],
+    constants: dict[str, NDArray[Any]] | None = None,
+) -> onnx.ModelProto:
+    """Insert nodes that make what bears this tensor's name of what did."""
+    maker = next(node for node in model.graph.node if tensor in node.output)
+    place = list(model.graph.node).index(maker)
+    maker.output[0] = f"{tensor}_before"
+    model.graph.initializer.extend(from_array(values, name) for name, values in (constants or {}).items())
+    for i, node in enumerate(make(maker.output[0], tensor), place + 1):
+        model.graph.node.insert(i, node)
+    return model

@@ -1,0 +1,163 @@
+"""The gate's mutation score: how many faults it catches, how many at the right stage, and its false alarms.
+
+    python tests/parity/mutation_score.py                                        a small network, hands drawn here
+    python tests/parity/mutation_score.py --model my.keras --data PICTURES --scaling unit
+    python tests/parity/mutation_score.py --honest 20                            honest exports: none may fail
+
+Ends with 1 unless every fault is caught at its stage and no honest export fails.
+"""
+
+import itertools
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import keras
+
+sys.path.append(str(Path(__file__).parents[1] / "export"))
+
+from faults import FAULTS, Export, Fault, NotApplicableError
+from networks import branched_network, hands, mobile_network, train_a_little
+
+from signs_builder.dataset import Dataset
+from signs_builder.model_file import load_model
+from signs_builder.progress import progress_bar
+from signs_builder.sources import load_dataset
+from signs_export.calibration import choose_calibration
+from signs_export.config import SCALINGS, ExportConfig, Int8Config, Scaling
+from signs_export.convert import convert
+from signs_export.errors import ParityError
+from signs_export.evidence import Evidence, collected
+from signs_export.export import export_bundle
+from signs_export.parity import compare
+from signs_export.reference import Reference, examine
+from signs_export.scaling import scale
+from signs_runtime.cli import print_json, print_table
+
+SIDES = (24, 32, 48)
+PICTURES = 120  # of a model's data that each fault is tried on
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the gate says of a fault."""
+
+    fault: str
+    caught: bool
+    stage: str | None
+    right_stage: bool
+    checks: tuple[str, ...]  # that failed
+
+
+def try_fault(fault: Fault, export: Export, evidence: Evidence, config: ExportConfig) -> Score:
+    """Break an export and put it through the gate, as a file. Raises NotApplicableError."""
+    model, runtime = fault.make(export)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.onnx")
+        file.write_bytes(model.SerializeToString())
+        report = compare(runtime(file), file, "model", evidence, config)
+    failed = tuple(check.name for check in report.misses)
+    return Score(fault.name, not report.passed, report.stage, report.stage in fault.stage(export), failed)
+
+
+def small_export() -> tuple[Export, Dataset]:
+    """A small network with all that faults are made in, and the data it learned."""
+    dataset = hands(480, 60)
+    reference, other = (examine(train_a_little(branched_network(seed=seed), dataset, epochs=6)) for seed in (0, 1))
+    return honest_export(reference, other, dataset), dataset
+
+
+def honest_export(reference: Reference, other: Reference, dataset: Dataset) -> Export:
+    """What faults are made of; `other` is of the same architecture and another training."""
+    float32 = convert(reference, dataset.labels, ExportConfig())
+    calibration = choose_calibration(dataset, reference.input, Int8Config.calibration_pictures)
+    return Export(reference, dataset.labels, float32, calibration, other)
+
+
+def trained_on(reference: Reference, dataset: Dataset) -> Reference:
+    """The same model after a few more steps: a later training."""
+    model = keras.models.clone_model(reference.model)
+    model.set_weights(reference.model.get_weights())
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    some = dataset.all_but_test.part(range(0, len(dataset.all_but_test), 10))
+    model.fit(scale(some.images(reference.input).astype("float32"), reference.scaling), some.labels, verbose=0)
+    return examine(model, scaling=reference.scaling)
+
+
+def score_honest(count: int) -> list[str]:
+    """Train, export and prove so many small networks of both kinds, in all sizes, with int8 and without.
+
+    What failed, in words.
+    """
+    alarms = []
+    kinds = itertools.cycle(itertools.product((branched_network, mobile_network), SIDES, (("fp32",), ("fp32", "int8"))))
+    with progress_bar("Honest exports", count) as on_done, tempfile.TemporaryDirectory() as folder:
+        for seed, (network, side, variants) in zip(range(count), kinds, strict=False):
+            dataset = hands(480, 60, side=side, seed=seed)
+            reference = examine(train_a_little(network(side=side, seed=seed), dataset, epochs=6))
+            config = ExportConfig(variants=variants, speed_rounds=1)
+            try:
+                export_bundle(reference, dataset, Path(folder, str(seed)), config, warn=lambda doubt: None)
+            except ParityError as error:
+                alarms.append(f"{network.__name__}, {side}x{side}, seed {seed}, {', '.join(variants)}: {error}")
+            on_done(1)
+    return alarms
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path, exists=True), help="A Keras model instead of a small network.")
+@click.option("--data", help="Its pictures.")
+@click.option("--scaling", type=click.Choice(SCALINGS))
+@click.option("--honest", type=click.IntRange(min=1), help="Instead, make so many honest exports.")
+@click.option("--json", "as_json", is_flag=True)
+def main(model: Path | None, data: str | None, scaling: Scaling | None, honest: int | None, as_json: bool) -> None:
+    """Print the gate's mutation score, or its false alarms on honest exports."""
+    if honest is not None:
+        alarms = score_honest(honest)
+        if as_json:
+            print_json({"honest_exports": honest, "false_alarms": alarms})
+        else:
+            click.echo("\n".join([*alarms, f"{len(alarms)} false alarms on {honest} honest exports"]))
+        sys.exit(bool(alarms))
+    if model is None:
+        export, dataset = small_export()
+    else:
+        dataset = load_dataset(data or "synthetic")
+        reference = examine(load_model(model), scaling=scaling)
+        export = honest_export(reference, trained_on(reference, dataset), dataset)
+    config = ExportConfig(parity_pictures=PICTURES)
+    scores: list[Score] = []
+    spared: list[str] = []
+    with collected(export.reference, dataset, config) as evidence, progress_bar("Faults", len(FAULTS)) as on_done:
+        for fault in FAULTS:
+            try:
+                scores.append(try_fault(fault, export, evidence, config))
+            except NotApplicableError as error:
+                spared.append(f"{fault.name}: {error}")
+            on_done(1)
+    caught, named = sum(score.caught for score in scores), sum(score.right_stage for score in scores)
+    if as_json:
+        print_json(
+            {"caught": caught, "right_stage": named, "faults": [asdict(each) for each in scores], "spared": spared}
+        )
+    else:
+        rows = [
+            (
+                each.fault,
+                "caught" if each.caught else "MISSED",
+                each.stage or "",
+                "" if each.right_stage else "WRONG",
+                ", ".join(each.checks),
+            )
+            for each in scores
+        ]
+        print_table(rows, header=("fault", "", "stage", "", "failed checks"))
+        click.echo("".join(f"does not apply here: {each}\n" for each in spared), nl=False)
+        click.echo(f"{caught} of {len(scores)} faults caught, {named} with the right stage")
+    sys.exit(not caught == named == len(scores))
+
+
+if __name__ == "__main__":
+    main()
