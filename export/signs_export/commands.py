@@ -197,7 +197,11 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: Expo
                 "keras_test_accuracy": asdict(result.keras_accuracy),
                 "warnings": warnings,
                 "variants": [
-                    {**asdict(variant), "parity": made.report.as_json()}
+                    {
+                        **asdict(variant),
+                        "parity": made.report.as_json(),
+                        "speed": None if made.speed is None else asdict(made.speed),
+                    }
                     for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
                 ],
             }
@@ -212,11 +216,11 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: Expo
         (
             variant.name,
             f"{variant.file.bytes / 1e6:.1f} MB",
-            describe_speed(variant.speed),
+            describe_speed(made.speed),
             f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
             ", ".join(variant.in_float) or "none" if variant.precision == "int8" else "",
         )
-        for variant in result.bundle.manifest.variants
+        for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
     ]
     print_table(rows, header=("variant", "size", "speed", "test right", "layers in float"))
     click.echo(f"Sealed {output}; {output / REPORT} shows it. Next: signs verify {shlex.quote(str(output))}")

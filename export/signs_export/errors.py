@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from signs_runtime.cli import EXIT_PARITY
-from signs_runtime.errors import SignsError
+from signs_runtime.errors import EXIT_PARITY, SignsError
 
 if TYPE_CHECKING:
     from signs_export.parity import ParityReport

@@ -1,11 +1,13 @@
 """A Keras model in, a sealed and proved bundle out: convert, make variants, choose golden pictures, seal."""
 
+import io
 import json
 import platform
 import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,18 +24,23 @@ from signs_export.config import PRECISIONS, ExportConfig
 from signs_export.convert import convert
 from signs_export.errors import ExportError, ParityError
 from signs_export.evidence import Evidence, collected
+from signs_export.probes import make_probes
 from signs_export.reference import Reference
 from signs_export.report import report_page
-from signs_export.seal import PARITY, REPORT, check_destination, failed_folder, sealed_folder
+from signs_export.seal import GOLDEN, PARITY, REPORT, check_destination, failed_folder, sealed_folder
 from signs_export.variants import Made, make_variants, write_file
 from signs_runtime import verify
 from signs_runtime.bundle import MANIFEST, Bundle, open_bundle
+from signs_runtime.golden import GoldenPictures, dump_golden
+from signs_runtime.image import read_image
 from signs_runtime.manifest import (
     SCHEMA,
     Accuracy,
+    FileRecord,
     Golden,
     Manifest,
     Provenance,
+    Run,
     Variant,
     dump_manifest,
     is_text,
@@ -110,14 +117,15 @@ def seal_model(
             labels=dataset.labels,
             input=reference.input,
             variants=tuple(_variant(each, golden) for each in made),
-            golden=_write_golden(work / "golden.npz", evidence, golden),
-            documents=(page,),
+            golden=_write_golden(work / GOLDEN, evidence, golden),
             provenance=_provenance(reference, dataset, config),
+            run=_run(made, page, config),
         )
         (work / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
-        if not all(result.passed for result in verify(work)):
+        verification = verify(work)
+        if not verification.passed:
             raise ExportError(
-                "The bundle fails its own golden pictures, though parity passed: this is a bug, report it."
+                f"Parity passed, and the bundle fails its own proof: this is a bug, report it.\n{verification.failures}"
             )
     return Export(open_bundle(destination), tuple(made), evidence.accuracy(evidence.expected))
 
@@ -137,7 +145,6 @@ def _variant(made: Made, golden: NDArray[np.int64]) -> Variant:
         parity=report.summary,
         test_accuracy=report.accuracy,
         test_pairs=report.paired,
-        speed=made.speed,
         in_float=() if made.int8 is None else made.int8.in_float,
     )
 
@@ -151,8 +158,16 @@ def _golden_pictures(made: list[Made], evidence: Evidence, config: ExportConfig)
 
 
 def _write_golden(path: Path, evidence: Evidence, chosen: NDArray[np.int64]) -> Golden:
-    np.savez(path, images=evidence.images[chosen], probabilities=evidence.expected[chosen])
-    return Golden(write_file(path, path.read_bytes()), len(chosen))
+    images, spec = evidence.images[chosen], evidence.input
+    files = make_probes(images, spec)
+    golden = GoldenPictures(
+        images=images,
+        probabilities=evidence.expected[chosen],
+        labels=evidence.labels,
+        files=tuple(files),
+        file_images=np.stack([read_image(io.BytesIO(file), spec) for file in files]),
+    )
+    return Golden(write_file(path, dump_golden(golden)), len(chosen))
 
 
 def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -170,6 +185,15 @@ def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.
     return np.sort(np.concatenate([np.array(list(chosen), np.int64), spread]))
 
 
+def _run(made: list[Made], page: FileRecord, config: ExportConfig) -> Run:
+    return Run(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shown(config.command),
+        speeds={each.name: each.speed for each in made if each.speed is not None},
+        documents=(page,),
+    )
+
+
 def shown(text: str) -> str:
     """The text with what a terminal cannot show in escapes."""
     return "".join(character if is_text(character) else ascii(character)[1:-1] for character in text)
@@ -183,6 +207,5 @@ def _provenance(reference: Reference, dataset: Dataset, config: ExportConfig) ->
         model_sha256=weights_sha256(reference.model),
         scaling=reference.scaling,
         seed=config.seed,
-        command=shown(config.command),
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
     )

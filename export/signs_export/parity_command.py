@@ -10,7 +10,8 @@ from signs_builder.commands import start_keras
 from signs_builder.recipe import SYNTHETIC
 from signs_export.config import ExportConfig, Int8Config, Scaling
 from signs_export.options import agreement_option, pictures_option, resize_option, scaling_option
-from signs_runtime.cli import EXIT_PARITY, Command, finite, json_option, print_json, print_table
+from signs_runtime.cli import Command, finite, json_option, print_json, print_table
+from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.input_spec import ResizeFilter
 
 if TYPE_CHECKING:

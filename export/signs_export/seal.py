@@ -15,9 +15,11 @@ from signs_builder.disk import check_room
 from signs_export.config import VARIANTS
 from signs_export.errors import ExportError, ParityError
 from signs_runtime.bundle import MANIFEST, read_manifest
-from signs_runtime.errors import BundleError
+from signs_runtime.errors import BundleError, BundleFormatError
+from signs_runtime.manifest import SCHEMA, parse_json
 
-REPORT, PARITY = "report.html", "parity.json"
+GOLDEN, REPORT, PARITY = "golden.npz", "report.html", "parity.json"
+BUNDLE_FILES = {*(f"{name}.onnx" for name in VARIANTS), GOLDEN, REPORT, MANIFEST}  # in bundles of every schema
 FAILED_FILES = {*(f"{name}.onnx" for name in VARIANTS), REPORT, PARITY}  # what a failed export keeps aside
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
@@ -48,13 +50,29 @@ def _check_replaceable(destination: Path) -> None:
     if not found:
         return
     try:
-        listed = {MANIFEST, *(record.path for record in read_manifest(destination).files)}
+        listed = _bundle_files(destination)
     except BundleError as error:
         raise ExportError(
-            f"{destination} holds files and is no bundle of ours ({error}); it is not overwritten. Choose another -o."
+            f"{destination} is not overwritten, for it holds files and no bundle that this signs-edge can read: "
+            f"{error} Choose another -o."
         ) from error
     if added := sorted(found - listed):
         raise ExportError(f"{destination} holds more than its bundle ({', '.join(added)}); it is not overwritten.")
+
+
+def _bundle_files(folder: Path) -> set[str]:
+    """The names of a bundle's files; for one of an older schema, those that any bundle's files have.
+
+    Raises BundleError.
+    """
+    try:
+        return {MANIFEST, *(record.path for record in read_manifest(folder).files)}
+    except BundleFormatError:
+        raw = parse_json((folder / MANIFEST).read_bytes(), MANIFEST)
+        schema = raw.get("schema") if isinstance(raw, dict) else None
+        if type(schema) is int and 0 < schema < SCHEMA:
+            return BUNDLE_FILES
+        raise
 
 
 @contextmanager

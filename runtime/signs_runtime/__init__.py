@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         OnnxruntimeMissingError,
         ProviderError,
         SignsError,
+        VerificationError,
     )
     from signs_runtime.input_spec import InputSpec
     from signs_runtime.verification import Verification, verify
@@ -35,6 +36,7 @@ __all__ = [
     "ProviderError",
     "SignsError",
     "Verification",
+    "VerificationError",
     "__version__",
     "verify",
 ]

@@ -1,21 +1,15 @@
 """Opens a bundle and hands out its files: a file whose digest does not match is refused before anything reads it."""
 
 import hashlib
-import io
-import math
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from signs_runtime.errors import BundleFormatError, BundleNotFoundError, BundleTamperedError
+from signs_runtime.golden import GoldenPictures, parse_golden
 from signs_runtime.manifest import MAX_MANIFEST_BYTES, FileRecord, Manifest, Variant, parse_manifest
 
 MANIFEST = "manifest.json"
-_NPY_HEADER = 4096  # bytes; numpy writes 128
 
 
 @dataclass(frozen=True)
@@ -48,35 +42,9 @@ class Bundle:
         names = ", ".join(variant.name for variant in self.manifest.variants)
         raise BundleNotFoundError(f"{self.folder} has no variant {name!r}; it has {names}.")
 
-    def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """The golden pictures, uint8 (n, h, w, c), and Keras's probabilities for them, float32 (n, labels)."""
-        manifest = self.manifest
-        n = manifest.golden.pictures
-        expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-            "images": (np.uint8, (n, *manifest.input.shape)),
-            "probabilities": (np.float32, (n, len(manifest.labels))),
-        }
-        content = io.BytesIO(self.read(manifest.golden.file))
-        arrays = {}
-        try:
-            with zipfile.ZipFile(content) as archive:
-                for name, (dtype, shape) in expected.items():
-                    size = archive.getinfo(f"{name}.npy").file_size
-                    if size > math.prod(shape) * np.dtype(dtype).itemsize + _NPY_HEADER:
-                        raise ValueError(f"{name} unpacks to {size:,} bytes, more than {shape} takes")
-            with np.load(content, allow_pickle=False) as loaded:
-                for name in expected:
-                    array = loaded[name]
-                    if not isinstance(array, np.ndarray):
-                        raise ValueError(f"{name} is no array")
-                    arrays[name] = array
-        except Exception as error:  # numpy and zipfile raise whatever a damaged archive leads them to
-            raise BundleFormatError(f"{manifest.golden.file.path} is not a golden file ({error}).") from error
-        for name, (dtype, shape) in expected.items():
-            if arrays[name].dtype != dtype or arrays[name].shape != shape:
-                given = f"{arrays[name].dtype} {arrays[name].shape}"
-                raise BundleFormatError(f"The golden {name} must be {shape}, not {given}.")
-        return arrays["images"], arrays["probabilities"]
+    def golden(self) -> GoldenPictures:
+        """The golden pictures. Raises as `read` does, and BundleFormatError."""
+        return parse_golden(self.read(self.manifest.golden.file), self.manifest)
 
 
 def is_model_file(path: Path) -> bool:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_runtime.bundle import is_model_file, open_bundle
+from signs_runtime.device import this_device
 from signs_runtime.errors import AnswerError, BundleFormatError, BundleNotFoundError, BundleTamperedError, ImageError
-from signs_runtime.image import Picture, read_image
+from signs_runtime.image import Picture, read_image, stages
 from signs_runtime.input_spec import InputSpec
 from signs_runtime.manifest import check_input, check_labels, from_json, parse_json
 from signs_runtime.session import start_session
@@ -35,8 +36,9 @@ class Classifier:
 
     `path` is a bundle folder or one of its `.onnx` files. `variant` names a file of the bundle (default: the first);
     `device` is "cpu", "cuda" or "openvino", used or refused; `threads` is for one operator (None: one for each core).
-    Raises BundleError where the model is missing, damaged or not ours, ProviderError where the device lacks what is
-    asked for.
+    `verify` has a device prove a bundle when it first meets it, as `signs verify` does, and remember that in the user's
+    cache folder. Raises BundleError where the model is missing, damaged or not ours, VerificationError (one of them)
+    where the proof fails, ProviderError where the device lacks what is asked for.
     """
 
     labels: tuple[str, ...]
@@ -49,23 +51,31 @@ class Classifier:
         variant: str | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        verify: bool = False,
     ) -> None:
         path = Path(path)
         if is_model_file(path):
             if variant is not None:
                 raise BundleNotFoundError(f"{path} is one file; name its bundle to choose the variant {variant!r}.")
+            if verify:
+                raise BundleNotFoundError(f"{path} is one file, without golden pictures; name its bundle to verify it.")
             if not path.is_file():
                 raise BundleNotFoundError(f"No model at {path}; run build-and-export first.")
             self._session = start_session(path.read_bytes(), device, threads)
             self.labels, self.input = self._describe(path)
         else:
             bundle = open_bundle(path)
-            file = bundle.variant(variant).file
+            chosen = bundle.variant(variant)
+            file = chosen.file
             self._session = start_session(bundle.read(file), device, threads)
             self.labels, self.input = bundle.manifest.labels, bundle.manifest.input
             if self._describe(path / file.path) != (self.labels, self.input):
                 raise BundleTamperedError(f"{path}: {file.path} and the manifest disagree on the labels or the input.")
         self._check_graph(path)
+        if verify:
+            from signs_runtime.verification import verify_once  # it starts Classifiers of its own
+
+            verify_once(bundle, chosen, self, this_device(device, threads))
 
     def predict(self, picture: Picture) -> Prediction:
         """Label one picture: a path, an open binary file, or a uint8 array (height, width, channels) of any size."""
@@ -73,13 +83,28 @@ class Classifier:
 
     def predict_batch(self, pictures: Iterable[Picture]) -> list[Prediction]:
         """Label pictures in one run of the model; all are in memory at once. Raises ImageError, AnswerError."""
-        images = [read_image(picture, self.input) for picture in pictures]
+        images = [self.preprocess(picture) for picture in pictures]
         if not images:
             return []
         return [self._prediction(row) for row in self.probabilities(np.stack(images))]
 
+    def preprocess(self, picture: Picture) -> NDArray[np.uint8]:
+        """Read a picture as the model gets it: uint8 (height, width, channels). Raises ImageError."""
+        return read_image(picture, self.input)
+
+    def stages(self, picture: Picture) -> dict[str, NDArray[np.generic]]:
+        """Show what becomes of a picture on its way to the model, step by step, to find where it goes wrong.
+
+        "decoded" and "turned" are as the file has them, (h, w) or (h, w, channels), a palette's pictures in its
+        numbers; "colour" has the model's colours, and "resized" is what `preprocess` returns. Raises ImageError.
+        """
+        return {name: np.asarray(image) for name, image in stages(picture, self.input)}
+
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the model: uint8 (n, height, width, channels) of the model's size in, float32 (n, labels) out."""
+        """Run the model: uint8 (n, height, width, channels) of the model's size in, float32 (n, labels) out.
+
+        Raises ImageError for another batch, AnswerError where the device cannot run the model.
+        """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.input.shape:
             raise ImageError(
@@ -88,7 +113,10 @@ class Classifier:
             )
         if len(images) == 0:
             return np.empty((0, len(self.labels)), np.float32)
-        result: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: images})[0]
+        try:
+            result: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: images})[0]
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            raise AnswerError(f"onnxruntime cannot run the model: {error}") from error
         return result
 
     def _prediction(self, probabilities: NDArray[np.float32]) -> Prediction:

@@ -20,7 +20,6 @@ import click
 from signs_runtime.errors import SignsError
 
 PLUGINS = "signs.commands"  # the entry-point group in which another distribution adds its subcommands
-EXIT_PARITY = 3
 
 # The user's disk and rights, not our code: shown without a traceback.
 _ENVIRONMENT_ERRNOS = {

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from signs_runtime.cli import EXIT_PARITY, PluggedGroup, finite, json_option, print_json, print_table
+from signs_runtime.cli import PluggedGroup, json_option, print_json, print_table
 from signs_runtime.errors import AnswerError, ImageError, SignsError
 from signs_runtime.session import PROVIDERS
 
 if TYPE_CHECKING:
+    from signs_runtime.device import Device
     from signs_runtime.manifest import Speed
 
 device_option = click.option(
@@ -97,16 +98,17 @@ def info(bundle: Path, as_json: bool) -> None:
 
     manifest = open_bundle(bundle).manifest
     if as_json:
-        print_json(asdict(manifest))
+        print_json({"digest": manifest.digest, **asdict(manifest)})
         return
-    spec, provenance = manifest.input, manifest.provenance
+    spec, provenance, run = manifest.input, manifest.provenance, manifest.run
     print_table(
         [
+            ("digest", manifest.digest),
             ("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
             ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}), {spec.colour}, {spec.resize}"),
             ("data", f"{provenance.data} ({', '.join(f'{n:,} {split}' for split, n in provenance.pictures.items())})"),
             ("scaling", provenance.scaling),
-            ("made by", provenance.command),
+            ("made", f"{run.created} by {run.command}"),
             ("with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
             ("golden", f"{manifest.golden.pictures} pictures with Keras's answers; check them with `signs verify`"),
         ]
@@ -121,7 +123,7 @@ def info(bundle: Path, as_json: bool) -> None:
                 variant.name,
                 variant.precision,
                 f"{variant.file.bytes / 1e6:.1f} MB",
-                describe_speed(variant.speed),
+                describe_speed(run.speeds.get(variant.name)),
                 f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
                 f"{variant.parity.max_difference:.1e}",
                 f"{variant.parity.same_label:,}/{variant.parity.pictures:,}",
@@ -147,35 +149,45 @@ def describe_speed(speed: "Speed | None") -> str:
 @threads_option
 @json_option
 def verify_command(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
-    """Check BUNDLE on this device: every digest, then its golden pictures against the answers that Keras gave."""
+    """Prove BUNDLE on this device: digests, labels, how pictures are read, and the golden pictures' answers."""
+    from signs_runtime.errors import VerificationError
     from signs_runtime.verification import verify
 
-    results = verify(bundle, variant=variant, device=device, threads=threads)
-    passed = all(result.passed for result in results)
+    verification = verify(bundle, variant=variant, device=device, threads=threads)
     if as_json:
-        variants = [
-            {**asdict(result), "max_difference": finite(result.max_difference), "passed": result.passed}
-            for result in results
-        ]
-        print_json({"passed": passed, "variants": variants})
+        print_json(verification.as_json())
     else:
+        print_table([("digest", verification.digest), *_device_rows(verification.device)])
+        click.echo()
+        print_table(
+            [
+                (check.name, "passed", check.says) if check.passed else (check.name, "FAILED", "")
+                for check in verification.checks
+            ]
+        )
+        click.echo()
         print_table(
             [
                 (
-                    result.variant,
-                    f"{result.same_label}/{result.pictures}",
-                    f"{result.max_difference:.1e}",
-                    f"{result.tolerance:.0e}",
-                    "passed" if result.passed else "FAILED",
+                    each.variant,
+                    f"{each.same_label}/{each.pictures}",
+                    f"{each.max_difference:.1e}",
+                    f"{each.tolerance:.0e}",
+                    "passed" if each.passed else "FAILED",
                 )
-                for result in results
+                for each in verification.variants
             ],
             header=("variant", "Keras's label", "max difference", "tolerance", "golden pictures"),
         )
-    if not passed:
-        click.echo(
-            "Error: this device does not answer as Keras did; do not use the bundle here. Try another --variant or "
-            "--device, or make the bundle again.",
-            err=True,
-        )
-        sys.exit(EXIT_PARITY)
+    if not verification.passed:
+        raise VerificationError(bundle, verification)
+
+
+def _device_rows(device: "Device") -> list[tuple[str, str]]:
+    return [
+        ("cpu", f"{device.cpu} ({device.machine})"),
+        ("features", " ".join(device.features) or "not told by the system"),
+        ("system", device.system),
+        ("provider", f"{device.provider} of onnxruntime {device.onnxruntime}"),
+        ("threads", f"{device.threads or 'one for each core'}"),
+    ]

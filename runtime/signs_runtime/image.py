@@ -2,6 +2,8 @@
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -31,12 +33,37 @@ def read_image(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
     `picture` is a path, an open binary file, or a uint8 array (height, width, channels) of any size. The result is
     uint8, of `spec.shape`. Raises ImageError for anything that cannot be read as a picture.
     """
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == spec.shape:
+        return picture
+    return np.asarray(dict(stages(picture, spec))["resized"])
+
+
+def stages(picture: Picture, spec: InputSpec) -> Iterator[tuple[str, Image.Image | NDArray[np.uint8]]]:
+    """Take a picture to the model one step at a time: "decoded", "turned", "colour", "resized".
+
+    An array is neither turned nor recoloured. What is "resized" is an array of `spec.shape`, as `read_image` gives it.
+    Raises ImageError.
+    """
     if isinstance(picture, np.ndarray):
-        return _from_array(picture, spec)
+        image = _from_array(picture, spec)
+        yield "decoded", image
+    else:
+        with _explained(picture), decode(picture) as image:
+            image.load()
+            yield "decoded", image
+            image = turn(image)
+            yield "turned", image
+            image = colour(image, spec.colour)
+            yield "colour", image
+    yield "resized", resize(image, spec)
+
+
+@contextmanager
+def _explained(picture: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
+    """Name the picture in what goes wrong while it is read."""
     name = _name(picture)
     try:
-        with decode(picture) as decoded:
-            return resize(colour(turn(decoded), spec.colour), spec)
+        yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except OSError as error:
@@ -83,8 +110,7 @@ def turn(image: Image.Image) -> Image.Image:
     """Apply the camera's EXIF orientation, so that up is up; EXIF that cannot be read turns nothing."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF raises whatever its bytes lead to, and image.load() tells damaged pixels
-        image.load()
+    except Exception:  # damaged EXIF raises whatever its bytes lead to
         return image
 
 
@@ -98,7 +124,7 @@ def colour(image: Image.Image, mode: Colour) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def resize(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
@@ -132,16 +158,14 @@ def is_picture_name(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> Image.Image:
     channels = spec.shape[2]
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or 0 in array.shape:
         raise ImageError(
             f"An array must be uint8 of shape (height, width, {channels}), {spec.colour}; "
             f"this one is {array.dtype} {array.shape}."
         )
-    if array.shape == spec.shape:
-        return array
-    return resize(Image.fromarray(array if channels == 3 else array[:, :, 0]), spec)
+    return Image.fromarray(array if channels == 3 else array[:, :, 0])
 
 
 def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.input_spec import InputSpec
 
-SCHEMA = 2
+SCHEMA = 3
 MAX_MANIFEST_BYTES = 16 * 2**20
 _Z = 1.959964  # the normal distribution's 97.5% point
 MAX_SIDE = 8192  # pixels; a larger model input is a typing error or an attack
@@ -44,6 +44,7 @@ class Parity:
     pictures: int
     batch_sizes: tuple[int, ...]
     max_difference: float  # of a probability, in 0..1
+    p99_difference: float  # 99 of 100 pictures differ by no more
     mean_difference: float
     same_label: int  # pictures with Keras's label at every batch size
 
@@ -140,13 +141,12 @@ class Variant:
     parity: Parity
     test_accuracy: Accuracy
     test_pairs: Paired
-    speed: Speed | None  # None: not measured, as float32 was alone
     in_float: tuple[str, ...]  # layers that int8 does not reach, since they would have broken the budget
 
 
 @dataclass(frozen=True)
 class Golden:
-    """The device's self-test: `images` uint8 (pictures, h, w, c) and Keras's `probabilities` (pictures, labels)."""
+    """The device's self-test: the file of the `signs_runtime.golden.GoldenPictures`, and how many Keras answered."""
 
     file: FileRecord
     pictures: int
@@ -166,8 +166,17 @@ class Provenance:
     model_sha256: str  # of the Keras weights, in the order of the model
     scaling: str
     seed: int | None  # None: this project did not train the model
-    command: str
     versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The one export that made the bundle: all that differs when the same weights are exported again."""
+
+    created: str  # ISO 8601, UTC
+    command: str
+    speeds: dict[str, Speed]  # variant -> as measured; none where float32 was alone
+    documents: tuple[FileRecord, ...]  # for people
 
 
 @dataclass(frozen=True)
@@ -179,8 +188,8 @@ class Manifest:
     input: InputSpec
     variants: tuple[Variant, ...]
     golden: Golden
-    documents: tuple[FileRecord, ...]  # for people
     provenance: Provenance
+    run: Run
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -190,7 +199,12 @@ class Manifest:
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
-        return (*(variant.file for variant in self.variants), self.golden.file, *self.documents)
+        return (*(variant.file for variant in self.variants), self.golden.file, *self.run.documents)
+
+    @property
+    def digest(self) -> str:
+        """The bundle's name for what it is: its seal, which two exports of the same weights share."""
+        return seals_of(asdict(self))["seal"]
 
 
 def check_labels(labels: tuple[str, ...]) -> None:
@@ -213,21 +227,27 @@ def is_text(text: str) -> bool:
 
 
 def dump_manifest(manifest: Manifest) -> str:
-    """Write a manifest as JSON for people, sealed with the digest of its canonical form."""
+    """Write a manifest as JSON for people, with its seals."""
     body = asdict(manifest)
-    return json.dumps({**body, "seal": seal_of(body)}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({**body, **seals_of(body)}, indent=2, ensure_ascii=False) + "\n"
 
 
-def seal_of(body: dict[str, Any]) -> str:  # Any: JSON
-    """SHA-256 of the canonical JSON (sorted keys, no spaces, UTF-8) of a manifest without its seal."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+def seals_of(body: dict[str, Any]) -> dict[str, str]:  # Any: JSON
+    """The digests that a manifest ends with: `seal` is over everything but the run, `run_seal` over the run."""
+    lasting = {name: value for name, value in body.items() if name != "run"}
+    return {"seal": _digest(lasting), "run_seal": _digest(body.get("run"))}
+
+
+def _digest(value: Any) -> str:  # Any: JSON
+    """SHA-256 of the canonical JSON: sorted keys, no spaces, UTF-8."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def parse_manifest(text: bytes) -> Manifest:
     """Read a manifest, schema first.
 
-    Raises BundleFormatError for anything that this version would not have written, and BundleTamperedError where the
+    Raises BundleFormatError for anything that this version would not have written, and BundleTamperedError where a
     seal does not match.
     """
     raw = parse_json(text, "manifest.json")
@@ -238,8 +258,8 @@ def parse_manifest(text: bytes) -> Manifest:
             f"The bundle is of schema {raw['schema']!r} and this runtime reads {SCHEMA}; "
             "install the signs-runtime that the bundle was made for, or make the bundle again."
         )
-    seal = raw.pop("seal", None)
-    if seal != seal_of(raw):
+    found = {name: raw.pop(name, None) for name in ("seal", "run_seal")}
+    if found != seals_of(raw):
         raise BundleTamperedError("manifest.json was changed after it was sealed; make the bundle again.")
     return from_json(Manifest, raw, "manifest.json")
 

@@ -55,4 +55,5 @@ def start_session(model: bytes, device: str, threads: int | None) -> Any:  # Any
         raise BundleFormatError(f"onnxruntime cannot load the model: {error}") from error
     if session.get_providers()[0] != provider:
         raise ProviderError(f"device={device!r}: {provider} did not start here; its libraries may be missing.")
+    session.disable_fallback()  # or a failed run would print a line and start again on the CPU
     return session

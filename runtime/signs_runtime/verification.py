@@ -1,53 +1,113 @@
-"""The device's own proof: every digest, then the golden pictures against the answers that Keras gave."""
+"""The device's own proof: every digest, the labels, how pictures are read, and the answers that Keras gave."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from signs_runtime.bundle import open_bundle
+from signs_runtime.bundle import Bundle, open_bundle
+from signs_runtime.checks import Answers, Check, compare_answers, compare_labels, compare_pictures
 from signs_runtime.classifier import Classifier
+from signs_runtime.cli import finite
+from signs_runtime.device import Device, this_device
+from signs_runtime.errors import BundleError, VerificationError
+from signs_runtime.golden import GoldenPictures
+from signs_runtime.manifest import Manifest, Variant
+from signs_runtime.proofs import Proof
 
 
 @dataclass(frozen=True)
 class Verification:
-    """How one variant answered the golden pictures on this device."""
+    """What a device found when it proved a bundle."""
 
-    variant: str
-    pictures: int
-    same_label: int
-    max_difference: float  # of a probability to Keras's; nan where the model gave nan
-    tolerance: float
+    digest: str  # the bundle's
+    device: Device
+    checks: tuple[Check, ...]
+    variants: tuple[Answers, ...]
 
     @property
     def passed(self) -> bool:
-        return self.same_label == self.pictures and self.max_difference <= self.tolerance
+        return all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> str:
+        """The checks that did not pass, a line or more each."""
+        return "\n".join(f"  {check.name}: {check.says}" for check in self.checks if not check.passed)
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON
+        """All that was found; a difference that is not a number is null."""
+        return {
+            "passed": self.passed,
+            "digest": self.digest,
+            "device": asdict(self.device),
+            "checks": [asdict(check) for check in self.checks],
+            "variants": [
+                {
+                    "variant": each.variant,
+                    "passed": each.passed,
+                    "pictures": each.pictures,
+                    "same_label": each.same_label,
+                    "max_difference": finite(each.max_difference),
+                    "tolerance": each.tolerance,
+                }
+                for each in self.variants
+            ],
+        }
 
 
 def verify(
     path: str | os.PathLike[str], *, variant: str | None = None, device: str = "cpu", threads: int | None = None
-) -> tuple[Verification, ...]:
-    """Check every file of a bundle and run its golden pictures through each variant, or the one named.
+) -> Verification:
+    """Check every file of a bundle, how this device reads pictures, and the answers of each variant, or the one named.
 
-    Raises BundleError where a file is missing or altered; a wrong answer is no error but a Verification that has not
-    passed.
+    Raises BundleError where a digest shows a file to be missing or altered, ProviderError where the device lacks what
+    is asked for. What was altered and sealed again is no error but a Verification that has not passed.
     """
     bundle = open_bundle(path)
     for record in bundle.manifest.files:
         bundle.read(record)
-    images, expected = bundle.golden()
+    sealed = Check("digests", True, f"all {len(bundle.manifest.files)} files are those that were sealed")
+    golden = bundle.golden()
     chosen = bundle.manifest.variants if variant is None else (bundle.variant(variant),)
-    results = []
-    for each in chosen:
-        classifier = Classifier(path, variant=each.name, device=device, threads=threads)
-        given = classifier.probabilities(images)
-        results.append(
-            Verification(
-                variant=each.name,
-                pictures=len(images),
-                same_label=int(np.sum(given.argmax(axis=1) == expected.argmax(axis=1))),
-                max_difference=float(np.abs(given - expected).max()),
-                tolerance=each.tolerance,
-            )
-        )
-    return tuple(results)
+    answers = [
+        _ask(each, golden, partial(Classifier, path, variant=each.name, device=device, threads=threads))
+        for each in chosen
+    ]
+    return _conclude(bundle.manifest, golden, answers, this_device(device, threads), sealed)
+
+
+def verify_once(bundle: Bundle, variant: Variant, classifier: Classifier, device: Device) -> None:
+    """Prove a variant that was just started, unless this device has proved it before. Raises VerificationError."""
+    proof = Proof.of(bundle.manifest.digest, variant.name, device)
+    if proof.is_known:
+        return
+    golden = bundle.golden()
+    verification = _conclude(bundle.manifest, golden, [_ask(variant, golden, lambda: classifier)], device)
+    if not verification.passed:
+        raise VerificationError(bundle.folder, verification)
+    proof.keep()
+
+
+def _ask(variant: Variant, golden: GoldenPictures, start: Callable[[], Classifier]) -> Answers:
+    """Start a variant and ask it about the golden pictures; what keeps it from answering is its answer."""
+    given, error = np.full_like(golden.probabilities, np.nan), ""
+    try:
+        given = start().probabilities(golden.images)
+    except BundleError as refusal:  # the digest is right, and yet it is not what was proved
+        error = str(refusal)
+    return Answers(variant.name, variant.tolerance, golden.labels, golden.probabilities, given, error)
+
+
+def _conclude(
+    manifest: Manifest, golden: GoldenPictures, answers: Sequence[Answers], device: Device, *before: Check
+) -> Verification:
+    checks = (
+        *before,
+        compare_labels(golden, manifest.labels),
+        compare_pictures(golden, manifest.input),
+        compare_answers(answers),
+    )
+    return Verification(manifest.digest, device, checks, tuple(answers))

@@ -1,5 +1,6 @@
 """A crash, a full disk or a failed gate leaves the old bundle, whole."""
 
+import json
 import os
 import platform
 import shutil
@@ -21,7 +22,7 @@ from signs_export.export import seal_model
 from signs_export.parity import Evidence, ParityReport
 from signs_export.reference import Reference
 from signs_export.seal import FAILED_FILES, check_destination, failed_folder, sealed_folder
-from signs_runtime.manifest import Budget
+from signs_runtime.manifest import SCHEMA, Budget
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -156,7 +157,7 @@ def test_a_destination_that_holds_something_else_is_refused(tmp_path: Path) -> N
 
 def test_a_folder_with_somebody_elses_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"manifest_version": 3}')
-    with pytest.raises(ExportError, match="no bundle of ours"):
+    with pytest.raises(ExportError, match="no bundle that this signs-edge can read"):
         check_destination(tmp_path, 0)
 
 
@@ -165,6 +166,23 @@ def test_a_bundle_is_replaced_and_one_with_notes_beside_it_is_not(bundle: Path) 
     (bundle / "MY_NOTES.md").write_text("keep me")
     with pytest.raises(ExportError, match=r"holds more than its bundle \(MY_NOTES\.md\)"):
         check_destination(bundle, 0)
+
+
+def test_a_bundle_of_an_older_schema_is_replaced_and_one_of_a_newer_is_not(tmp_path: Path) -> None:
+    for name in ("fp32.onnx", "int8.onnx", "golden.npz", "report.html"):
+        (tmp_path / name).touch()
+    manifest = tmp_path / "manifest.json"
+    for schema in range(1, SCHEMA):
+        manifest.write_text(json.dumps({"schema": schema}))
+        check_destination(tmp_path, 0)
+    for schema in (SCHEMA + 1, 0, True, "2", None):
+        manifest.write_text(json.dumps({"schema": schema}))
+        with pytest.raises(ExportError, match=f"is of schema {schema!r} and this runtime reads {SCHEMA}"):
+            check_destination(tmp_path, 0)
+    manifest.write_text(json.dumps({"schema": SCHEMA - 1}))
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ExportError, match=r"holds more than its bundle \(thesis\.tex\)"):
+        check_destination(tmp_path, 0)
 
 
 def test_a_place_for_failures_that_holds_something_else_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A real bundle around a tiny model, made with numpy and the runtime's own manifest."""
 
+import io
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from colours import LABELS, SIZE, plain, record
+from picture_files import picture_files
 from PIL import Image
 from tiny_onnx import colour_classifier
 
+from signs_runtime.golden import GoldenPictures, dump_golden
+from signs_runtime.image import read_image
 from signs_runtime.input_spec import InputSpec
 from signs_runtime.manifest import (
     SCHEMA,
@@ -20,6 +25,7 @@ from signs_runtime.manifest import (
     Paired,
     Parity,
     Provenance,
+    Run,
     Variant,
     dump_manifest,
     parse_manifest,
@@ -34,8 +40,15 @@ def bundle(tmp_path: Path) -> Path:
     images = np.stack([plain(label) for label in LABELS])
     scores = 0.1 * images.reshape(3, -1, 3).mean(axis=1)
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    np.savez(folder / "golden.npz", images=images, probabilities=probabilities)
+    files = picture_files()
+    golden = GoldenPictures(
+        images=images,
+        probabilities=(powers / powers.sum(axis=1, keepdims=True)).astype(np.float32),
+        labels=LABELS,
+        files=files,
+        file_images=np.stack([read_image(io.BytesIO(file), InputSpec(*SIZE)) for file in files]),
+    )
+    (folder / "golden.npz").write_bytes(dump_golden(golden))
     manifest = Manifest(
         schema=SCHEMA,
         labels=LABELS,
@@ -47,16 +60,15 @@ def bundle(tmp_path: Path) -> Path:
                 "float32",
                 1e-5,
                 Budget(1.0, 1e-5, None),
-                Parity(3, (1, 2), 1e-7, 1e-8, 3),
+                Parity(3, (1, 2), 1e-7, 1e-7, 1e-8, 3),
                 Accuracy(3, 3),
                 Paired(3, 0, 0),
-                speed=None,
                 in_float=(),
             ),
         ),
         golden=Golden(record(folder, "golden.npz"), 3),
-        documents=(),
-        provenance=Provenance("colours", "0" * 64, {"test": 3}, "0" * 64, "none", None, "pytest", {"numpy": "2"}),
+        provenance=Provenance("colours", "0" * 64, {"test": 3}, "0" * 64, "none", None, {"numpy": "2"}),
+        run=Run("2026-01-01T00:00:00+00:00", "pytest", speeds={}, documents=()),
     )
     (folder / "manifest.json").write_text(dump_manifest(manifest), encoding="utf-8")
     return folder
@@ -68,12 +80,32 @@ def reseal() -> Callable[..., None]:
 
     def reseal(folder: Path, **changes: object) -> None:
         manifest = parse_manifest((folder / "manifest.json").read_bytes())
-        variant = replace(manifest.variants[0], file=record(folder, "fp32.onnx"))
+        variants = tuple(replace(each, file=record(folder, each.file.path)) for each in manifest.variants)
         golden = replace(manifest.golden, file=record(folder, "golden.npz"))
-        changed = replace(manifest, **{"variants": (variant,), "golden": golden, **changes})
+        changed = replace(manifest, **{"variants": variants, "golden": golden, **changes})
         (folder / "manifest.json").write_text(dump_manifest(changed), encoding="utf-8")
 
     return reseal
+
+
+@pytest.fixture
+def three_variants(bundle: Path, reseal: Callable[..., None]) -> Path:
+    """The bundle with two copies of its model, which a device need not answer as exactly."""
+    (first,) = parse_manifest((bundle / "manifest.json").read_bytes()).variants
+    variants = [first]
+    for name, precision in (("int8", "int8"), ("fp16", "float16")):
+        shutil.copy(bundle / "fp32.onnx", bundle / f"{name}.onnx")
+        file = record(bundle, f"{name}.onnx")
+        variants.append(replace(first, name=name, precision=precision, file=file, tolerance=1e-3))
+    reseal(bundle, variants=tuple(variants))
+    return bundle
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of the tests, not the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "signs-edge"
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from colours import LABELS
+from picture_files import picture_files
 
 from signs_runtime import (
     BundleFormatError,
@@ -19,16 +21,16 @@ from signs_runtime import (
     InputSpec,
 )
 from signs_runtime.bundle import open_bundle
-from signs_runtime.manifest import dump_manifest, parse_manifest, seal_of
+from signs_runtime.golden import dump_golden
+from signs_runtime.manifest import dump_manifest, parse_manifest, seals_of
 
 
 def rewrite(bundle: Path, change: Callable[[dict], None]) -> None:
     """Change the manifest's JSON and seal it again, so that only the content can be refused."""
     raw = json.loads((bundle / "manifest.json").read_text())
-    del raw["seal"]
+    del raw["seal"], raw["run_seal"]
     change(raw)
-    raw["seal"] = seal_of(raw)
-    (bundle / "manifest.json").write_text(json.dumps(raw))
+    (bundle / "manifest.json").write_text(json.dumps({**raw, **seals_of(raw)}))
 
 
 def test_a_manifest_is_read_as_it_was_written(bundle: Path) -> None:
@@ -80,9 +82,20 @@ def test_a_file_of_another_size_is_refused_before_it_is_read(bundle: Path) -> No
         Classifier(bundle)
 
 
+def test_the_same_weights_exported_again_have_the_same_digest_and_damage_is_found_all_the_same(bundle: Path) -> None:
+    manifest = open_bundle(bundle).manifest
+    again = replace(manifest, run=replace(manifest.run, created="2030-01-01T00:00:00+00:00", command="another"))
+    assert again.digest == manifest.digest != replace(manifest, labels=("red", "green", "other")).digest
+    text = dump_manifest(manifest)
+    assert f'"seal": "{manifest.digest}"' in text
+    (bundle / "manifest.json").write_text(text.replace("pytest", "pyfest"))
+    with pytest.raises(BundleTamperedError, match="changed after it was sealed"):
+        open_bundle(bundle)
+
+
 def test_an_unknown_schema_is_refused_by_its_number(bundle: Path) -> None:
     rewrite(bundle, lambda raw: raw.update(schema=1))
-    with pytest.raises(BundleFormatError, match="schema 1 and this runtime reads 2"):
+    with pytest.raises(BundleFormatError, match="schema 1 and this runtime reads 3"):
         Classifier(bundle)
 
 
@@ -120,7 +133,7 @@ def test_a_link_is_refused(bundle: Path) -> None:
         (lambda raw: raw["golden"]["file"].update(sha256="xyz"), "not a SHA-256"),
         (lambda raw: raw["golden"].update(pictures=0), "no golden pictures"),
         (lambda raw: raw.update(labels=["a", "b", "\x1b[31mc"]), "must be str"),
-        (lambda raw: raw["provenance"].update(command="\ud800"), "must be str"),
+        (lambda raw: raw["run"].update(command="\ud800"), "must be str"),
     ],
 )
 def test_a_manifest_that_this_project_would_not_write_is_refused(
@@ -138,9 +151,9 @@ def test_a_manifest_that_this_project_would_not_write_is_refused(
         b"[]",
         b"{}",
         b"\xff\xfe\x00",
-        b'{"schema": 2, "schema": 2}',
+        b'{"schema": 3, "schema": 3}',
         b'{"schema": NaN}',
-        b'{"schema": 2, "x": 1e999}',
+        b'{"schema": 3, "x": 1e999}',
         b"[" * 100_000,
         b'{"schema": ' + b"9" * 10_000 + b"}",
     ],
@@ -152,23 +165,54 @@ def test_a_manifest_that_is_not_ours_is_refused(bundle: Path, text: bytes) -> No
         open_bundle(bundle)
 
 
-def test_golden_arrays_of_another_shape_are_refused(bundle: Path, reseal: Callable[..., None]) -> None:
-    np.savez(bundle / "golden.npz", images=np.zeros((3, 9, 9, 3), np.uint8), probabilities=np.zeros((3, 3), np.float32))
+def test_golden_pictures_are_read_as_they_were_written(bundle: Path) -> None:
+    golden = open_bundle(bundle).golden()
+    assert dump_golden(golden) == (bundle / "golden.npz").read_bytes()
+    assert golden.labels == LABELS
+    assert golden.files == picture_files()
+    assert golden.file_images.shape == (3, 8, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        ({"images": np.zeros((3, 9, 9, 3), np.uint8)}, "golden images must be uint8"),
+        ({"probabilities": np.zeros((3, 3))}, "golden probabilities must be float32"),
+        ({"labels": np.array(["red", "green"])}, "golden labels must be"),
+        ({"labels": np.array([1, 2, 3])}, "golden labels must be"),
+        ({"labels": np.array(["red", "green", "\x1b[31m"])}, "without control characters"),
+        ({"labels": np.array(["red", "red", "green"])}, "each once"),
+        ({"file_images": np.zeros((2, 8, 6, 3), np.uint8)}, "golden file_images must be"),
+        ({"file_sizes": np.array([10, 10, 10])}, "do not make up"),
+        ({"file_sizes": np.array([2**62, 2**62, -(2**63)])}, "do not make up"),
+        (
+            {
+                "files": np.zeros(0, np.uint8),
+                "file_sizes": np.zeros(0, np.int64),
+                "file_images": np.zeros((0, 8, 6, 3), np.uint8),
+            },
+            "do not make up",
+        ),
+        ({"images": np.array([print], dtype=object)}, "not a golden file"),  # a pickle, which is not run
+    ],
+)
+def test_golden_arrays_of_another_kind_are_refused(
+    bundle: Path, reseal: Callable[..., None], array: dict[str, np.ndarray], words: str
+) -> None:
+    with np.load(bundle / "golden.npz") as golden:
+        arrays = dict(golden)
+    np.savez(bundle / "golden.npz", **{**arrays, **array})
     reseal(bundle)
-    with pytest.raises(BundleFormatError, match="golden images"):
-        open_bundle(bundle).golden()
-    (bundle / "golden.npz").write_bytes(b"not an archive")
-    reseal(bundle)
-    with pytest.raises(BundleFormatError, match="not a golden file"):
+    with pytest.raises(BundleFormatError, match=words):
         open_bundle(bundle).golden()
 
 
 def zipped(content: bytes) -> bytes:
-    """An archive whose two members are this."""
+    """An archive whose members are all this."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("images.npy", "probabilities.npy"):
-            archive.writestr(name, content)
+        for name in ("images", "probabilities", "labels", "files", "file_sizes", "file_images"):
+            archive.writestr(f"{name}.npy", content)
     return buffer.getvalue()
 
 
@@ -181,23 +225,17 @@ def npy(shape: tuple[int, ...], content: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
+        b"not an archive",
         zipped(npy((10**12,))),
         zipped(npy((10**7,), bytes(10**7))),
         zipped(b"\x93NUMPY\x01\x00\x10\x00{'descr': ((((("),
         zipped(b"no array"),
         npy((3,), b"abc"),
     ],
-    ids=["claims a terabyte", "unpacks to much", "broken header", "no array", "no archive"],
+    ids=["not an archive", "claims a terabyte", "unpacks to much", "broken header", "no array", "no archive"],
 )
 def test_a_hostile_golden_file_is_refused(bundle: Path, reseal: Callable[..., None], content: bytes) -> None:
     (bundle / "golden.npz").write_bytes(content)
-    reseal(bundle)
-    with pytest.raises(BundleFormatError, match="not a golden file"):
-        open_bundle(bundle).golden()
-
-
-def test_a_pickle_in_the_golden_file_is_not_run(bundle: Path, reseal: Callable[..., None]) -> None:
-    np.savez(bundle / "golden.npz", images=np.array([print], dtype=object), probabilities=np.zeros((3, 3), np.float32))
     reseal(bundle)
     with pytest.raises(BundleFormatError, match="not a golden file"):
         open_bundle(bundle).golden()

@@ -45,6 +45,22 @@ def test_a_batch_answers_as_its_pictures_one_by_one(bundle: Path, count: int) ->
     assert labels == [LABELS[i] for i in together.argmax(axis=1)]
 
 
+def test_a_picture_is_shown_as_the_model_gets_it_and_step_by_step(bundle: Path, pictures: Path) -> None:
+    classifier = Classifier(bundle)
+    image = classifier.preprocess(pictures / "green.png")
+    assert (image.dtype, image.shape) == (np.uint8, classifier.input.shape)
+    given = classifier.predict(pictures / "green.png").probabilities
+    assert np.array_equal(classifier.probabilities(image[None])[0], given)
+    steps = classifier.stages(pictures / "green.png")
+    assert [(name, step.shape) for name, step in steps.items()] == [
+        ("decoded", (30, 40, 3)),
+        ("turned", (30, 40, 3)),
+        ("colour", (30, 40, 3)),
+        ("resized", (8, 6, 3)),
+    ]
+    assert np.array_equal(steps["resized"], image)
+
+
 def test_no_pictures_give_no_answers(bundle: Path) -> None:
     classifier = Classifier(bundle)
     assert classifier.predict_batch([]) == []
@@ -140,6 +156,7 @@ def test_the_public_names_are_these_and_all_of_them_can_be_had() -> None:
         "ProviderError",
         "SignsError",
         "Verification",
+        "VerificationError",
         "__version__",
         "verify",
     ]

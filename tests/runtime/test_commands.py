@@ -1,14 +1,17 @@
 """The command `signs` as an edge device has it."""
 
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 from colours import LABELS, SIZE
 from tiny_onnx import colour_classifier
 
+from signs_runtime.bundle import open_bundle
 from signs_runtime.commands import signs
 
 
@@ -96,5 +99,25 @@ def test_verify_passes_a_whole_bundle_and_ends_with_3_on_wrong_answers(
     reseal(bundle)
     result = run("verify", bundle)
     assert (result.exit_code, "FAILED" in result.stdout) == (3, True)
-    assert "does not answer as Keras did" in result.stderr
-    assert json.loads(CliRunner().invoke(signs, ["verify", str(bundle), "--json"]).stdout)["passed"] is False
+    assert "do not belong together" in result.stderr
+    document = json.loads(run("verify", bundle, "--json").stdout)
+    assert document["passed"] is False
+    assert [(each["name"], each["passed"]) for each in document["checks"]] == [
+        ("digests", True),
+        ("labels", True),
+        ("pictures", True),
+        ("answers", False),
+    ]
+
+
+def test_verify_names_the_device_and_the_largest_difference(bundle: Path) -> None:
+    shown = run("verify", bundle, "--threads", 1).stdout
+    document = json.loads(run("verify", bundle, "--json").stdout)
+    device, (variant,) = document["device"], document["variants"]
+    for words in (device["cpu"], " ".join(device["features"]), "CPUExecutionProvider", f"{onnxruntime.__version__}"):
+        assert words in shown
+    assert f"{variant['max_difference']:.1e}" in shown
+    assert device["provider"] == "CPUExecutionProvider"
+    assert (device["machine"], device["onnxruntime"]) == (platform.machine(), onnxruntime.__version__)
+    assert document["digest"] == open_bundle(bundle).manifest.digest
+    assert document["digest"] in run("info", bundle).stdout

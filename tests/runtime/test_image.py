@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from signs_runtime import ImageError, InputSpec
-from signs_runtime.image import MAX_PIXELS, find_pictures, read_image
+from signs_runtime.image import MAX_PIXELS, find_pictures, read_image, stages
 
 SPEC = InputSpec(4, 6)
 ORANGE = (200, 120, 40)
@@ -39,6 +39,29 @@ def test_a_file_an_open_file_and_an_array_give_the_same_pixels(tmp_path: Path) -
         given = read_image(picture, SPEC)
         assert given.dtype == np.uint8
         assert np.array_equal(given, expected)
+
+
+def test_the_stages_of_a_picture_are_shown_one_by_one(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (21, 33, 4), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a.png", Image.fromarray(pixels), exif=exif)
+    steps = {name: np.asarray(image) for name, image in stages(path, SPEC)}
+    assert list(steps) == ["decoded", "turned", "colour", "resized"]
+    assert np.array_equal(steps["decoded"], pixels)
+    assert np.array_equal(steps["turned"], np.rot90(pixels, -1))
+    opaque = pixels[..., 3:] / 255
+    on_white = np.rot90(pixels[..., :3] * opaque + 255 * (1 - opaque), -1)
+    assert np.abs(steps["colour"] - on_white).max() <= 1
+    assert np.array_equal(steps["resized"], read_image(path, SPEC))
+
+
+def test_an_array_is_neither_turned_nor_recoloured() -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (33, 21, 1), np.uint8)
+    spec = InputSpec(4, 6, "L")
+    steps = dict(stages(pixels, spec))
+    assert list(steps) == ["decoded", "resized"]
+    assert np.array_equal(steps["resized"], read_image(pixels, spec))
 
 
 @pytest.mark.parametrize("resize", ["nearest", "bilinear", "bicubic", "lanczos"])
