@@ -21,6 +21,7 @@ from signs_export.equalize import equalize, find_streams
 from signs_export.errors import ParityError
 from signs_export.export import seal_model
 from signs_export.graph import answers, attribute, inner_values, weights_of
+from signs_export.observe import observe
 from signs_export.parity import Evidence, report_at_once
 from signs_export.quantize import Quantizer, layers_in_float
 from signs_export.reference import Reference, examine
@@ -181,6 +182,25 @@ def test_equalizing_changes_ranges_and_no_answer(
     assert spread() < (1.01 if strength == 1 else apart**0.6)
 
 
+def test_observations_divided_are_those_of_the_equalized_model(
+    straight_onnx: onnx.ModelProto, calibration: Calibration
+) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(straight_onnx)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    streams = find_streams(model)
+    names = [name for stream in streams for name in stream.tensors]
+    divided = observe(model, convolutions, names, names, names, calibration.images)
+    factors = equalize(model, streams, divided.largest(), 0.5)
+    assert len(factors) == len(names)
+    assert all(factor.min() < 0.9 for factor in factors.values())  # else the test proves nothing
+    divided.divide(convolutions, factors)
+    seen = observe(model, convolutions, names, names, names, calibration.images)
+    for kind in ("rows", "lowest", "highest", "samples"):
+        for name, values in getattr(seen, kind).items():
+            assert np.allclose(getattr(divided, kind)[name], values, rtol=1e-4, atol=1e-5)
+
+
 def test_pixels_enter_the_integers_as_they_are(straight_onnx: onnx.ModelProto, calibration: Calibration) -> None:
     model = Quantizer(straight_onnx, calibration, Int8Config()).quantize()
     (first,) = (node for node in model.graph.node if "image" in node.input)
@@ -328,8 +348,9 @@ def test_ranges_of_rectified_sums_leave_out_what_the_rectifier_cuts_off(tmp_path
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     summands = find_summands(model)
     assert summands == [Summand("summand", "other")]
-    images = rng.integers(0, 256, (40, 4, 4, 3), np.uint8)
-    ((low, high),) = choose_ranges(model, summands, {"summand": (-2295.0, 255.0)}, images).values()
+    images = rng.integers(0, 256, (20, 4, 4, 3), np.uint8)
+    (values,) = inner_values(model, ["summand", "other"], images)
+    ((low, high),) = choose_ranges(summands, {"summand": (-2295.0, 255.0)}, values).values()
     assert high == 255
     assert -0.4 * 2295 <= low <= -255  # what the other summand can lift above zero
 
