@@ -76,7 +76,7 @@ def _table(made: Sequence[Made]) -> str:
             f"{each.report.mean_difference:.1e} / {each.report.max_difference:.1e}",
             str(each.report.accuracy),
             f'<span class="{"good" if each.report.passed else "bad"}">'
-            f"{'passed' if each.report.passed else '<br>'.join(escape(miss.says) for miss in each.report.misses)}</span>",
+            f"{'passed' if each.report.passed else '<br>'.join(escape(each.says) for each in each.report.misses)}</span>",
         )
         for each in made
     ]
