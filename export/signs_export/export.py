@@ -1,6 +1,5 @@
 """A Keras model in, a sealed and proved bundle out: convert, make variants, choose golden pictures, seal."""
 
-import json
 import platform
 import tempfile
 import warnings
@@ -21,22 +20,30 @@ from signs_export.calibration import choose_calibration
 from signs_export.config import PRECISIONS, ExportConfig
 from signs_export.convert import convert
 from signs_export.errors import ExportError, ParityError
+from signs_export.page import model_card, report_page
 from signs_export.parity import Evidence, collected
 from signs_export.reference import Reference
-from signs_export.report import report_page
-from signs_export.seal import PARITY, REPORT, check_destination, failed_folder, sealed_folder
+from signs_export.report import Document, describe, dump_report, shown
+from signs_export.seal import (
+    MODEL_CARD,
+    REPORT,
+    REPORT_DATA,
+    check_destination,
+    failed_folder,
+    sealed_folder,
+)
 from signs_export.variants import FP32, Made, make_variants, write_file
 from signs_runtime import verify
 from signs_runtime.bundle import MANIFEST, Bundle, open_bundle
 from signs_runtime.manifest import (
     SCHEMA,
     Accuracy,
+    FileRecord,
     Golden,
     Manifest,
     Provenance,
     Variant,
     dump_manifest,
-    is_text,
 )
 
 GOLDEN_SLACK = 1e-3  # of a probability, between CPUs, beyond what int8 and float16 differ from Keras here
@@ -58,19 +65,21 @@ def export_bundle(
     destination: Path,
     config: ExportConfig,
     *,
+    training: Document | None = None,
     progress: Progress = no_progress,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Export:
     """Convert a Keras model, prove it against Keras and seal it.
 
-    `warn` is told what is doubtful about the data. Raises ExportError, and ParityError with the bundle kept aside where
-    the gate fails; whatever was at `destination` is then as it was.
+    `training` is what `Run.as_json` says of the model's own, for the report; `warn` is told what is doubtful about the
+    data. Raises ExportError, and ParityError with the bundle kept aside where the gate fails; whatever was at
+    `destination` is then as it was.
     """
     check_destination(destination, needed_bytes(reference))
     check_room(Path(tempfile.gettempdir()), weights_bytes(reference.model))  # onnxruntime folds from file to file
     with progress("Converting with tf2onnx", 0):
         model = convert(reference, dataset.labels, config)
-    return seal_model(model, reference, dataset, destination, config, progress=progress, warn=warn)
+    return seal_model(model, reference, dataset, destination, config, training=training, progress=progress, warn=warn)
 
 
 def needed_bytes(reference: Reference) -> int:
@@ -85,6 +94,7 @@ def seal_model(
     destination: Path,
     config: ExportConfig,
     *,
+    training: Document | None = None,
     progress: Progress = no_progress,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Export:
@@ -96,23 +106,35 @@ def seal_model(
             warn(doubt)
     with sealed_folder(destination) as work, collected(reference, dataset, config, progress=progress) as evidence:
         made = make_variants(model, evidence, calibration, config, work, progress=progress)
-        page = write_file(work / REPORT, report_page(made, evidence, dataset.name).encode("utf-8", "replace"))
         failed = next((each.report for each in made if not each.report.passed), None)
+        golden = np.empty(0, np.int64) if failed else _golden_pictures(made, evidence, config)
+        provenance = _provenance(reference, dataset, config)
+        document = describe(
+            destination.name,
+            model,
+            reference,
+            dataset,
+            evidence,
+            made,
+            provenance,
+            golden_pictures=len(golden),
+            training=training,
+            warnings=() if calibration is None else calibration.warnings,
+        )
+        documents = _write_documents(work, document, evidence)
         if failed is not None:
             # No manifest: what failed must not open as a bundle.
-            (work / PARITY).write_text(json.dumps(failed.as_json(), indent=2), encoding="utf-8")
             kept = f"The bundle at {destination} is as it was. " if destination.exists() else ""
             aside = failed_folder(destination)
             raise ParityError(failed, f"{kept}The failed model is in {aside}, with a {REPORT} about it.")
-        golden = _golden_pictures(made, evidence, config)
         manifest = Manifest(
             schema=SCHEMA,
             labels=dataset.labels,
             input=reference.input,
             variants=tuple(_variant(each, golden, config) for each in made),
             golden=_write_golden(work / "golden.npz", evidence, golden),
-            documents=(page,),
-            provenance=_provenance(reference, dataset, config),
+            documents=documents,
+            provenance=provenance,
         )
         (work / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
         if not all(result.passed for result in verify(work)):
@@ -120,6 +142,14 @@ def seal_model(
                 "The bundle fails its own golden pictures, though parity passed: this is a bug, report it."
             )
     return Export(open_bundle(destination), tuple(made), evidence.accuracy(evidence.expected))
+
+
+def _write_documents(work: Path, document: Document, evidence: Evidence) -> tuple[FileRecord, ...]:
+    """The report, for people and for machines, and a card for a model that passed."""
+    contents = {REPORT: report_page(document, evidence.images), REPORT_DATA: dump_report(document)}
+    if document["passed"]:
+        contents[MODEL_CARD] = model_card(document)
+    return tuple(write_file(work / name, content.encode()) for name, content in contents.items())
 
 
 def _variant(made: Made, golden: NDArray[np.int64], config: ExportConfig) -> Variant:
@@ -168,11 +198,6 @@ def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.
     left = min(count - len(chosen), len(others))
     spread = others[np.linspace(0, len(others) - 1, left).round().astype(int)]
     return np.sort(np.concatenate([np.array(list(chosen), np.int64), spread]))
-
-
-def shown(text: str) -> str:
-    """The text with what a terminal cannot show in escapes."""
-    return "".join(character if is_text(character) else ascii(character)[1:-1] for character in text)
 
 
 def _provenance(reference: Reference, dataset: Dataset, config: ExportConfig) -> Provenance:

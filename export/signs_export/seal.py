@@ -17,8 +17,8 @@ from signs_export.errors import ExportError, ParityError
 from signs_runtime.bundle import MANIFEST, read_manifest
 from signs_runtime.errors import BundleError
 
-REPORT, PARITY = "report.html", "parity.json"
-FAILED_FILES = {*(f"{name}.onnx" for name in VARIANTS), REPORT, PARITY}  # what a failed export keeps aside
+REPORT, REPORT_DATA, MODEL_CARD = "report.html", "report.json", "MODEL_CARD.md"
+FAILED_FILES = {*(f"{name}.onnx" for name in VARIANTS), REPORT, REPORT_DATA}  # what a failed export keeps aside
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 
