@@ -1,6 +1,5 @@
 """The pictures of a training: learning curves, confusion, a sheet of what went wrong, gradients. PNG files."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from signs_builder.dataset import Split
+from signs_builder.disk import written_whole
 from signs_builder.evaluate import Figures
 from signs_runtime.input_spec import InputSpec
 
@@ -119,10 +119,5 @@ def _short(label: str) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    try:
+    with written_whole(path) as partial:
         figure.savefig(partial, dpi=160)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Keeps a training's state after each epoch in one file, so that a run killed at any moment goes on to the same end."""
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.disk import check_room
+from signs_builder.disk import check_room, written_whole
 from signs_builder.errors import DiskFullError, ModelError
 
 Json = dict[str, Any]  # Any: JSON
@@ -49,19 +48,15 @@ class Checkpoint:
         arrays |= {f"optimizer/{i}": _array(variable) for i, variable in enumerate(model.optimizer.variables)}
         arrays |= {f"best/{i}": weights for i, weights in enumerate(state.best_weights or [])}
         said = {"identity": self.identity, "epochs": state.epochs, "best_epoch": state.best_epoch}
-        partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.npz")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(partial, state=np.array(json.dumps(said)), **arrays)
-            os.replace(partial, self.path)
+            with written_whole(self.path) as partial:
+                np.savez(partial, state=np.array(json.dumps(said)), **arrays)
         except OSError as error:
             kept = f"{self.path} still holds the epoch before" if self.path.exists() else "there is none before it"
             raise DiskFullError(
                 f"The checkpoint of epoch {len(state.epochs)} cannot be written ({error}); {kept}. "
                 "Make room and continue with --resume."
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def restore(self, model: keras.Model) -> State | None:
         """Put the state back into a compiled model, or give None where no epoch was completed. Raises ModelError."""

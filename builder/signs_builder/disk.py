@@ -1,8 +1,10 @@
-"""Looks for room before long work, not after it."""
+"""Looks for room before long work, not after it, and puts files into place whole."""
 
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from signs_builder.errors import DiskFullError
@@ -23,3 +25,15 @@ def check_room(folder: Path, needed_bytes: int) -> None:
             f"The disk of {folder} is full: {free / 1e6:,.0f} MB are free and about "
             f"{needed_bytes / 1e6:,.0f} MB are needed. Free some space or choose another place."
         )
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a file name beside `path`, with its ending, that becomes `path` at the end or vanishes with any error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

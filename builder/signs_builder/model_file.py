@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from signs_builder.disk import check_room
+from signs_builder.disk import check_room, written_whole
 from signs_builder.errors import ModelError
 
 MIXED_PRECISION = "mixed_bfloat16"  # weights in float32, computation in bfloat16, which needs no loss scaling
@@ -34,13 +33,8 @@ def save_model(model: keras.Model, path: Path) -> None:
     The optimizer's state, twice as large as the weights, stays behind.
     """
     bare = bare_copy(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.keras")
-    try:
+    with written_whole(path) as partial:
         bare.save(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def bare_copy(model: keras.Model) -> keras.Model:

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -81,7 +81,8 @@ def build_and_export(
     save_model(run.model, trained)
     show_run(run, dataset, spec, as_json=as_json)
     click.echo(f"Saved {trained}.", err=as_json)
-    _seal(examine(run.model, resize=options.resize), dataset, output, options.config(run.config.seed), as_json=as_json)
+    reference = examine(run.model, resize=options.resize)
+    _seal(reference, dataset, output, options.config(run.config.seed), training=run.as_json(), as_json=as_json)
     trained.replace(keras_file)
     click.echo(f"Renamed it to {keras_file.name}, beside its bundle.", err=as_json)
 
@@ -168,7 +169,15 @@ def _export_file(path: Path, data: str, scaling: Scaling | None, options: Export
     _seal(reference, dataset, options.output, options.config(), as_json=as_json)
 
 
-def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: ExportConfig, *, as_json: bool) -> None:
+def _seal(
+    reference: "Reference",
+    dataset: "Dataset",
+    output: Path,
+    config: ExportConfig,
+    *,
+    training: dict[str, Any] | None = None,  # Any: JSON
+    as_json: bool,
+) -> None:
     """Export, prove, seal, and show what came of it."""
     from signs_builder.progress import progress_bar
     from signs_export.errors import ParityError
@@ -182,7 +191,7 @@ def _seal(reference: "Reference", dataset: "Dataset", output: Path, config: Expo
         click.echo(f"Warning: {text}", err=True)
 
     try:
-        result = export_bundle(reference, dataset, output, config, progress=progress_bar, warn=warn)
+        result = export_bundle(reference, dataset, output, config, training=training, progress=progress_bar, warn=warn)
     except ParityError as error:
         if as_json:
             document = {"passed": False, "bundle": None, "warnings": warnings, "variants": [error.report.as_json()]}

@@ -11,7 +11,6 @@ SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 
 VariantName = Literal["fp32", "int8", "fp16"]
 VARIANTS: tuple[VariantName, ...] = get_args(VariantName)  # in the order of a bundle; the first is the default
-PRECISIONS: dict[VariantName, Precision] = {"fp32": "float32", "int8": "int8", "fp16": "float16"}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A Keras model in, a sealed and proved bundle out: convert, make variants, choose golden pictures, seal."""
 
 import io
-import json
 import platform
 import tempfile
 import warnings
@@ -20,14 +19,25 @@ from signs_builder.disk import check_room
 from signs_builder.model_file import weights_bytes, weights_sha256
 from signs_builder.progress import Progress, no_progress
 from signs_export.calibration import choose_calibration
-from signs_export.config import PRECISIONS, ExportConfig
+from signs_export.config import ExportConfig
 from signs_export.convert import convert
 from signs_export.errors import ExportError, ParityError
 from signs_export.evidence import Evidence, collected
+from signs_export.junit import write_junit
+from signs_export.page import model_card, report_page
 from signs_export.probes import make_probes
 from signs_export.reference import Reference
-from signs_export.report import report_page
-from signs_export.seal import GOLDEN, PARITY, REPORT, check_destination, failed_folder, sealed_folder
+from signs_export.report import Document, describe, dump_report, shown
+from signs_export.seal import (
+    GOLDEN,
+    JUNIT,
+    MODEL_CARD,
+    REPORT,
+    REPORT_DATA,
+    check_destination,
+    failed_folder,
+    sealed_folder,
+)
 from signs_export.variants import Made, make_variants, write_file
 from signs_runtime import verify
 from signs_runtime.bundle import MANIFEST, Bundle, open_bundle
@@ -43,7 +53,6 @@ from signs_runtime.manifest import (
     Run,
     Variant,
     dump_manifest,
-    is_text,
 )
 
 GOLDEN_SLACK = 1e-3  # of a probability, between CPUs, beyond what int8 and float16 differ from Keras here
@@ -65,19 +74,21 @@ def export_bundle(
     destination: Path,
     config: ExportConfig,
     *,
+    training: Document | None = None,
     progress: Progress = no_progress,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Export:
     """Convert a Keras model, prove it against Keras and seal it.
 
-    `warn` is told what is doubtful about the data. Raises ExportError, and ParityError with the bundle kept aside where
-    the gate fails; whatever was at `destination` is then as it was.
+    `training` is what `Run.as_json` says of the model's own, for the report; `warn` is told what is doubtful about the
+    data. Raises ExportError, and ParityError with the bundle kept aside where the gate fails; whatever was at
+    `destination` is then as it was.
     """
     check_destination(destination, needed_bytes(reference))
     check_room(Path(tempfile.gettempdir()), weights_bytes(reference.model))  # onnxruntime folds from file to file
     with progress("Converting with tf2onnx", 0):
         model = convert(reference, dataset.labels, config)
-    return seal_model(model, reference, dataset, destination, config, progress=progress, warn=warn)
+    return seal_model(model, reference, dataset, destination, config, training=training, progress=progress, warn=warn)
 
 
 def needed_bytes(reference: Reference) -> int:
@@ -92,6 +103,7 @@ def seal_model(
     destination: Path,
     config: ExportConfig,
     *,
+    training: Document | None = None,
     progress: Progress = no_progress,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Export:
@@ -103,23 +115,36 @@ def seal_model(
             warn(doubt)
     with sealed_folder(destination) as work, collected(reference, dataset, config, progress=progress) as evidence:
         made = make_variants(model, evidence, calibration, config, work, progress=progress)
-        page = write_file(work / REPORT, report_page(made, evidence, dataset.name).encode("utf-8", "replace"))
         failed = next((each.report for each in made if not each.report.passed), None)
+        golden = np.empty(0, np.int64) if failed else _golden_pictures(made, evidence, config)
+        provenance = provenance_of(reference, dataset, config)
+        document = describe(
+            destination.name,
+            model,
+            reference,
+            dataset,
+            evidence,
+            made,
+            provenance,
+            command=config.command,
+            golden_pictures=len(golden),
+            training=training,
+            warnings=() if calibration is None else calibration.warnings,
+        )
+        documents = _write_documents(work, document, evidence, made)
         if failed is not None:
             # No manifest: what failed must not open as a bundle.
-            (work / PARITY).write_text(json.dumps(failed.as_json(), indent=2), encoding="utf-8")
             kept = f"The bundle at {destination} is as it was. " if destination.exists() else ""
             aside = failed_folder(destination)
             raise ParityError(failed, f"{kept}The failed model is in {aside}, with a {REPORT} about it.")
-        golden = _golden_pictures(made, evidence, config)
         manifest = Manifest(
             schema=SCHEMA,
             labels=dataset.labels,
             input=reference.input,
             variants=tuple(_variant(each, golden) for each in made),
             golden=_write_golden(work / GOLDEN, evidence, golden),
-            provenance=_provenance(reference, dataset, config),
-            run=_run(made, page, config),
+            provenance=provenance,
+            run=_run(made, documents, config),
         )
         (work / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
         verification = verify(work)
@@ -128,6 +153,20 @@ def seal_model(
                 f"Parity passed, and the bundle fails its own proof: this is a bug, report it.\n{verification.failures}"
             )
     return Export(open_bundle(destination), tuple(made), evidence.accuracy(evidence.expected))
+
+
+def _write_documents(work: Path, document: Document, evidence: Evidence, made: list[Made]) -> tuple[FileRecord, ...]:
+    """The report, for people, for machines and for CI systems, and a card for a model that passed."""
+    contents = {
+        REPORT: report_page(document, evidence.images, {each.name: each.report.stages for each in made}),
+        REPORT_DATA: dump_report(document),
+    }
+    if document["passed"]:
+        contents[MODEL_CARD] = model_card(document)
+    junit = work / JUNIT
+    write_junit([each.report for each in made], junit)
+    records = [write_file(work / name, content.encode()) for name, content in contents.items()]
+    return (*records, write_file(junit, junit.read_bytes()))
 
 
 def _variant(made: Made, golden: NDArray[np.int64]) -> Variant:
@@ -139,7 +178,7 @@ def _variant(made: Made, golden: NDArray[np.int64]) -> Variant:
     return Variant(
         name=made.name,
         file=made.file,
-        precision=PRECISIONS[made.name],
+        precision=report.precision,
         tolerance=tolerance,
         budget=report.budget,
         parity=report.summary,
@@ -185,21 +224,17 @@ def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.
     return np.sort(np.concatenate([np.array(list(chosen), np.int64), spread]))
 
 
-def _run(made: list[Made], page: FileRecord, config: ExportConfig) -> Run:
+def _run(made: list[Made], documents: tuple[FileRecord, ...], config: ExportConfig) -> Run:
     return Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shown(config.command),
         speeds={each.name: each.speed for each in made if each.speed is not None},
-        documents=(page,),
+        documents=documents,
     )
 
 
-def shown(text: str) -> str:
-    """The text with what a terminal cannot show in escapes."""
-    return "".join(character if is_text(character) else ascii(character)[1:-1] for character in text)
-
-
-def _provenance(reference: Reference, dataset: Dataset, config: ExportConfig) -> Provenance:
+def provenance_of(reference: Reference, dataset: Dataset, config: ExportConfig) -> Provenance:
+    """Where an export of this model, proved on this data, comes from."""
     return Provenance(
         data=shown(dataset.name),
         data_sha256=dataset.sha256(),

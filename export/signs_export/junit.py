@@ -5,6 +5,7 @@ from pathlib import Path
 
 from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
+from signs_builder.disk import written_whole
 from signs_export.parity import ParityReport
 
 
@@ -23,4 +24,5 @@ def write_junit(reports: Sequence[ParityReport], path: Path) -> None:
             suite.add_testcase(case)
         document.add_testsuite(suite)
     document.update_statistics()  # type: ignore[no-untyped-call]
-    document.write(str(path), pretty=True)
+    with written_whole(path) as partial:
+        document.write(str(partial), pretty=True)

@@ -29,7 +29,7 @@ from signs_export.trace import Stage, walk_layers
 from signs_runtime import AnswerError, Classifier
 from signs_runtime.classifier import OUTPUT
 from signs_runtime.cli import finite
-from signs_runtime.manifest import Accuracy, Budget, Paired, Parity
+from signs_runtime.manifest import Accuracy, Budget, Paired, Parity, Precision
 
 WORST = 5  # pictures that a failed gate shows
 
@@ -44,6 +44,7 @@ class ParityReport:
     flipped: NDArray[np.bool_]  # (n,): another label than Keras's at some batch size
     mean_difference: float
     batch_sizes: tuple[int, ...]
+    precision: Precision
     budget: Budget
     other_checks: tuple[Check, ...] = ()  # of what is not the answers
     stages: tuple[Stage, ...] = ()  # of the model beside Keras's; before them those of a picture that is read otherwise
@@ -208,9 +209,11 @@ class ParityReport:
         return dict(zip(self.evidence.labels, map(finite, probabilities.tolist()), strict=True))
 
 
-def report_at_once(variant: str, evidence: Evidence, given: NDArray[np.float32], budget: Budget) -> ParityReport:
+def report_at_once(
+    variant: str, evidence: Evidence, given: NDArray[np.float32], precision: Precision, budget: Budget
+) -> ParityReport:
     """A report on answers (n, labels) that were given to all of the evidence's pixels at once."""
-    return _report(variant, evidence, {len(given): given}, budget)
+    return _report(variant, evidence, {len(given): given}, precision, budget)
 
 
 def compare(
@@ -264,13 +267,16 @@ def compare(
         some = evidence.images[:: -(-len(evidence.images) // PICTURES)]
         checks += [check_ranges(model, some), check_sums(model, some)]
     checks += [check_weights(model, evidence), check_batches(answers, closeness or 0.0)]
-    return _report(variant, evidence, answers, budget, tuple(checks), (*(difference[1] if difference else ()), *layers))
+    return _report(
+        variant, evidence, answers, precision, budget, tuple(checks), (*(difference[1] if difference else ()), *layers)
+    )
 
 
 def _report(
     variant: str,
     evidence: Evidence,
     answers: dict[int, NDArray[np.float32]],
+    precision: Precision,
     budget: Budget,
     checks: tuple[Check, ...] = (),
     stages: tuple[Stage, ...] = (),
@@ -287,6 +293,7 @@ def _report(
         flipped=(other | ~np.isfinite(differences).all(axis=2)).any(axis=0),
         mean_difference=float(differences.mean(dtype=np.float64)),
         batch_sizes=tuple(answers),
+        precision=precision,
         budget=budget,
         other_checks=checks,
         stages=stages,

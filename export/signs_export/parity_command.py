@@ -15,6 +15,8 @@ from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.input_spec import ResizeFilter
 
 if TYPE_CHECKING:
+    from signs_builder.dataset import Dataset
+    from signs_export.parity import ParityReport
     from signs_export.reference import Reference
     from signs_export.trace import Stage
     from signs_runtime import Classifier
@@ -74,13 +76,16 @@ def parity(
         _show_trace(trace, reference, variants, as_json=as_json)
         return
     config = ExportConfig(parity_pictures=parity_pictures, int8=Int8Config(agreement=agreement))
-    with collected(reference, load_dataset(data), config, progress=progress_bar) as evidence:
+    dataset = load_dataset(data)
+    with collected(reference, dataset, config, progress=progress_bar) as evidence:
         reports = [
             compare(classifier, file, name, evidence, config, progress=progress_bar)
             for name, (classifier, file) in variants.items()
         ]
         if junit is not None:
             write_junit(reports, junit)
+        if html is not None:
+            _write_page(html, bundle, variants, reports, reference, dataset)
     failed = [report for report in reports if not report.passed]
     if as_json:
         floor = {"says": evidence.floor.says, "tolerance": evidence.floor.tolerance}
@@ -103,6 +108,50 @@ def _variants(bundle: Path) -> dict[str, tuple["Classifier", Path]]:
         return {bundle.stem: (Classifier(bundle), bundle)}
     variants = open_bundle(bundle).manifest.variants
     return {each.name: (Classifier(bundle, variant=each.name), bundle / each.file.path) for each in variants}
+
+
+def _write_page(
+    path: Path,
+    bundle: Path,
+    variants: dict[str, tuple["Classifier", Path]],
+    reports: list["ParityReport"],
+    reference: "Reference",
+    dataset: "Dataset",
+) -> None:
+    """The report of an export, of what this gate has looked at."""
+    import hashlib
+
+    import onnx
+
+    from signs_builder.disk import written_whole
+    from signs_export.export import provenance_of
+    from signs_export.page import report_page
+    from signs_export.report import describe
+    from signs_export.variants import Made
+    from signs_runtime.bundle import is_model_file, open_bundle
+    from signs_runtime.manifest import FileRecord
+
+    files = {name: file.read_bytes() for name, (_, file) in variants.items()}
+    made = [
+        Made(name, FileRecord(f"{i}.onnx", hashlib.sha256(files[name]).hexdigest(), len(files[name])), report)
+        for i, (name, report) in enumerate(zip(variants, reports, strict=True))
+    ]
+    document = describe(
+        bundle.name,
+        onnx.load_from_string(next(iter(files.values()))),
+        reference,
+        dataset,
+        reports[0].evidence,
+        made,
+        provenance_of(reference, dataset, ExportConfig()),
+        command="",
+        golden_pictures=0 if is_model_file(bundle) else open_bundle(bundle).manifest.golden.pictures,
+        training=None,
+        warnings=(),
+    )
+    page = report_page(document, reports[0].evidence.images, {each.name: each.report.stages for each in made})
+    with written_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _show_trace(

@@ -1,215 +1,243 @@
-"""The page about a bundle's variants: what each costs and is worth, where it differs from Keras, and why."""
+"""The report as data: all that was found out about a bundle, as one JSON document that pages are rendered from."""
 
-import base64
-import io
+import json
 import math
-from collections.abc import Iterable, Sequence
-from html import escape
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+import onnx
+from numpy.typing import NDArray
 
+from signs_builder.dataset import Dataset
 from signs_export.evidence import Evidence
 from signs_export.int8 import Int8
 from signs_export.parity import ParityReport
+from signs_export.reference import Reference
 from signs_export.saturation import LARGEST
+from signs_export.trace import Stage
 from signs_export.variants import FP32, Made, Price
-from signs_runtime.manifest import Paired, Speed
+from signs_runtime.cli import finite
+from signs_runtime.manifest import Accuracy, Provenance, is_text
 
-_NOTHING = "This model has no convolution: all of it stays in float."
-_SHOWN = 24  # flipped pictures
-_CLOSEST = 6  # pictures that differ most, where none is flipped
-_BARS = 12  # layers in the chart before it is opened
-_THUMBNAIL = 96  # pixels a side at most
+FLIPPED = 24  # pictures of a variant that are shown at most
+CLOSEST = 6  # pictures that differ most, where none is flipped
+MISTAKES = 12  # test pictures that Keras itself labels wrong
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --bar: #3b7dd8; --kept: #d9822b; --good: #1a7f37; --bad: #cf222e; }
-@media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #f85149; --bar: #58a6ff; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; } h3 { margin-bottom: .3rem; }
-table { border-collapse: collapse; } th, td { text-align: left; padding: .3rem .8rem .3rem 0; vertical-align: top; }
-th { font-weight: 600; } td { min-width: 4.5rem; } tr { border-bottom: 1px solid var(--line); }
-.wide { overflow-x: auto; }
-.good { color: var(--good); } .bad { color: var(--bad); } .quiet { opacity: .75; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; width: 9.5rem; font-size: .85rem; }
-figure img { width: 6rem; image-rendering: pixelated; border-radius: 4px; display: block; }
-figcaption { overflow-wrap: anywhere; }
-.bars { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr max-content; gap: .15rem .6rem; }
-.bars { align-items: center; font-size: .9rem; } .bar { background: var(--bar); height: .8rem; border-radius: 2px; }
-.kept { background: var(--kept); } @media print { details > * { display: block; } body { font-size: 12px; } }
-"""
+Document = dict[str, Any]  # Any: JSON
 
 
-def report_page(made: Sequence[Made], evidence: Evidence, data: str) -> str:
-    """One self-contained HTML page, for variants that passed their gate or did not."""
+def describe(
+    bundle: str,
+    model: onnx.ModelProto,
+    reference: Reference,
+    dataset: Dataset,
+    evidence: Evidence,
+    made: Sequence[Made],
+    provenance: Provenance,
+    *,
+    command: str,
+    golden_pictures: int,
+    training: Document | None,
+    warnings: Sequence[str],
+) -> Document:
+    """Describe the variants of a `bundle` (its folder's name), whether they passed their gate or did not.
+
+    `command` made them; `golden_pictures` are 0 where nothing was sealed; `training` is what `Run.as_json` says, None
+    where this project did not train the model. Numbers that are not finite are None, and every text is a line that can
+    be shown.
+    """
     failed = [each.name for each in made if not each.report.passed]
-    verdict = (
-        f'<p class="bad"><strong>{", ".join(failed)} does not answer as Keras does: nothing was sealed.</strong></p>'
-        if failed
-        else '<p class="good"><strong>Every variant answers as Keras does, within its budget.</strong></p>'
-    )
-    sections = [_table(made), _certainty(made, evidence)]
-    for each in made:
-        sections.append(_pictures(each.report))
-    for each in made:
-        if each.int8 is not None:
-            sections.append(_layers(each.int8, each.price, each))
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(data)}: the variants</title><style>{_STYLE}</style>"
-        f"<h1>{escape(data)}: the variants</h1>"
-        f'<p class="quiet">{len(evidence.files):,} pictures, from their files through the runtime, beside Keras.</p>'
-        f"{verdict}{''.join(sections)}</html>\n"
-    )
+    return {
+        "passed": not failed,
+        "failed": failed,
+        "date": datetime.now(UTC).date().isoformat(),
+        "bundle": shown(bundle),
+        "model": _model(model, reference, dataset.labels),
+        "data": _data(dataset, provenance),
+        "proof": {
+            "floor": asdict(evidence.floor) | {"tolerance": evidence.floor.tolerance, "says": evidence.floor.says},
+            "pictures": len(evidence.files),
+            "test_pictures": int(evidence.is_test.sum()),
+            "batch_sizes": made[0].report.batch_sizes,
+        },
+        "keras": {"test": _test_figures(evidence, evidence.expected), "mistakes": _mistakes(evidence)},
+        "variants": [_variant(each) for each in made],
+        "training": None if training is None else _training(training),
+        "warnings": [shown(warning) for warning in warnings],
+        "golden_pictures": golden_pictures,
+        "provenance": asdict(provenance),
+        "commands": _commands(bundle, provenance, command),
+    }
 
 
-def _table(made: Sequence[Made]) -> str:
-    float32 = made[0].file.bytes
-    rows = [
-        (
-            f"<strong>{each.name}</strong>",
-            f"{each.file.bytes / 1e6:.1f} MB" + ("" if each.name == FP32 else f" ({each.file.bytes / float32:.2f})"),
-            _speed(each.name, each.speed),
-            f"{each.report.same_label:,} of {each.report.pictures:,} "
-            f"({each.report.same_label / each.report.pictures:.2%})",
-            f"{each.report.mean_difference:.1e} / {each.report.max_difference:.1e}",
-            str(each.report.accuracy),
-            f'<span class="{"good" if each.report.passed else "bad"}">'
-            f"{'passed' if each.report.passed else '<br>'.join(escape(each.says) for each in each.report.misses)}</span>",
-        )
-        for each in made
-    ]
-    header = ("", "size", "speed", "Keras's label", "difference, mean / max", "test pictures right", "gate")
-    return f'<h2>At a glance</h2><div class="wide">{_html_table(header, rows)}</div>'
+def dump_report(document: Document) -> str:
+    """Write the document as strict JSON."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _speed(name: str, speed: Speed | None) -> str:
-    if speed is None or name == FP32:
-        return "1" if speed is not None else "not compared"
-    mark = '<br><span class="bad">size only: too slow to be chosen for speed</span>' if speed.size_only else ""
-    return f"{speed.speedup:.2f} times fp32's, {speed.threads} threads{mark}"
+def shown(text: str) -> str:
+    """The text with what a terminal cannot show in escapes."""
+    return "".join(character if is_text(character) else ascii(character)[1:-1] for character in text)
 
 
-def _certainty(made: Sequence[Made], evidence: Evidence) -> str:
-    others = [each for each in made if each.name != FP32]
-    if not others:
-        return ""
-    items = "".join(f"<li>{_drop(each.name, each.report.paired)}</li>" for each in others)
-    return (
-        f"<h2>How sure is the accuracy?</h2><p>Keras itself gets {evidence.accuracy(evidence.expected)} of the test "
-        f"pictures right.</p><ul>{items}</ul>"
-    )
+def _model(model: onnx.ModelProto, reference: Reference, labels: tuple[str, ...]) -> Document:
+    """The Keras model and the graph (float32's) that it became."""
+    return {
+        "name": shown(reference.model.name),
+        "parameters": reference.model.count_params(),
+        "trainable_parameters": sum(math.prod(weight.shape) for weight in reference.model.trainable_weights),
+        "input": asdict(reference.input),
+        "scaling": reference.scaling,
+        "labels": labels,
+        "opset": next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx")),
+        "operators": dict(Counter(node.op_type for node in model.graph.node).most_common()),
+    }
 
 
-def _drop(name: str, paired: Paired) -> str:
-    low, high = paired.drop_interval
-    return (
-        f"{name}: {paired.only_keras} right in Keras alone, {paired.only_variant} in {name} alone (McNemar's exact "
-        f"test: p = {paired.p_value:.2g}). The accuracy drops by {paired.drop:.1%} (95%: {low:+.1%} to {high:+.1%}): "
-        f"{paired.total} test pictures cannot rule out a drop of up to {high:.1%}."
-    )
+def _data(dataset: Dataset, provenance: Provenance) -> Document:
+    counts = {
+        name: np.bincount(split.labels, minlength=len(dataset.labels)).tolist()
+        for name, split in dataset.splits.items()
+    }
+    return {
+        "name": provenance.data,
+        "sha256": provenance.data_sha256,
+        "pictures": dataset.counts,
+        "per_label": {label: {split: counts[split][i] for split in counts} for i, label in enumerate(dataset.labels)},
+    }
 
 
-def _pictures(report: ParityReport) -> str:
+def _variant(made: Made) -> Document:
+    report = made.report
+    proof = report.as_json()
+    for key in ("variant", "test_accuracy", "worst", "flipped"):  # said elsewhere; a bundle is no place for whole paths
+        del proof[key]
     flips = report.pictures - report.same_label
-    if report.variant == FP32 and not flips:
-        return ""
-    if flips:
-        title = f"{report.variant}: {flips} flipped picture{'s' if flips > 1 else ''}"
-        shown = [i for i, _ in report.worst(min(flips, _SHOWN))]
-        note = f"<p>The {len(shown)} that differ most.</p>" if flips > len(shown) else ""
-    else:
-        title, note = f"{report.variant}: no picture is flipped", "<p>These differ most.</p>"
-        shown = [i for i, _ in report.worst(_CLOSEST)]
-    return f'<h2>{title}</h2>{note}<div class="pictures">{"".join(_figure(report, i) for i in shown)}</div>'
+    return {
+        "name": made.name,
+        "precision": report.precision,
+        "file": asdict(made.file),
+        "speed": None if made.speed is None or made.name == FP32 else asdict(made.speed),
+        "proof": proof,
+        "stages": [_stage(stage) for stage in report.stages],
+        "test": _test_figures(report.evidence, report.given),
+        "pictures": [_difference(report, i) for i, _ in report.worst(min(flips, FLIPPED) or CLOSEST)],
+        "int8": None if made.int8 is None else _int8(made.int8, made.price),
+    }
 
 
-def _figure(report: ParityReport, i: int) -> str:
-    evidence = report.evidence
+def _stage(stage: Stage) -> Document:
+    return {
+        "name": shown(stage.name),
+        "passed": stage.passed,
+        "error": finite(stage.error),
+        "limit": stage.limit,
+        "says": stage.says,
+    }
+
+
+def _test_figures(evidence: Evidence, probabilities: NDArray[np.float32]) -> Document:
+    """What these probabilities (n, labels) label right, per label, and what they take for what.
+
+    The confusion lists the pairs that occur: with many labels nearly all do not.
+    """
+    said = probabilities.argmax(axis=1)[evidence.is_test]
+    truth = evidence.truth[evidence.is_test]
+    pairs = Counter(zip(truth.tolist(), said.tolist(), strict=True))
+    totals = Counter(truth.tolist())
+    return {
+        **evidence.accuracy(probabilities).as_json(),
+        "per_label": {
+            evidence.labels[i]: Accuracy(pairs[i, i], total).as_json() for i, total in sorted(totals.items())
+        },
+        "confusion": [
+            {"shows": evidence.labels[shows], "said": evidence.labels[given], "pictures": count}
+            for (shows, given), count in sorted(pairs.items())
+        ],
+    }
+
+
+def _mistakes(evidence: Evidence) -> list[Document]:
+    """The test pictures that Keras labels wrong, the surest first."""
+    wrong = np.flatnonzero(evidence.is_test & (evidence.expected.argmax(axis=1) != evidence.truth))
+    surest = wrong[np.argsort(-evidence.expected[wrong].max(axis=1), kind="stable")]
+    return [_picture(evidence, i) for i in surest[:MISTAKES].tolist()]
+
+
+def _difference(report: ParityReport, i: int) -> Document:
+    return {
+        **_picture(report.evidence, i),
+        "variant": _answer(report.evidence, report.given[i]),
+        "difference": finite(float(report.differences[i])),
+        "flipped": bool(report.flipped[i]),
+    }
+
+
+def _picture(evidence: Evidence, i: int) -> Document:
+    """What picture `i` shows and what Keras says of it; `place` is its own among the pictures of the proof."""
+    file: Path = evidence.files[i]
     top = np.sort(evidence.expected[i])
-    picture = Image.fromarray(evidence.images[i].squeeze())
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    source = base64.b64encode(stream.getvalue()).decode()
-    file = evidence.files[i]
-    return (
-        f'<figure><img alt="{escape(file.name)}" src="data:image/png;base64,{source}"><figcaption>'
-        f"Keras: {escape(report.label(evidence.expected[i]))}<br>"
-        f"{report.variant}: {escape(report.label(report.given[i]))}<br>"
-        f"shows {escape(evidence.labels[evidence.truth[i]])}; Keras's margin {top[-1] - top[-2]:.3f}<br>"
-        f'<span class="quiet">{escape(file.parent.name)}/{escape(file.name)}</span></figcaption></figure>'
-    )
+    return {
+        "place": i,
+        "file": shown(f"{file.parent.name}/{file.name}"),
+        "shows": evidence.labels[evidence.truth[i]],
+        "keras": _answer(evidence, evidence.expected[i]),
+        "keras_margin": finite(float(top[-1] - top[-2])),
+    }
 
 
-def _layers(int8: Int8, price: Price | None, made: Made) -> str:
-    kept = int8.in_float
-    parts = ["<h2>int8, layer by layer</h2>"]
-    if kept:
-        names = escape(", ".join(kept))
-        parts.append(f"<p>In float, since int8 there, or on the way there, broke the budget: <strong>{names}</strong>.")
-        if price is not None and made.speed is not None:
-            parts.append(
-                f" All in int8, the file would have {price.bytes / 1e6:.1f} MB instead of {made.file.bytes / 1e6:.1f}, "
-                f"and {price.speedup:.2f} times fp32's speed instead of {made.speed.speedup:.2f}."
-            )
-        parts.append("</p>")
-    else:
-        parts.append(f"<p>{'Every convolution computes in int8.' if int8.noise else _NOTHING}</p>")
-    parts.append(_noise(int8))
-    parts.append(_saturation(int8))
-    return "".join(parts)
+def _answer(evidence: Evidence, probabilities: NDArray[np.float32]) -> Document:
+    index = int(probabilities.argmax())
+    return {"label": evidence.labels[index], "probability": finite(float(probabilities[index]))}
 
 
-def _noise(int8: Int8) -> str:
+def _int8(int8: Int8, price: Price | None) -> Document:
+    """The layers, those first that bring most noise into the answers."""
     ranked = sorted(int8.noise.items(), key=lambda item: -item[1])
-    if not ranked:
-        return ""
-    rest = ranked[_BARS:]
-    most = ranked[0][1] or 1.0
-    more = f"<details><summary>{len(rest)} more layers</summary>{_bars(rest, most, int8)}</details>" if rest else ""
-    colour = "; those in orange stayed in float" if int8.in_float else ""
-    return (
-        "<h3>What each layer alone costs</h3><p>The noise that it brings into the answers when it alone is in int8, "
-        f"and its signal-to-noise ratio{colour}.</p>{_bars(ranked[:_BARS], most, int8)}{more}"
-    )
+    return {
+        "in_float": [shown(layer) for layer in int8.in_float],
+        "all_in_int8": None if price is None else asdict(price),
+        "layers": [
+            {
+                "layer": shown(layer),
+                "noise": finite(noise),
+                "signal_to_noise_db": finite(-10 * math.log10(noise)) if noise else None,
+                "in_float": layer in int8.in_float,
+            }
+            for layer, noise in ranked
+        ],
+        "largest_16_bit_sum": LARGEST,
+        "pair_sums": [
+            {
+                "layer": shown(each.layer),
+                "bound": each.bound,
+                "measured": each.measured,
+                "at_risk": each.at_risk,
+                "saturates": each.saturates,
+            }
+            for each in int8.saturation
+        ],
+    }
 
 
-def _bars(layers: Iterable[tuple[str, float]], most: float, int8: Int8) -> str:
-    rows = []
-    for layer, noise in layers:
-        kind = "bar kept" if layer in int8.in_float else "bar"
-        ratio = f"{-10 * math.log10(noise):.0f} dB" if noise else "no noise"
-        width = f'style="width:{100 * noise / most:.1f}%"'
-        rows.append(f'<span>{escape(layer)}</span><div><div class="{kind}" {width}></div></div><span>{ratio}</span>')
-    return f'<div class="bars">{"".join(rows)}</div>'
+def _training(training: Document) -> Document:
+    """What `Run.as_json` says, less what grows with the square of the labels and what the proof measures again."""
+    test = {key: training["test"][key] for key in ("loss", "correct", "total", "accuracy", "interval_95")}
+    return {**training, "test": {**test, "shift_suite": training["test"]["shift_suite"]}}
 
 
-def _saturation(int8: Int8) -> str:
-    risky = [layer for layer in int8.saturation if layer.at_risk]
-    title = "<h3>The same on every CPU?</h3>"
-    if not int8.saturation:
-        return f"{title}<p>No layer adds products in pairs.</p>"
-    largest = max(layer.bound for layer in int8.saturation)
-    if not risky:
-        return (
-            f"{title}<p>Yes: no layer can overflow the 16 bits in which x86 without VNNI adds two products; the "
-            f"largest sum that the weights allow is {largest:,} of {LARGEST:,}.</p>"
-        )
-    rows = [
-        (escape(layer.layer), f"{layer.bound:,}", f"{layer.measured:,}", "saturates" if layer.saturates else "could")
-        for layer in risky
-    ]
-    table = _html_table(("layer", "largest sum the weights allow", "reached on calibration pictures", ""), rows)
-    return (
-        f"{title}<p>No: x86 without VNNI adds two products in 16 bits, at most {LARGEST:,}, which "
-        f"{len(risky)} layers can overflow.</p>{table}"
-    )
-
-
-def _html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _commands(bundle: str, provenance: Provenance, command: str) -> Document:
+    """How to check the bundle, and to make it again."""
+    folder = shlex.quote(shown(bundle))
+    scaling = "" if provenance.scaling == "none" else f" --scaling {provenance.scaling}"
+    return {
+        "verify": f"signs verify {folder}",
+        "parity": f"signs parity MODEL.keras {folder} --data PICTURES{scaling}",
+        "export": shown(command),
+    }

@@ -18,9 +18,11 @@ from signs_runtime.bundle import MANIFEST, read_manifest
 from signs_runtime.errors import BundleError, BundleFormatError
 from signs_runtime.manifest import SCHEMA, parse_json
 
-GOLDEN, REPORT, PARITY = "golden.npz", "report.html", "parity.json"
-BUNDLE_FILES = {*(f"{name}.onnx" for name in VARIANTS), GOLDEN, REPORT, MANIFEST}  # in bundles of every schema
-FAILED_FILES = {*(f"{name}.onnx" for name in VARIANTS), REPORT, PARITY}  # what a failed export keeps aside
+GOLDEN, REPORT, REPORT_DATA, MODEL_CARD = "golden.npz", "report.html", "report.json", "MODEL_CARD.md"
+JUNIT = "junit.xml"
+MODELS = {f"{name}.onnx" for name in VARIANTS}
+BUNDLE_FILES = {*MODELS, GOLDEN, REPORT, REPORT_DATA, MODEL_CARD, JUNIT, MANIFEST}  # in bundles of every schema
+FAILED_FILES = {*MODELS, REPORT, REPORT_DATA, JUNIT}  # what a failed export keeps aside
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 

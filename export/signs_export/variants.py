@@ -36,7 +36,7 @@ class Price:
 class Made:
     """A variant's file and what was measured on it; `speed` where there is another to compare it with."""
 
-    name: VariantName
+    name: str
     file: FileRecord
     report: ParityReport
     speed: Speed | None = None
@@ -86,7 +86,7 @@ def _make(
         budget = config.budget("int8", evidence.floor.tolerance)
 
         def passes(given: NDArray[np.float32]) -> bool:
-            return report_at_once(name, evidence, given, budget).passed
+            return report_at_once(name, evidence, given, "int8", budget).passed
 
         int8 = make_int8(model, calibration, evidence.images, passes, config.int8, progress=progress)
         model = int8.model

@@ -161,6 +161,10 @@ def test_a_training_leaves_the_keras_model_beside_the_bundle(tmp_path: Path, dat
     manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
     assert manifest["provenance"]["seed"] == 1
     assert manifest["input"]["height"] == 37
+    reported = json.loads((tmp_path / "out" / "bundle" / "report.json").read_text())["training"]
+    figures = json.loads((tmp_path / "out" / "bundle.training" / "training.json").read_text())
+    assert [reported[key] for key in ("config", "history")] == [figures[key] for key in ("config", "history")]
+    assert "<polyline" in (tmp_path / "out" / "bundle" / "report.html").read_text(encoding="utf-8")
 
 
 def test_parity_ends_with_3_on_a_damaged_model(sealed: Path, keras_file: Path, data: Path, tmp_path: Path) -> None:
@@ -221,7 +225,7 @@ def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(sealed: Path
     assert "parity FAILED on 120 pictures" in result.stderr
     assert "The worst pictures:" in result.stderr
     assert content(sealed) == before
-    assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "parity.json", "report.html"]
+    assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "report.html", "report.json"]
     result = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True)
     document = json.loads(result.stdout)
     assert (result.returncode, document["passed"], document["bundle"]) == (3, False, None)

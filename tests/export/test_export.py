@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,8 +22,14 @@ from signs_export.reference import Reference, examine
 from signs_runtime import BundleNotFoundError, Classifier, verify
 from signs_runtime.bundle import open_bundle
 
-FILES = ["fp32.onnx", "golden.npz", "manifest.json", "report.html"]
+FILES = ["MODEL_CARD.md", "fp32.onnx", "golden.npz", "manifest.json", "report.html", "report.json"]
 CONFIG = ExportConfig(command="pytest", golden_pictures=8)
+
+
+def proof_of(folder: Path) -> dict[str, Any]:
+    """What the report says of the first variant's proof."""
+    document: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return document["variants"][0]["proof"]
 
 
 def one_weight_off(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -111,7 +118,7 @@ def test_a_damaged_model_fails_the_gate_and_leaves_the_old_bundle(
     assert {path.name: path.read_bytes() for path in destination.iterdir()} == before
     failed = tmp_path / "bundle.failed"
     assert (failed / "fp32.onnx").read_bytes() != before["fp32.onnx"]
-    assert json.loads((failed / "parity.json").read_text())["max_difference"] > 1e-4
+    assert proof_of(failed)["max_difference"] > 1e-4
     with pytest.raises(BundleNotFoundError):  # what failed does not open as a bundle
         Classifier(failed)
 
@@ -124,7 +131,7 @@ def test_an_answer_that_is_not_a_number_fails_the_gate(
         seal_model(poisoned, reference, dataset, tmp_path / "bundle", CONFIG)
     assert caught.value.report.max_difference == np.inf
     assert not (tmp_path / "bundle").exists()
-    assert json.loads((tmp_path / "bundle.failed" / "parity.json").read_text())["max_difference"] is None
+    assert proof_of(tmp_path / "bundle.failed")["max_difference"] is None
 
 
 def test_golden_pictures_hold_the_least_sure_of_each_label_and_a_spread() -> None:

@@ -109,7 +109,7 @@ def test_a_poisoned_layer_is_found_and_left_in_float(straight: keras.Model, pict
     assert "Keras's label on" in str(caught.value)
     assert not (tmp_path / "other").exists()
     failed = {path.name for path in (tmp_path / "other.failed").iterdir()}
-    assert failed == {"fp32.onnx", "int8.onnx", "parity.json", "report.html"}
+    assert failed == {"fp32.onnx", "int8.onnx", "report.html", "report.json"}
     assert "int8 does not answer as Keras does" in (tmp_path / "other.failed" / "report.html").read_text()
 
 

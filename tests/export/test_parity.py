@@ -99,12 +99,10 @@ def test_labels_in_another_order_than_the_datas_fail_the_gate(
     assert "output 0 is '0', not '5'" in report.describe()
 
 
-def test_another_number_of_labels_leaves_nothing_to_compare(
-    file: Path, reference: Reference, dataset: Dataset
-) -> None:
+def test_another_number_of_labels_leaves_nothing_to_compare(file: Path, reference: Reference, dataset: Dataset) -> None:
     with (
         collected(reference, dataset, CONFIG) as evidence,
-        pytest.raises(ExportError, match="6 labels and .* have 5"),
+        pytest.raises(ExportError, match=r"6 labels and .* have 5"),
     ):
         compare(Classifier(file), file, "a", replace(evidence, labels=tuple("01234")), CONFIG)
 

@@ -60,6 +60,12 @@ def test_each_wheel_holds_its_packages_typed_and_licensed(wheels: dict[str, zipf
         assert {f"{package}/py.typed" for package in packages(wheel)} <= set(wheel.namelist())
 
 
+def test_the_reports_templates_are_in_the_wheel(wheels: dict[str, zipfile.ZipFile]) -> None:
+    templates = {path.relative_to(ROOT / "export") for path in (ROOT / "export/signs_export/templates").iterdir()}
+    assert len(templates) == 4
+    assert set(map(str, templates)) <= set(wheels["signs-edge"].namelist())
+
+
 def test_the_edge_wheel_asks_for_numpy_pillow_click_and_an_onnxruntime_of_choice(
     wheels: dict[str, zipfile.ZipFile],
 ) -> None:
