@@ -22,7 +22,7 @@ from signs_export.reference import Reference, examine
 from signs_runtime import BundleNotFoundError, Classifier, verify
 from signs_runtime.bundle import open_bundle
 
-FILES = ["MODEL_CARD.md", "fp32.onnx", "golden.npz", "manifest.json", "report.html", "report.json"]
+FILES = ["MODEL_CARD.md", "fp32.onnx", "golden.npz", "junit.xml", "manifest.json", "report.html", "report.json"]
 CONFIG = ExportConfig(command="pytest", golden_pictures=8)
 
 

@@ -25,7 +25,7 @@ CONFIG = ExportConfig()
 
 def prove(model: Path, reference: Reference, dataset: Dataset, config: ExportConfig) -> tuple[Evidence, ParityReport]:
     with collected(reference, dataset, config) as evidence:
-        return evidence, compare(Classifier(model), model, "a", evidence, config)
+        return evidence, compare(Classifier(model), model, model.stem, evidence, config)
 
 
 @pytest.fixture
