@@ -4,6 +4,7 @@ After Nagel et al., 2019, https://arxiv.org/abs/1906.04721, over whole residual 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,7 @@ from signs_export.graph import attribute, weights_of
 # Operators that commute with a positive factor for each channel, and join the channels of all their tensors.
 _JOINING = ("Relu", "Add", "MaxPool", "AveragePool", "GlobalAveragePool")
 _FLATTENING = ("Reshape", "Flatten")
+_TINY = np.finfo(np.float32).tiny
 _SMALLEST = 1e-3  # of a tensor's largest channel: a silent channel is not blown up further than this
 
 
@@ -29,22 +31,26 @@ class Stream:
 
 
 def equalize(
-    model: onnx.ModelProto, streams: list[Stream], maxima: dict[str, NDArray[np.float32]], strength: float
-) -> None:
+    model: onnx.ModelProto, streams: list[Stream], maxima: Mapping[str, NDArray[np.float32]], strength: float
+) -> dict[str, NDArray[np.float32]]:
     """Divide each channel of a stream by (its largest value / its tensor's) ** strength, in place.
 
     The weights before and behind take the factor, so that the model computes what it computed. `maxima` are the
-    largest |values| by channel of the streams' tensors.
+    largest |values| by channel of the streams' tensors, but of those that a rectifier cuts. Returns what each tensor
+    was divided by, (channels,).
     """
     weights = weights_of(model)
+    factors: dict[str, NDArray[np.float32]] = {}
     for stream in streams:
-        shares = [maxima[name] / maxima[name].max() for name in stream.tensors if maxima[name].max() > 0]
+        shares = [maxima[name] / max(maxima[name].max(), _TINY) for name in stream.tensors if name in maxima]
         factor = np.max(shares, axis=0, initial=_SMALLEST) ** strength  # (channels,)
+        factors.update(dict.fromkeys(stream.tensors, factor))
         for node in stream.writers:
             for name in node.input[1:]:
                 _multiply(weights[name], 1 / factor, axis=0)
         for node in stream.readers:
             _multiply(weights[node.input[1]], factor, _input_axis(node))
+    return factors
 
 
 def find_streams(model: onnx.ModelProto) -> list[Stream]:
@@ -80,9 +86,8 @@ def find_streams(model: onnx.ModelProto) -> list[Stream]:
                 fixed.update((node.input[0], node.output[0]))
         elif node.op_type not in _JOINING or own:
             fixed.update((*node.input, *node.output))
-    rectified = {name for node in model.graph.node if node.op_type == "Relu" for name in node.input}
     for name in list(root):
-        if find(name) in streams and name not in rectified:
+        if find(name) in streams:
             streams[find(name)].tensors.append(name)
     fixed = {find(name) for name in fixed}
     return [stream for name, stream in streams.items() if name not in fixed and _fits(stream, weights)]

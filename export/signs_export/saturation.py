@@ -72,8 +72,9 @@ def predict_saturation(
 
 def pair_sums(rows: NDArray[Any]) -> NDArray[Any]:  # Any: integers stay integers
     """The larger of the sums of both positive and both negative weights of each pair: (o, k) in, (o, pairs) out."""
-    pairs = _pairs(rows)
-    sums: NDArray[Any] = np.maximum(np.maximum(pairs, 0).sum(axis=2), np.maximum(-pairs, 0).sum(axis=2))
+    first, second = np.moveaxis(_pairs(rows), -1, 0)
+    positive, negative = (np.maximum(sign * first, 0) + np.maximum(sign * second, 0) for sign in (1, -1))
+    sums: NDArray[Any] = np.maximum(positive, negative)
     return sums
 
 

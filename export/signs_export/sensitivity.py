@@ -14,7 +14,7 @@ from signs_export.graph import start, weights_of
 from signs_export.quantize import Quantizer
 from signs_runtime.classifier import INPUT, OUTPUT
 
-PICTURES = 24  # of the calibration: the answers' distance is smooth, unlike flips
+PICTURES = 12  # of the calibration: the answers' distance is smooth, unlike flips
 _CHOICE = "quantized_layer"  # the input that says which layer is quantized
 _LEAST = 1e-6  # smaller probabilities count as this
 

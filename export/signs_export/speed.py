@@ -1,6 +1,7 @@
 """Times models side by side: each in its own process, rounds interleaved, medians.
 
-`python -m signs_export.speed MODEL BATCH THREADS` is one such process: it prints the median milliseconds of a picture.
+`python -m signs_export.speed MODEL BATCH THREADS` is one such process: it prints an empty line when it is ready, then
+for each line that it reads a picture's median milliseconds.
 """
 
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from signs_builder.progress import ignore_progress
@@ -16,7 +18,7 @@ from signs_export.errors import ExportError
 
 ROUNDS = 3
 WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
-_SECONDS, _WARM_UP = 0.7, 3
+_SECONDS, _WARM_UP = 0.4, 3  # of one round
 
 
 def cores() -> int:
@@ -34,33 +36,56 @@ def time_side_by_side(
 ) -> dict[str, float]:
     """The milliseconds that one picture takes in each model (an .onnx file), by name. Raises ExportError."""
     taken: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(rounds):
-        for name, path in models.items():
-            command = [sys.executable, "-P", "-m", "signs_export.speed", str(path), str(batch), str(threads)]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise ExportError(f"{name} could not be timed:\n{result.stderr.strip()}")
-            taken[name].append(float(result.stdout))
-            on_done(1)
+    with ExitStack() as stack:
+        timers = {
+            name: stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", "signs_export.speed", str(path), str(batch), str(threads)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for name, path in models.items()
+        }
+        for name, timer in timers.items():
+            _hear(timer, name)  # none is timed while another starts
+        for _ in range(rounds):
+            for name, timer in timers.items():
+                print(file=timer.stdin, flush=True)
+                taken[name].append(float(_hear(timer, name)))
+                on_done(1)
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
-def _time(path: Path, batch: int, threads: int) -> float:
+def _hear(timer: subprocess.Popen[str], name: str) -> str:
+    assert timer.stdout is not None
+    assert timer.stderr is not None
+    line = timer.stdout.readline()
+    if not line:  # the process has ended
+        raise ExportError(f"{name} could not be timed:\n{timer.stderr.read().strip()}")
+    return line
+
+
+def _serve(path: Path, batch: int, threads: int) -> None:
     import numpy as np
 
     from signs_runtime import Classifier
 
     classifier = Classifier(path, threads=threads)
     images = np.random.default_rng(0).integers(0, 256, (batch, *classifier.input.shape), np.uint8)
-    for _ in range(_WARM_UP):
-        classifier.probabilities(images)
-    taken: list[float] = []
-    while sum(taken) < _SECONDS:
-        before = time.perf_counter()
-        classifier.probabilities(images)
-        taken.append(time.perf_counter() - before)
-    return 1000 * statistics.median(taken) / batch
+    print(flush=True)
+    for _ in sys.stdin:
+        for _ in range(_WARM_UP):
+            classifier.probabilities(images)
+        taken: list[float] = []
+        while sum(taken) < _SECONDS:
+            before = time.perf_counter()
+            classifier.probabilities(images)
+            taken.append(time.perf_counter() - before)
+        print(1000 * statistics.median(taken) / batch, flush=True)
 
 
 if __name__ == "__main__":
-    print(_time(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    _serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -17,7 +17,8 @@ def windows(values: NDArray[Any], node: onnx.NodeProto) -> NDArray[Any]:  # Any:
     strides: list[int] = attribute(node, "strides", [1] * spatial)
     dilations: list[int] = attribute(node, "dilations", [1] * spatial)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    padded = np.pad(values, ((0, 0), (0, 0), *_pads(values.shape[2:], reach, strides, node)))
+    pads = _pads(values.shape[2:], reach, strides, node)
+    padded = np.pad(values, ((0, 0), (0, 0), *pads)) if np.any(pads) else values
     view: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, values.ndim)))
     for axis, step in enumerate((*strides, *dilations), start=2):
         view = view[(slice(None),) * axis + (slice(None, None, step),)]

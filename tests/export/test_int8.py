@@ -21,6 +21,7 @@ from signs_export.equalize import equalize, find_streams
 from signs_export.errors import ParityError
 from signs_export.export import seal_model
 from signs_export.graph import answers, attribute, inner_values, weights_of
+from signs_export.observe import observe
 from signs_export.parity import Evidence, report_at_once
 from signs_export.quantize import Quantizer, layers_in_float
 from signs_export.reference import Reference, examine
@@ -179,6 +180,25 @@ def test_equalizing_changes_ranges_and_no_answer(
     equalize(changed, streams, maxima(), strength)
     assert np.allclose(answers(changed, images), before, atol=1e-5)
     assert spread() < (1.01 if strength == 1 else apart**0.6)
+
+
+def test_observations_divided_are_those_of_the_equalized_model(
+    straight_onnx: onnx.ModelProto, calibration: Calibration
+) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(straight_onnx)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    streams = find_streams(model)
+    names = [name for stream in streams for name in stream.tensors]
+    divided = observe(model, convolutions, names, names, calibration.images)
+    factors = equalize(model, streams, divided.largest(), 0.5)
+    assert len(factors) == len(names)
+    assert all(factor.min() < 0.9 for factor in factors.values())  # else the test proves nothing
+    divided.divide(convolutions, factors)
+    seen = observe(model, convolutions, names, names, calibration.images)
+    for these, those in ((divided.rows, seen.rows), (divided.lowest, seen.lowest), (divided.highest, seen.highest)):
+        for name, values in those.items():
+            assert np.allclose(these[name], values, rtol=1e-4, atol=1e-5)
 
 
 def test_pixels_enter_the_integers_as_they_are(straight_onnx: onnx.ModelProto, calibration: Calibration) -> None:
