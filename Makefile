@@ -32,8 +32,9 @@ lint: setup  ## Style and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Two at once: a test that trains takes 3 GB. OpenBLAS's threads wait by spinning, which two processes cannot afford.
 test: setup  ## Every test; SIGNS_DATA and SIGNS_MODEL add those on real pictures.
-	$(BIN)/pytest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 wheels: setup  ## Build both wheels into dist/.
 	rm -rf dist

@@ -11,9 +11,6 @@ from signs_export.graph import BATCH, inner_values
 from signs_export.windows import some_rows
 
 _ROWS = 2000  # windows of calibration pictures, at random places, that a layer's rounding is learned on
-# Samples are every so many-th picture of a batch, none of them changed as by another camera: with such among them,
-# ranges of rectified sums on SIGNS move answers by 1.7e-4 instead of 1.2e-4. Twice as many choose the same.
-_APART = 10
 
 
 @dataclass
@@ -21,13 +18,12 @@ class Observations:
     """What convolutions multiply their filters with, at random places, and how far tensors (n, channels, ...) reach.
 
     `rows` (groups, rows, k) are by layer; `lowest` and `highest`, (channels,), or (1,) where channels do not count, by
-    tensor, and so are `samples` (n, channels, ...): a few pictures' values, of some.
+    tensor.
     """
 
     rows: dict[str, NDArray[np.float32]]
     lowest: dict[str, NDArray[np.float32]]
     highest: dict[str, NDArray[np.float32]]
-    samples: dict[str, NDArray[np.float32]]
 
     def largest(self) -> dict[str, NDArray[np.float32]]:
         """The largest |values| by tensor and channel."""
@@ -49,8 +45,6 @@ class Observations:
         for extremes in (self.lowest, self.highest):
             for name in extremes.keys() & factors.keys():
                 extremes[name] = extremes[name] / factors[name]
-        for name in self.samples.keys() & factors.keys():
-            self.samples[name] /= factors[name].reshape(-1, *[1] * (self.samples[name].ndim - 2))
 
 
 def observe(
@@ -58,34 +52,26 @@ def observe(
     convolutions: Collection[onnx.NodeProto],
     tensors: Collection[str],
     channelwise: Collection[str],
-    sampled: Collection[str],
     images: NDArray[np.uint8],
 ) -> Observations:
-    """Run pixels uint8 (n, h, w, c) and look at these tensors, at some channel by channel, and sample some."""
+    """Run pixels uint8 (n, h, w, c) and look at these tensors, some of them channel by channel."""
     rng = np.random.default_rng(0)
     rows: dict[str, list[NDArray[np.float32]]] = {node.name: [] for node in convolutions}
     lowest: dict[str, NDArray[np.float32]] = {}
     highest: dict[str, NDArray[np.float32]] = {}
-    samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in sampled}
     count = -(-_ROWS * BATCH // len(images))
-    names = {node.input[0] for node in convolutions}.union(tensors, sampled)
+    names = {node.input[0] for node in convolutions}.union(tensors)
     for batch in inner_values(model, sorted(names), images):
         for node in convolutions:
             rows[node.name].append(some_rows(batch[node.input[0]], node, count, rng))
-        for name, found in samples.items():
-            found.append(batch[name][::_APART].copy())
         for name, values in batch.items():
             if values.dtype == np.float32:
                 channels = len(values[0]) if name in channelwise else 1
                 low, high = (_over_pictures(values, reduce, channels) for reduce in (np.minimum, np.maximum))
                 lowest[name] = np.minimum(lowest.get(name, low), low)
                 highest[name] = np.maximum(highest.get(name, high), high)
-    return Observations(
-        {name: np.concatenate(found, axis=1) for name, found in rows.items()},
-        lowest,
-        highest,
-        {name: np.concatenate(found) for name, found in samples.items()},
-    )
+    joined = {name: np.concatenate(found, axis=1) for name, found in rows.items()}
+    return Observations(joined, lowest, highest)
 
 
 def _over_pictures(values: NDArray[np.float32], reduce: np.ufunc, channels: int) -> NDArray[np.float32]:

@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from signs_export.graph import inner_values
+
 LEVELS = 255
 _SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the lowest value, that the range may reach down to
 
@@ -38,25 +40,28 @@ def find_summands(model: onnx.ModelProto) -> list[Summand]:
 
 
 def choose_ranges(
+    model: onnx.ModelProto,
     summands: list[Summand],
     extremes: Mapping[str, tuple[float, float]],
-    values: Mapping[str, NDArray[np.float32]],
+    images: NDArray[np.uint8],
 ) -> dict[str, tuple[float, float]]:
-    """For each summand the (lowest, highest) value with which uint8 changes the rectified sum of `values` least.
+    """For each summand the (lowest, highest) value with which uint8 changes the rectified sum least on `images`.
 
     The highest value, and how low the range may reach, are in `extremes`.
     """
-    chosen = {}
-    for each in summands:
-        lowest, highest = extremes[each.tensor]
-        own, other = values[each.tensor], values[each.other]
-        exact = np.maximum(own + other, 0)
-        errors = [
-            np.square(np.maximum(_through_uint8(own, share * lowest, highest) + other, 0) - exact).sum()
-            for share in _SHARES
-        ]
-        chosen[each.tensor] = (_SHARES[int(np.argmin(errors))] * lowest, highest)
-    return chosen
+    errors = {each.tensor: np.zeros(len(_SHARES)) for each in summands}
+    names = sorted({name for each in summands for name in (each.tensor, each.other)})
+    for batch in inner_values(model, names, images):
+        for each in summands:
+            values, other = batch[each.tensor], batch[each.other]
+            exact = np.maximum(values + other, 0)
+            for i, share in enumerate(_SHARES):
+                kept = _through_uint8(values, share * extremes[each.tensor][0], extremes[each.tensor][1])
+                errors[each.tensor][i] += float(np.square(np.maximum(kept + other, 0) - exact).sum())
+    return {
+        tensor: (_SHARES[int(found.argmin())] * extremes[tensor][0], extremes[tensor][1])
+        for tensor, found in errors.items()
+    }
 
 
 def _through_uint8(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:

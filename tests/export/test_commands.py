@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import onnx
 import pytest
+import tf2onnx
 from click.testing import CliRunner, Result
 from networks import network, train_a_little
 
@@ -198,37 +200,31 @@ def test_a_place_that_cannot_be_is_explained(tmp_path: Path, keras_file: Path, d
     assert (result.exit_code, "choose another place" in result.stderr) == (1, True), result.output
 
 
-BAD_CONVERTER = """
-import sys, numpy, onnx, tf2onnx
-honest = tf2onnx.convert.from_function
+def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(
+    sealed: Path, keras_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = tf2onnx.convert.from_function
 
-def converts_wrongly(*arguments, **options):
-    model, storage = honest(*arguments, **options)
-    for tensor in model.graph.initializer:
-        if list(tensor.dims) == [8, 6]:  # the last layer: one of its weights changes
-            values = onnx.numpy_helper.to_array(tensor).copy()
-            values[0, 0] += 0.1
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-    return model, storage
+    def converts_wrongly(*arguments: Any, **options: Any) -> tuple[onnx.ModelProto, Any]:  # Any: whatever tf2onnx takes
+        model, storage = honest(*arguments, **options)
+        for tensor in model.graph.initializer:
+            if list(tensor.dims) == [8, 6]:  # the last layer: one of its weights changes
+                values = onnx.numpy_helper.to_array(tensor).copy()
+                values[0, 0] += 0.1
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        return model, storage
 
-tf2onnx.convert.from_function = converts_wrongly
-from signs_export.commands import build_and_export
-build_and_export(sys.argv[1:], prog_name="build-and-export")
-"""
-
-
-def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(sealed: Path, keras_file: Path, data: Path) -> None:
+    monkeypatch.setattr(tf2onnx.convert, "from_function", converts_wrongly)
     before = content(sealed)
-    command = [sys.executable, "-c", BAD_CONVERTER, "--model", keras_file, data, "-o", sealed]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert result.returncode == 3, result.stderr
+    result = run("--model", keras_file, data, "-o", sealed)
+    assert result.exit_code == 3, result.output
     assert "parity FAILED on 120 pictures" in result.stderr
     assert "The worst pictures:" in result.stderr
     assert content(sealed) == before
-    assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "report.html", "report.json"]
-    result = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True)
+    assert sorted(content(sealed.parent / "bundle.failed")) == ["fp32.onnx", "junit.xml", "report.html", "report.json"]
+    result = run("--model", keras_file, data, "-o", sealed, "--json")
     document = json.loads(result.stdout)
-    assert (result.returncode, document["passed"], document["bundle"]) == (3, False, None)
+    assert (result.exit_code, document["passed"], document["bundle"]) == (3, False, None)
     assert document["variants"][0]["worst"][0]["keras"].keys() == set("012345")
 
 
@@ -331,8 +327,15 @@ build_and_export(arguments, prog_name="build-and-export")
 """
 
 
-@pytest.mark.parametrize("where", ["convert", "prove", "seal"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        ("convert", signal.SIGINT),
+        ("prove", signal.SIGTERM),
+        ("seal", signal.SIGINT),
+        ("seal", signal.SIGTERM),
+    ],
+)
 def test_a_signal_at_each_stage_of_an_export_leaves_the_old_bundle_and_no_litter(
     sealed: Path, keras_file: Path, data: Path, where: str, number: signal.Signals
 ) -> None:

@@ -190,15 +190,15 @@ def test_observations_divided_are_those_of_the_equalized_model(
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     streams = find_streams(model)
     names = [name for stream in streams for name in stream.tensors]
-    divided = observe(model, convolutions, names, names, names, calibration.images)
+    divided = observe(model, convolutions, names, names, calibration.images)
     factors = equalize(model, streams, divided.largest(), 0.5)
     assert len(factors) == len(names)
     assert all(factor.min() < 0.9 for factor in factors.values())  # else the test proves nothing
     divided.divide(convolutions, factors)
-    seen = observe(model, convolutions, names, names, names, calibration.images)
-    for kind in ("rows", "lowest", "highest", "samples"):
-        for name, values in getattr(seen, kind).items():
-            assert np.allclose(getattr(divided, kind)[name], values, rtol=1e-4, atol=1e-5)
+    seen = observe(model, convolutions, names, names, calibration.images)
+    for these, those in ((divided.rows, seen.rows), (divided.lowest, seen.lowest), (divided.highest, seen.highest)):
+        for name, values in those.items():
+            assert np.allclose(these[name], values, rtol=1e-4, atol=1e-5)
 
 
 def test_pixels_enter_the_integers_as_they_are(straight_onnx: onnx.ModelProto, calibration: Calibration) -> None:
