@@ -13,7 +13,7 @@ MULTIPLE = 4
 LEAST = 2.0**-23  # of a probability: float32's own step at 1
 LARGEST = 1e-3  # a tolerance above it would tell no good export from a bad one
 UNKNOWN = 1e-5  # the tolerance where float64 cannot be computed; measured on SIGNS: at most 3e-6 to Keras
-_PICTURES = 200  # of 64x64, fewer of larger ones
+_PICTURES = 100  # of 64x64, fewer of larger ones
 _FEWEST = 24
 
 

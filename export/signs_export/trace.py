@@ -4,6 +4,7 @@ A picture's stages are those of `Classifier.stages`, what its scaling gives ("sc
 and "probabilities".
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx.helper import make_node
 
 from signs_export.graph import inner_values
 from signs_export.layers import layer_outputs
@@ -34,6 +36,7 @@ QUIET = 0.03  # of the whole tensor's size, added to a channel's: what is quiete
 # training, which answer as well, give 0.5 to 1.
 COARSE_LIMITS: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.05}
 
+_QUANTIZED = "signs/quantized/"  # before the name of a tensor: what it is after its quantization
 # What may stand between pixels and the first layer: arithmetic and shapes.
 _SCALING_OPERATORS = (
     "Cast",
@@ -101,6 +104,7 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
 
     Stages that the model does not name, as it fused them with others, are left out.
     """
+    model = _dequantized(model)
     tensors = _tensors(model, keras_side.values)
     together = _values(model, tensors, keras_side.images)
     alone = _values(model, tensors, keras_side.images[:1])
@@ -154,13 +158,22 @@ def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArra
     return stages
 
 
+def _dequantized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which what each tensor is after its quantization, which may rectify it, has a name: see `_tensors`."""
+    shown = copy.deepcopy(model)
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            levels = [node.output[0], *node.input[1:]]
+            shown.graph.node.append(make_node("DequantizeLinear", levels, [f"{_QUANTIZED}{node.input[0]}"]))
+    return shown
+
+
 def _tensors(model: onnx.ModelProto, stages: Mapping[str, object]) -> dict[str, str]:
     """The tensor of the graph that holds each stage, as int8 leaves it where it is quantized."""
     made = {name for node in model.graph.node for name in node.output}
     tensors = {SCALED: _scaled(model)}
     for name in stages:
-        quantized = f"{name}_DequantizeLinear_Output"  # as onnxruntime's quantizer names it
-        if found := next((tensor for tensor in (quantized, name) if tensor in made), None):
+        if found := next((tensor for tensor in (f"{_QUANTIZED}{name}", name) if tensor in made), None):
             tensors[name] = found
     return {name: tensor for name, tensor in tensors.items() if name in stages and tensor in made}
 
@@ -169,7 +182,9 @@ def _scaled(model: onnx.ModelProto) -> str:
     """The tensor that the first layer takes: behind the pixels, what only does arithmetic with them."""
     name = INPUT
     while True:
-        readers = [node for node in model.graph.node if name in node.input]
+        readers = [
+            node for node in model.graph.node if name in node.input and not node.output[0].startswith(_QUANTIZED)
+        ]
         if len(readers) != 1 or readers[0].op_type not in _SCALING_OPERATORS or len(readers[0].output) != 1:
             return name
         name = readers[0].output[0]

@@ -1,5 +1,7 @@
 """One small trained network and its conversion, shared by the tests that only look at them."""
 
+from collections.abc import Iterator
+
 import keras
 import onnx
 import pytest
@@ -8,6 +10,7 @@ from networks import hands, network, train_a_little
 from signs_builder.dataset import Dataset
 from signs_export.config import ExportConfig
 from signs_export.convert import convert
+from signs_export.evidence import Evidence, collected
 from signs_export.reference import Reference, examine
 
 
@@ -35,3 +38,9 @@ def reference(model: keras.Model) -> Reference:
 @pytest.fixture(scope="session")
 def converted(reference: Reference, dataset: Dataset) -> onnx.ModelProto:
     return convert(reference, dataset.labels, ExportConfig())
+
+
+@pytest.fixture(scope="session")
+def evidence(reference: Reference, dataset: Dataset) -> Iterator[Evidence]:
+    with collected(reference, dataset, ExportConfig()) as evidence:
+        yield evidence

@@ -131,7 +131,9 @@ def test_int8_that_misses_its_agreement_ends_with_3_and_seals_nothing(
     document = json.loads(result.stdout)
     assert document["passed"] is False
     assert document["variants"][0]["variant"] == "int8"
-    assert "Keras's label on" in document["variants"][0]["misses"][0]
+    missed = [check for check in document["variants"][0]["checks"] if not check["passed"]]
+    assert missed[0]["name"] == "agreement"
+    assert "Keras's label on" in missed[0]["says"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.failed"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from networks import SIDE, network, train_a_little
 
 from signs_builder.dataset import Dataset
+from signs_builder.model_file import weights_sha256
 from signs_export.config import SCALINGS, ExportConfig, Scaling
 from signs_export.convert import check, convert
 from signs_export.errors import ExportError
@@ -138,12 +139,12 @@ def test_batch_norms_are_folded_and_only_standard_operators_are_left(converted: 
     assert not any(tensor.external_data for tensor in converted.graph.initializer)
 
 
-def test_the_file_says_its_labels_and_its_input(converted: onnx.ModelProto) -> None:
-    metadata = {entry.key: json.loads(entry.value) for entry in converted.metadata_props}
-    assert metadata == {
-        "signs.labels": list("012345"),
-        "signs.input": {"height": SIDE, "width": SIDE, "colour": "RGB", "resize": "bilinear"},
-    }
+def test_the_file_says_its_labels_its_input_and_its_weights(converted: onnx.ModelProto, reference: Reference) -> None:
+    metadata = {entry.key: entry.value for entry in converted.metadata_props}
+    assert metadata.keys() == {"signs.labels", "signs.input", "signs.weights"}
+    assert json.loads(metadata["signs.labels"]) == list("012345")
+    assert json.loads(metadata["signs.input"]) == {"height": SIDE, "width": SIDE, "colour": "RGB", "resize": "bilinear"}
+    assert metadata["signs.weights"] == weights_sha256(reference.model)
     assert converted.producer_name == "signs-edge"
 
 

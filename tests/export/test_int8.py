@@ -19,10 +19,11 @@ from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert import convert
 from signs_export.equalize import equalize, find_streams
 from signs_export.errors import ParityError
+from signs_export.evidence import Evidence
 from signs_export.export import seal_model
 from signs_export.graph import answers, attribute, inner_values, weights_of
 from signs_export.observe import observe
-from signs_export.parity import Evidence, report_at_once
+from signs_export.parity import report_at_once
 from signs_export.quantize import Quantizer, layers_in_float
 from signs_export.reference import Reference, examine
 from signs_export.saturation import LARGEST, predict_saturation
@@ -109,7 +110,7 @@ def test_a_poisoned_layer_is_found_and_left_in_float(straight: keras.Model, pict
     assert "Keras's label on" in str(caught.value)
     assert not (tmp_path / "other").exists()
     failed = {path.name for path in (tmp_path / "other.failed").iterdir()}
-    assert failed == {"fp32.onnx", "int8.onnx", "report.html", "report.json"}
+    assert failed == {"fp32.onnx", "int8.onnx", "junit.xml", "report.html", "report.json"}
     assert "int8 does not answer as Keras does" in (tmp_path / "other.failed" / "report.html").read_text()
 
 
@@ -305,20 +306,25 @@ def test_a_page_shows_odd_names_as_text(straight: keras.Model, tmp_path: Path) -
     assert "&lt;i&gt;" in page
 
 
-def test_significantly_fewer_right_fails_the_gate_though_the_labels_agree_enough() -> None:
+def test_significantly_fewer_right_fails_the_gate_though_the_labels_agree_enough(evidence: Evidence) -> None:
     n = 1000
-    truth = np.zeros(n, np.int64)
     expected = np.tile(np.array([[0.9, 0.1]], np.float32), (n, 1))
     given = expected.copy()
     given[:7] = [0.1, 0.9]  # 99.3% agree; 7 right in Keras alone, none in the variant alone
     files = tuple(Path(f"{i}.png") for i in range(n))
-    evidence = Evidence(("a", "b"), files, np.zeros((n, 2, 2, 3), np.uint8), truth, np.ones(n, bool), expected)
-    report = report_at_once("int8", evidence, given, Budget(0.99, None, None))
-    assert [miss.split(":")[0] for miss in report.misses] == [
-        "7 test pictures right in Keras alone, 0 in the variant alone"
-    ]
+    all_right = replace(
+        evidence,
+        labels=("a", "b"),
+        files=files,
+        truth=np.zeros(n, np.int64),
+        is_test=np.ones(n, bool),
+        expected=expected,
+    )
+    report = report_at_once("int8", all_right, given, "int8", Budget(0.99, None, None))
+    assert [check.name for check in report.misses] == ["accuracy"]
+    assert "7 in Keras alone, 0 in the variant alone" in report.misses[0].says
     given[5:7] = expected[5:7]
-    assert report_at_once("int8", evidence, given, Budget(0.99, None, None)).passed  # 5 to 0 may be chance
+    assert report_at_once("int8", all_right, given, "int8", Budget(0.99, None, None)).passed  # 5 to 0 may be chance
 
 
 def test_ranges_of_rectified_sums_leave_out_what_the_rectifier_cuts_off(tmp_path: Path) -> None:
@@ -348,9 +354,8 @@ def test_ranges_of_rectified_sums_leave_out_what_the_rectifier_cuts_off(tmp_path
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     summands = find_summands(model)
     assert summands == [Summand("summand", "other")]
-    images = rng.integers(0, 256, (20, 4, 4, 3), np.uint8)
-    (values,) = inner_values(model, ["summand", "other"], images)
-    ((low, high),) = choose_ranges(summands, {"summand": (-2295.0, 255.0)}, values).values()
+    images = rng.integers(0, 256, (40, 4, 4, 3), np.uint8)
+    ((low, high),) = choose_ranges(model, summands, {"summand": (-2295.0, 255.0)}, images).values()
     assert high == 255
     assert -0.4 * 2295 <= low <= -255  # what the other summand can lift above zero
 

@@ -15,10 +15,11 @@ import pytest
 from signs_builder.dataset import Dataset, Split
 from signs_export.chart import BOTTOM, LEFT, RIGHT, TOP, learning_curves
 from signs_export.config import ExportConfig
+from signs_export.evidence import Evidence
 from signs_export.export import seal_model
 from signs_export.int8 import Int8
 from signs_export.page import model_card, report_page
-from signs_export.parity import Evidence, report_at_once
+from signs_export.parity import report_at_once
 from signs_export.reference import Reference
 from signs_export.report import describe, dump_report
 from signs_export.saturation import Saturation
@@ -97,7 +98,7 @@ def document(bundle: Path) -> dict[str, Any]:
 
 
 def many_labels(
-    converted: onnx.ModelProto, reference: Reference, count: int, *, side: int = 300
+    converted: onnx.ModelProto, reference: Reference, evidence: Evidence, count: int, *, side: int = 300
 ) -> tuple[dict[str, Any], Evidence]:
     """The report on a classifier of `count` oddly named labels that flips 200 of 400 large, noisy pictures."""
     rng = np.random.default_rng(0)
@@ -107,7 +108,15 @@ def many_labels(
     expected = rng.dirichlet(np.full(count, 0.05), 400).astype(np.float32)
     files = tuple(Path(f"/home/somebody/pictures/{HOSTILE.replace('/', ':')}{i}.png") for i in range(400))
     images = rng.integers(0, 256, (400, side, side, 3), np.uint8)
-    evidence = Evidence(labels, files, images, truth, np.arange(400) < 300, expected)
+    made_up = replace(
+        evidence,
+        labels=labels,
+        files=files,
+        images=images,
+        truth=truth,
+        is_test=np.arange(400) < 300,
+        expected=expected,
+    )
     given = expected.copy()
     given[::2] = np.roll(expected[::2], 1, axis=1)
     layers = {f"{HOSTILE} {i}": 0.1 / (i + 1) for i in range(300)}
@@ -116,27 +125,28 @@ def many_labels(
         Made(
             name,
             FileRecord(f"{name}.onnx", "0" * 64, 10**6),
-            report_at_once(name, evidence, given, Budget(0.99, 1e-5, None)),
+            report_at_once(name, made_up, given, "float32", Budget(0.99, 1e-5, None)),
             Speed(1.0, 2, size_only=True),
             int8 if name == "int8" else None,
         )
         for name in ("fp32", "int8", "fp16")
     ]
     dataset = Dataset(HOSTILE, labels, split, None, split)
-    provenance = Provenance(HOSTILE, "0" * 64, dataset.counts, "0" * 64, "none", None, CONFIG.command, {"keras": "3"})
+    provenance = Provenance(HOSTILE, "0" * 64, dataset.counts, "0" * 64, "none", None, {"keras": "3"})
     document = describe(
         "bundle",
         converted,
         reference,
         dataset,
-        evidence,
+        made_up,
         made,
         provenance,
+        command=CONFIG.command,
         golden_pictures=0,
         training=None,
         warnings=[HOSTILE],
     )
-    return document, evidence
+    return document, made_up
 
 
 def test_the_page_loads_nothing_and_links_only_within_itself(bundle: Path) -> None:
@@ -174,7 +184,12 @@ def test_the_page_says_the_numbers_of_the_document(bundle: Path, document: dict[
 
 def test_the_document_agrees_with_the_manifest_and_names_no_paths(bundle: Path, document: dict[str, Any]) -> None:
     manifest = open_bundle(bundle).manifest
-    assert {record.path for record in manifest.documents} == {"report.html", "report.json", "MODEL_CARD.md"}
+    assert {record.path for record in manifest.run.documents} == {
+        "report.html",
+        "report.json",
+        "MODEL_CARD.md",
+        "junit.xml",
+    }
     assert document["golden_pictures"] == manifest.golden.pictures
     assert document["model"]["labels"] == list(manifest.labels)
     for variant, sealed in zip(document["variants"], manifest.variants, strict=True):
@@ -206,25 +221,25 @@ def test_the_cards_numbers_are_the_manifests(bundle: Path) -> None:
 
 
 def test_a_failed_gate_is_said_and_what_was_missed(
-    converted: onnx.ModelProto, reference: Reference, tmp_path: Path
+    converted: onnx.ModelProto, reference: Reference, evidence: Evidence, tmp_path: Path
 ) -> None:
-    document, evidence = many_labels(converted, reference, 6, side=32)
-    page = Page(report_page(document, evidence.images))
+    document, made_up = many_labels(converted, reference, evidence, 6, side=32)
+    page = Page(report_page(document, made_up.images, {}))
     assert document["failed"] == ["fp32", "int8", "fp16"]
     assert "does not answer as Keras does: nothing was sealed." in page.text
     assert "Every variant answers" not in page.text
     missed = [check["name"] for check in document["variants"][0]["proof"]["checks"] if not check["passed"]]
-    assert missed[:2] == ["the same label", "largest difference"]
+    assert missed[:2] == ["agreement", "max difference"]
     assert "MODEL_CARD.md" not in page.text
     assert "signs verify" not in page.text
 
 
 @pytest.mark.parametrize("count", [6, 200, 1000])
 def test_hostile_names_stay_text_and_the_page_stays_small(
-    converted: onnx.ModelProto, reference: Reference, count: int
+    converted: onnx.ModelProto, reference: Reference, evidence: Evidence, count: int
 ) -> None:
-    document, evidence = many_labels(converted, reference, count)
-    html = report_page(document, evidence.images)
+    document, made_up = many_labels(converted, reference, evidence, count)
+    html = report_page(document, made_up.images, {})
     assert len(html.encode()) < 2e6
     page = Page(html)
     assert "script" not in page.tags

@@ -18,8 +18,9 @@ from signs_builder.dataset import Dataset
 from signs_builder.errors import DiskFullError
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError, ParityError
+from signs_export.evidence import Evidence
 from signs_export.export import seal_model
-from signs_export.parity import Evidence, ParityReport
+from signs_export.parity import ParityReport, report_at_once
 from signs_export.reference import Reference
 from signs_export.seal import FAILED_FILES, check_destination, failed_folder, sealed_folder
 from signs_runtime.manifest import SCHEMA, Budget
@@ -44,11 +45,9 @@ def write_and_raise(destination: Path, text: str, error: BaseException) -> None:
         raise error
 
 
-def failed_report() -> ParityReport:
-    zeros, one = np.zeros((1, 2), np.float32), np.array([True])
-    pixels = np.zeros((1, 8, 8, 3), np.uint8)
-    evidence = Evidence(("a", "b"), (Path("a.jpg"),), pixels, np.array([0]), one, zeros)
-    return ParityReport("fp32", evidence, zeros, one, 0.0, (1,), Budget(1.0, 1e-5, None))
+def failed_report(evidence: Evidence) -> ParityReport:
+    nothing = np.full_like(evidence.expected, np.nan)
+    return report_at_once("fp32", evidence, nothing, "float32", Budget(1.0, 1e-5, None))
 
 
 def test_the_new_folder_takes_the_place_of_the_old_and_nothing_else_is_left(old: Path) -> None:
@@ -75,11 +74,11 @@ def test_any_error_leaves_the_old_folder_and_no_litter(old: Path, error: type[Ba
     assert [path.name for path in old.parent.iterdir()] == ["bundle"]
 
 
-def test_a_failed_gate_keeps_the_new_folder_aside_and_the_old_in_place(old: Path) -> None:
+def test_a_failed_gate_keeps_the_new_folder_aside_and_the_old_in_place(old: Path, evidence: Evidence) -> None:
     before = content(old)
     for attempt in ("first", "second"):
         with pytest.raises(ParityError):
-            write_and_raise(old, attempt, ParityError(failed_report(), ""))
+            write_and_raise(old, attempt, ParityError(failed_report(evidence), ""))
         assert content(old) == before
         assert content(failed_folder(old)) == {"manifest.json": attempt.encode()}
 

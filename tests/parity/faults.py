@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from onnx.helper import get_attribute_value, make_attribute, make_node
 from onnx.numpy_helper import from_array, to_array
 
-from signs_export import convert as convert_module
 from signs_export.calibration import Calibration
 from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert import convert
@@ -181,9 +180,35 @@ def _(export: Export) -> onnx.ModelProto:
 
 @in_graph("batch norms in training mode", lambda export: {_norms(export)[0].name})
 def _(export: Export) -> onnx.ModelProto:
-    training = edited(convert_module, "training=False", "training=True")
-    model: onnx.ModelProto = training.convert(export.reference, export.labels, ExportConfig())
+    """A folded norm's tensor is what the norm took, but for each channel's factor and offset: it is normalized."""
+    model = _changed(export)
+    for norm in _norms(export):
+        gamma, beta = (keras.ops.convert_to_numpy(each).reshape(-1, 1, 1) for each in (norm.gamma, norm.beta))
+        constants = {
+            f"{norm.name}_gamma": np.abs(gamma),
+            f"{norm.name}_beta": beta,
+            f"{norm.name}_epsilon": np.array(norm.epsilon, np.float32),
+        }
+        model = _with_nodes(model, norm.name, _normalized_by_batch(norm.name), constants)
     return model
+
+
+def _normalized_by_batch(norm: str) -> Callable[[str, str], list[onnx.NodeProto]]:
+    def make(name: str, out: str) -> list[onnx.NodeProto]:
+        steps = [f"training/{norm}/{i}" for i in range(8)]
+        return [
+            make_node("ReduceMean", [name], [steps[0]], axes=[0, 2, 3]),
+            make_node("Sub", [name, steps[0]], [steps[1]]),
+            make_node("Mul", [steps[1], steps[1]], [steps[2]]),
+            make_node("ReduceMean", [steps[2]], [steps[3]], axes=[0, 2, 3]),
+            make_node("Add", [steps[3], f"{norm}_epsilon"], [steps[4]]),
+            make_node("Sqrt", [steps[4]], [steps[5]]),
+            make_node("Div", [steps[1], steps[5]], [steps[6]]),
+            make_node("Mul", [steps[6], f"{norm}_gamma"], [steps[7]]),
+            make_node("Add", [steps[7], f"{norm}_beta"], [out]),
+        ]
+
+    return make
 
 
 @in_graph("another epsilon in a batch norm", lambda export: {_norms(export)[-1].name})

@@ -1,0 +1,59 @@
+"""The CI job that the README shows, run as it stands there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import onnx
+import pytest
+from junitparser import JUnitXml
+from networks import hands, network, train_a_little
+
+from signs_builder.model_file import save_model
+from signs_export.config import ExportConfig
+from signs_export.export import export_bundle
+from signs_export.reference import examine
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def job() -> list[str]:
+    """The command of the job's step that is ours, as an argument list."""
+    (line,) = re.findall(r"^ *- run: (signs parity .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    return [str(Path(sys.executable).with_name("signs")), *shlex.split(line)[1:]]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with my.keras, its bundle and its pictures."""
+    dataset = hands(96, 24)
+    model: keras.Model = train_a_little(network(), dataset)
+    save_model(model, tmp_path / "my.keras")
+    export_bundle(examine(model), dataset, tmp_path / "bundle", ExportConfig())
+    for split in ("train", "test"):
+        pictures = dataset.splits[split]
+        for file, label in zip(pictures.files(tmp_path / "all" / split, dataset.labels), pictures.labels, strict=True):
+            folder = tmp_path / "pictures" / split / dataset.labels[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            file.rename(folder / file.name)
+    return tmp_path
+
+
+def test_the_readmes_ci_job_passes_a_good_bundle_and_stops_a_bad_one(checkout: Path) -> None:
+    result = subprocess.run(job(), cwd=checkout, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    (suite,) = JUnitXml.fromfile(str(checkout / "parity.xml"))
+    assert suite.failures == 0
+    assert "answers as Keras does" in (checkout / "parity.html").read_text(encoding="utf-8")
+
+    other = train_a_little(network(), hands(96, 24), epochs=5)  # the model was trained on; its bundle was not renewed
+    save_model(other, checkout / "my.keras")
+    result = subprocess.run(job(), cwd=checkout, capture_output=True, text=True)
+    assert result.returncode == 3
+    assert "It goes wrong at:" in result.stderr
+    (suite,) = JUnitXml.fromfile(str(checkout / "parity.xml"))
+    assert {case.name for case in suite if case.result} >= {"max difference", "layers", "weights"}
+    assert onnx.load(checkout / "bundle" / "fp32.onnx").producer_name == "signs-edge"  # it was not touched
