@@ -265,7 +265,7 @@ def compare(
     ]
     if precision == "int8":
         some = evidence.images[:: -(-len(evidence.images) // PICTURES)]
-        checks += [check_ranges(model, some), check_sums(model, some)]
+        checks += [check_ranges(model, evidence, some), check_sums(model, some)]
     checks += [check_weights(model, evidence), check_batches(answers, closeness or 0.0)]
     return _report(
         variant, evidence, answers, precision, budget, tuple(checks), (*(difference[1] if difference else ()), *layers)
