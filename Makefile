@@ -55,11 +55,12 @@ ifdef MODEL
 	$(BIN)/python tests/parity/mutation_score.py --model $(MODEL) --data $(DATA) $(SCALING)
 endif
 
-bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling unit"], int8, on DATA=signs; keep the machine idle.
+bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling unit"], export and int8, on DATA=signs; keep the machine idle.
 	$(BIN)/python benchmarks/epoch_time.py $(DATA)
 	$(BIN)/python benchmarks/time_to_accuracy.py $(DATA)
 	$(BIN)/python benchmarks/training_memory.py
 ifdef MODEL
+	$(BIN)/python benchmarks/export_time.py $(MODEL) $(DATA) $(SCALING)
 	$(BIN)/python benchmarks/int8_methods.py $(MODEL) $(DATA) $(SCALING)
 	$(BIN)/signs export $(MODEL) $(DATA) $(SCALING) --variants fp32,int8,fp16 -o bench/bundle
 	$(BIN)/python benchmarks/int8_speed.py bench/bundle

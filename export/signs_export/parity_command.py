@@ -93,10 +93,13 @@ def parity(
     else:
         click.echo(evidence.floor.says)
         for report in reports:
-            if report.passed:
+            if report is not (failed or [None])[0]:  # that one is in the error
                 click.echo(report.describe())
     if failed:
-        raise ParityError(failed[0], f"{bundle} is not an export of {model}, or was damaged; export the model again.")
+        raise ParityError(
+            failed[0],
+            f"{bundle} is not an export of {model}, read with --resize {resize}, or was damaged; export the model again.",
+        )
 
 
 def _variants(bundle: Path) -> dict[str, tuple["Classifier", Path]]:

@@ -75,7 +75,7 @@ class Answers:
         i = int(np.lexsort((-self.differences, ~self.flipped))[0])
         return (
             f"{self.variant}: same label on {self.same_label} of {self.pictures}, difference at most "
-            f"{self.max_difference:.1e} (tolerance {self.tolerance:.0e}); the worst is golden picture {i + 1}: "
+            f"{self.max_difference:.1e} (tolerance {self.tolerance:.1e}); the worst is golden picture {i + 1}: "
             f"Keras {self._named(self.expected[i])}, here {self._named(self.given[i])}"
         )
 

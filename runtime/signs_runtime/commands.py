@@ -172,7 +172,7 @@ def verify_command(bundle: Path, variant: str | None, device: str, threads: int 
                     each.variant,
                     f"{each.same_label}/{each.pictures}",
                     f"{each.max_difference:.1e}",
-                    f"{each.tolerance:.0e}",
+                    f"{each.tolerance:.1e}",
                     "passed" if each.passed else "FAILED",
                 )
                 for each in verification.variants

@@ -226,7 +226,7 @@ def test_a_failed_gate_is_said_and_what_was_missed(
     document, made_up = many_labels(converted, reference, evidence, 6, side=32)
     page = Page(report_page(document, made_up.images, {}))
     assert document["failed"] == ["fp32", "int8", "fp16"]
-    assert "does not answer as Keras does: nothing was sealed." in page.text
+    assert "fp32, int8, fp16 do not answer as Keras does: nothing was sealed." in page.text
     assert "Every variant answers" not in page.text
     missed = [check["name"] for check in document["variants"][0]["proof"]["checks"] if not check["passed"]]
     assert missed[:2] == ["agreement", "max difference"]
