@@ -92,13 +92,13 @@ def parity(
         print_json({"passed": not failed, "floor": floor, "variants": [report.as_json() for report in reports]})
     else:
         click.echo(evidence.floor.says)
-        for report in reports:
-            if report is not (failed or [None])[0]:  # that one is in the error
-                click.echo(report.describe())
+        for report in [*(each for each in reports if each.passed), *failed[1:]]:  # the first failed is in the error
+            click.echo(report.describe())
     if failed:
         raise ParityError(
             failed[0],
-            f"{bundle} is not an export of {model}, read with --resize {resize}, or was damaged; export the model again.",
+            f"{bundle} is not an export of {model} for pictures read with --resize {resize}, or was damaged; export "
+            "the model again.",
         )
 
 
