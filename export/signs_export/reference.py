@@ -39,8 +39,10 @@ class Reference:
         outputs = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            given = self.model.predict_on_batch(self.scaled(batch))
-            outputs.append(keras.tree.flatten(given)[0])  # one output, perhaps in a dict or a list
+            filled = np.zeros((BATCH, *batch.shape[1:]), np.uint8)  # Keras compiles anew for each size of a batch
+            filled[: len(batch)] = batch
+            given = self.model.predict_on_batch(self.scaled(filled))
+            outputs.append(keras.tree.flatten(given)[0][: len(batch)])  # one output, perhaps in a dict or a list
             on_done(len(batch))
         values = np.concatenate(outputs).astype(self.precision).reshape(len(images), self.classes)
         return softmax(values) if self.gives_logits else values
