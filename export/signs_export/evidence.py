@@ -90,8 +90,8 @@ def collected(
 
 def _write_probes(images: NDArray[np.uint8], spec: InputSpec, folder: Path) -> tuple[Path, ...]:
     paths = []
-    for i, content in enumerate(make_probes(images, spec)):
-        paths.append(folder / f"probe{i}")
+    for name, content in make_probes(images, spec).items():
+        paths.append(folder / f"probe-{name}")
         paths[-1].write_bytes(content)
     return tuple(paths)
 

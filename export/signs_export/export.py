@@ -198,12 +198,12 @@ def _golden_pictures(made: list[Made], evidence: Evidence, config: ExportConfig)
 
 def _write_golden(path: Path, evidence: Evidence, chosen: NDArray[np.int64]) -> Golden:
     images, spec = evidence.images[chosen], evidence.input
-    files = make_probes(images, spec)
+    files = tuple(make_probes(images, spec).values())
     golden = GoldenPictures(
         images=images,
         probabilities=evidence.expected[chosen],
         labels=evidence.labels,
-        files=tuple(files),
+        files=files,
         file_images=np.stack([read_image(io.BytesIO(file), spec) for file in files]),
     )
     return Golden(write_file(path, dump_golden(golden)), len(chosen))

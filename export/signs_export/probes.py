@@ -16,8 +16,8 @@ _STRIPE = 3  # pixels; with 2, nearest would see only every other stripe of a pi
 _TURNED = 6  # EXIF: the camera was held upright (CIPA DC-008, table "Orientation")
 
 
-def make_probes(images: NDArray[np.uint8], spec: InputSpec) -> list[bytes]:
-    """Make picture files of the first of these images (n, h, w, c): the same bytes each time, with the same Pillow.
+def make_probes(images: NDArray[np.uint8], spec: InputSpec) -> dict[str, bytes]:
+    """Make picture files of the first of these images (n, h, w, c), by name: the same bytes with the same Pillow.
 
     Large ones that are not square and are turned by their EXIF or not, transparent ones, greyscale in 8 and 16 bits, a
     palette, and a JPEG of the model's own size. Stripes in a corner tell every turn, filter and background apart,
@@ -32,15 +32,15 @@ def make_probes(images: NDArray[np.uint8], spec: InputSpec) -> list[bytes]:
     glass.putalpha(Image.linear_gradient("L").resize(glass.size))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = _TURNED
-    return [
-        _file(turned, "JPEG", exif=exif),
-        _file(wide, "PNG"),
-        _file(glass, "PNG"),
-        _file(grey.convert("L"), "PNG"),
-        _file(Image.fromarray(np.asarray(deep.convert("L")).astype(np.uint16) * 257), "PNG"),
-        _file(palette.convert("RGB").quantize(64), "PNG"),
-        _file(plain, "JPEG"),
-    ]
+    return {
+        "turned.jpg": _file(turned, "JPEG", exif=exif),
+        "large.png": _file(wide, "PNG"),
+        "transparent.png": _file(glass, "PNG"),
+        "grey.png": _file(grey.convert("L"), "PNG"),
+        "16-bit.png": _file(Image.fromarray(np.asarray(deep.convert("L")).astype(np.uint16) * 257), "PNG"),
+        "palette.png": _file(palette.convert("RGB").quantize(64), "PNG"),
+        "plain.jpg": _file(plain, "JPEG"),
+    }
 
 
 def _enlarged(image: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
