@@ -18,7 +18,7 @@ from signs_builder.model_file import weights_sha256
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
 from signs_export.layers import layers_of
-from signs_export.names import marked_layers, name_graph
+from signs_export.names import SCALED, marked, marked_layers, name_graph
 from signs_export.reference import Reference
 from signs_export.scaling import scale
 from signs_runtime.classifier import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, WEIGHTS_KEY
@@ -36,7 +36,7 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
             f"({', '.join(labels[:10])}); give the data that the model was trained on."
         )
     model = _fold(_trace(reference, config))
-    name_graph(model, [layer.name for layer in layers_of(reference.model)])
+    name_graph(model, [*(layer.name for layer in layers_of(reference.model)), SCALED])
     _describe(model, labels, reference)
     check(model)
     return model
@@ -80,7 +80,10 @@ def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator]
     def classify(image: Any) -> Any:  # Any: tensors
-        given = model(scale(tf.cast(image, tf.float32), reference.scaling), training=False)
+        pixels = tf.cast(image, tf.float32)
+        with marked(len(layers_of(model))):
+            scaled = scale(pixels, reference.scaling)
+        given = model(scaled, training=False)
         outputs = tf.cast(keras.tree.flatten(given)[0], tf.float32)
         return tf.nn.softmax(outputs) if reference.gives_logits else outputs
 

@@ -13,8 +13,7 @@ from signs_builder.dataset import Dataset, Split
 from signs_builder.model_file import weights_sha256
 from signs_builder.progress import Progress, no_progress
 from signs_export.config import ExportConfig
-from signs_export.errors import ExportError
-from signs_export.noise_floor import NoiseFloor, measure_floor
+from signs_export.noise_floor import NoiseFloor, float64_of, measure_floor
 from signs_export.probes import make_probes
 from signs_export.reference import Reference
 from signs_export.trace import PICTURES, KerasStages, keras_stages
@@ -69,10 +68,7 @@ def collected(
         images = chosen.images(reference.input)
         with progress("Asking Keras", len(images)) as on_done:
             expected = reference.probabilities(images, on_done)
-        try:
-            double = reference.in_float64()
-        except ExportError:
-            double = None
+        double = float64_of(reference)
         yield Evidence(
             labels=dataset.labels,
             input=reference.input,

@@ -12,8 +12,14 @@ Wrapper = Callable[[int, Callable[[], Any]], Any]  # Any: what layers give
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers, those of nested models too, but not the models themselves."""
-    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+    """All layers, those of nested models too, but not the models, nor layers that are made of layers (attention)."""
+    found: list[keras.layers.Layer] = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += layers_of(layer)
+        elif not layer._flatten_layers(include_self=False):
+            found.append(layer)
+    return found
 
 
 @contextmanager

@@ -5,7 +5,7 @@ tf2onnx numbers what it makes as it goes, and TensorFlow adds numbers to the nam
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import onnx
 from signs_export.layers import wrapped_calls
 from signs_runtime.classifier import INPUT, OUTPUT
 
-LOGITS = "logits"
+SCALED, LOGITS = "scaled", "logits"
 BATCH = "batch"  # the name of the dynamic axis
 _MARK = re.compile(r"signs_layer(\d+)(?:_\d+)?/")  # TensorFlow adds a number where a layer is called again
 _MADE = re.compile(r"__\d+(:\d+)?$")  # what tf2onnx made, such as transpositions around a layer's own
@@ -24,19 +24,29 @@ _PARAMETERS = {1: "kernel", 2: "bias"}  # their inputs
 
 @contextmanager
 def marked_layers(model: keras.Model) -> Iterator[None]:
-    """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces."""
-    import tensorflow as tf
+    """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces.
+
+    What scales the pixels before the model can leave the next number, by `marked(len(layers_of(model)))`.
+    """
 
     def mark(place: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
-        with tf.name_scope(f"signs_layer{place}"):
+        with marked(place):
             return call()
 
     with wrapped_calls(model, mark):
         yield
 
 
+def marked(number: int) -> AbstractContextManager[object]:
+    """A scope of TensorFlow's names that says this number."""
+    import tensorflow as tf
+
+    scope: AbstractContextManager[object] = tf.name_scope(f"signs_layer{number}")
+    return scope
+
+
 def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
-    """Order the nodes by what they compute and name everything; `layers` are the names of the marked ones.
+    """Order the nodes by what they compute and name everything; `layers` are the names of what is marked, by number.
 
     A tensor that bears a layer's name is what this layer gives, perhaps transposed; a convolution or dense node bears
     that of the layer whose weights it has. The input is `image`, the output `probabilities`, their first axis `batch`;
@@ -54,7 +64,7 @@ def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
         given = inside.get(node.output[0])
         owner = next((layer for name in node.input[1:] if name in weights and (layer := _layer(name, layers))), None)
         is_output = node.output[0] in outputs
-        own = f"{given}/{node.op_type}" if given else node.op_type
+        own = f"{given or 'signs'}/{node.op_type}"  # no Keras layer's name has a slash
         has_weights = node.op_type in _WEIGHTED
         node.name = nodes.new((owner or given or own) if has_weights else given if given and is_output else own)
         for i, name in enumerate(node.input):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.progress import Progress, no_progress
+from signs_export.errors import ExportError
 from signs_export.reference import Reference
 
 # An export that loses as much as Keras may be twice the floor from it; another batch size rounds otherwise again.
@@ -37,12 +38,25 @@ class NoiseFloor:
     @property
     def says(self) -> str:
         if self.max_difference is None:
-            return f"Keras cannot compute this model in float64; float32's tolerance is a fixed {UNKNOWN:.0e}."
+            return f"Keras cannot compute this model in float64; float32's tolerance is a fixed {UNKNOWN:.1e}."
+        reason = f"{MULTIPLE} times that"
+        if self.max_difference < LEAST:
+            reason = f"{MULTIPLE} times its last digit at 1, which is more"
+        elif self.tolerance == LARGEST:
+            reason = "as much as may be allowed"
         return (
-            f"float32 itself loses up to {self.max_difference:.1e} of a probability in Keras (beside float64, on the "
-            f"{self.pictures:,} pictures that it is least sure of); float32's tolerance is {MULTIPLE} times that, "
+            f"float32 itself loses up to {self.max_difference:.1e} of a probability in Keras, beside float64, on the "
+            f"{self.pictures:,} pictures that it is least sure of; float32's tolerance is {reason}: "
             f"{self.tolerance:.1e}."
         )
+
+
+def float64_of(reference: Reference) -> Reference | None:
+    """The same classifier in float64; None where it cannot be computed."""
+    try:
+        return reference.in_float64()
+    except ExportError:
+        return None
 
 
 def measure_floor(

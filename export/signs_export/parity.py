@@ -151,11 +151,12 @@ class ParityReport:
         if not self.passed:
             lines += [f"  {check.name}: {check.says}" for check in self.misses]
             lines.append(f"It goes wrong at: {self.stage}")
-            lines.append("The worst pictures:")
+            answers_differ = any(check.stage == OUTPUT for check in self.misses)
+            lines += ["The worst pictures:"] if answers_differ else []
             lines += [
                 f"  {file}: Keras {self.label(self.evidence.expected[i])}, exported {self.label(self.given[i])}, "
                 f"difference {self.differences[i]:.1e}"
-                for i, file in self.worst()
+                for i, file in (self.worst() if answers_differ else ())
             ]
         return "\n".join(lines)
 
@@ -233,8 +234,8 @@ def compare(
     if len(classifier.labels) != len(evidence.labels) or classifier.input.shape != evidence.input.shape:
         raise ExportError(
             f"{variant} has {len(classifier.labels)} labels and takes {classifier.input.shape}; the Keras model and "
-            f"the data have {len(evidence.labels)} and {evidence.input.shape}. Give the data that the model was "
-            "trained on."
+            f"the data have {len(evidence.labels)} and {evidence.input.shape}. Give the model that it was made "
+            "of, and the data that this was trained on."
         )
     model = onnx.load(file)
     precision = precision_of(model)

@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 @resize_option
 @pictures_option
 @agreement_option
-@click.option("--junit", type=click.Path(path_type=Path), help="Write the checks as a JUnit file, for CI systems.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page that shows what differs, and where.")
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write the checks as a JUnit file, for CI systems.",
+)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write a page that shows what differs, and where.",
+)
 @click.option(
     "--trace",
     type=click.Path(path_type=Path),
@@ -58,6 +66,7 @@ def parity(
     Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
     """
     start_keras()
+    from signs_builder.disk import check_room
     from signs_builder.model_file import load_model
     from signs_builder.progress import progress_bar
     from signs_builder.sources import load_dataset
@@ -69,6 +78,9 @@ def parity(
 
     if trace is not None and (junit is not None or html is not None):
         raise click.UsageError("--trace shows one picture; --junit and --html are about all of them.")
+    for path in (junit, html):
+        if path is not None:
+            check_room(path.parent, 0)  # before the work, not after it
     variants = _variants(bundle)
     spec = next(iter(variants.values()))[0].input
     reference = examine(load_model(model), scaling=scaling, image_size=(spec.height, spec.width), resize=resize)
@@ -165,11 +177,12 @@ def _show_trace(
     import onnx
 
     from signs_export.graph import precision_of
+    from signs_export.noise_floor import float64_of
     from signs_export.trace import first_difference, keras_stages, walk_layers, walk_pixels
     from signs_runtime.image import read_image
 
     image = read_image(picture, reference.input)
-    keras_side = keras_stages(reference, reference.in_float64(), np.stack([image]))
+    keras_side = keras_stages(reference, float64_of(reference), np.stack([image]))
     document: dict[str, Any] = {}  # Any: JSON
     differs = False
     for name, (classifier, file) in variants.items():

@@ -18,6 +18,7 @@ from signs_runtime.manifest import MAX_SIDE
 BATCH = 32  # pictures at once through Keras
 _LOGIT_LAYERS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D)
 _PASSING_LAYERS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
+MOST_LOST = 1e-3  # of a probability, by float32; a copy in float64 that differs by more is another model
 SUM_ATOL = 1e-3  # how far from 1 a row of probabilities may sum: half precision gives 5e-4
 
 
@@ -53,17 +54,25 @@ class Reference:
         return values
 
     def in_float64(self) -> "Reference":
-        """The same classifier, computing in float64. Raises ExportError where a layer cannot."""
+        """The same classifier, computing in float64. Raises ExportError where a layer cannot, or answers otherwise."""
 
         def doubled(layer: keras.layers.Layer) -> keras.layers.Layer:
             return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
 
         try:
-            model = keras.models.clone_model(self.model, clone_function=doubled)
+            model = keras.models.clone_model(self.model, clone_function=doubled, recursive=True)
             model.set_weights(self.model.get_weights())
-            return replace(self, model=model, precision="float64")
+            for layer in model._flatten_layers():
+                if isinstance(layer, keras.layers.Normalization):
+                    layer.finalize_state()  # takes its mean and variance from the weights
+            double = replace(self, model=model, precision="float64")
+            noise = _noise(self.input)
+            difference = float(np.abs(double.probabilities(noise) - self.probabilities(noise)).max())
         except Exception as error:  # layers of other people's raise whatever they like
             raise ExportError(f"The model cannot be computed in float64: {error}") from error
+        if not difference <= MOST_LOST:
+            raise ExportError(f"The model answers otherwise in float64: probabilities differ by {difference:.1e}.")
+        return double
 
 
 def examine(
@@ -85,9 +94,8 @@ def examine(
             raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite); train the model again.")
     _refuse_half_precision(model)
     raw = Reference(model, spec, choose_scaling(model, scaling), gives_logits=False, classes=classes)
-    noise = np.random.default_rng(0).integers(0, 256, (8, *spec.shape), np.uint8)
     try:
-        outputs = raw.probabilities(noise)
+        outputs = raw.probabilities(_noise(spec))
     except Exception as error:  # Keras raises whatever its layers make of a size that does not fit
         raise ExportError(f"The model cannot take pictures of {spec.height}x{spec.width}: {error}") from error
     return replace(raw, gives_logits=_gives_logits(model, outputs))
@@ -161,6 +169,10 @@ def _refuse_half_precision(model: keras.Model) -> None:
                 f"The layer {layer.name} computes in {layer.compute_dtype}, which onnxruntime does not round as Keras "
                 "does. Build the model under the policy float32, set its weights from this one, and save that."
             )
+
+
+def _noise(spec: InputSpec) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (8, *spec.shape), np.uint8)
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,26 +21,15 @@ class Proof:
 
     digest: str  # the bundle's
     variant: str
-    provider: str
-    cpu: str
-    features: tuple[str, ...]
-    onnxruntime: str
+    device: Device
+    host: str  # several may share a home, and cards of one name differ
     runtime: str
     pillow: str
 
     @classmethod
     def of(cls, digest: str, variant: str, device: Device) -> "Proof":
         """The proof of a variant on this device."""
-        return cls(
-            digest=digest,
-            variant=variant,
-            provider=device.provider,
-            cpu=device.cpu,
-            features=device.features,
-            onnxruntime=device.onnxruntime,
-            runtime=signs_runtime.__version__,
-            pillow=PIL.__version__,
-        )
+        return cls(digest, variant, device, platform.node(), signs_runtime.__version__, PIL.__version__)
 
     @property
     def is_known(self) -> bool:

@@ -46,7 +46,7 @@ def test_a_tensor_with_a_layers_name_is_what_the_layer_gives(make: Callable[[], 
     stages = walk_layers(side, model, "float32")
     assert all(stage.passed for stage in stages), [stage for stage in stages if not stage.passed]
     named = {stage.name for stage in stages}
-    assert named >= {"scaled", "logits", "probabilities"}
+    assert named >= {"logits", "probabilities"}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     assert len(named & {layer.name for layer in layers_of(reference.model)}) >= len(convolutions) - 2
 

@@ -60,7 +60,7 @@ def test_a_trace_walks_a_picture_through_every_stage(keras_file: Path, file: Pat
     (variant,) = traced(result)["variants"].values()
     assert variant["first_difference"] is None
     names = [stage["name"] for stage in variant["stages"]]
-    assert names[:5] == ["decoded", "turned", "colour", "resized", "scaled"]
+    assert names[:4] == ["decoded", "turned", "colour", "resized"]
     assert names[-2:] == ["logits", "probabilities"]
     assert "every stage is Keras's" in parity(keras_file, file, "--trace", picture).stdout
 

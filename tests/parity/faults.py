@@ -24,9 +24,10 @@ from signs_export.calibration import Calibration
 from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert import convert
 from signs_export.graph import weights_of
+from signs_export.names import SCALED
 from signs_export.quantize import Quantizer
 from signs_export.reference import Reference
-from signs_export.trace import SCALED
+from signs_export.scaling import scaling_layer
 from signs_runtime import Classifier
 from signs_runtime import classifier as classifier_module
 from signs_runtime import image as image_module
@@ -147,26 +148,25 @@ in_runtime(
 )
 
 
-@in_graph("scaled twice", SCALED)
+@in_graph("scaled twice", lambda export: {_scaled(export)})
 def _(export: Export) -> onnx.ModelProto:
     def divide(name: str, out: str) -> list[onnx.NodeProto]:
         return [make_node("Div", [name, "twice"], [out])]
 
-    entrance = _convolutions(export.float32)[0].input[0]
-    return _with_nodes(_changed(export), entrance, divide, {"twice": np.array(255, np.float32)})
+    return _with_nodes(_changed(export), _scaled(export), divide, {"twice": np.array(255, np.float32)})
 
 
-@in_graph("ImageNet's caffe preprocessing", SCALED)
+@in_graph("ImageNet's caffe preprocessing", lambda export: {_scaled(export)})
 def _(export: Export) -> onnx.ModelProto:
     return convert(dataclasses.replace(export.reference, scaling="caffe"), export.labels, ExportConfig())
 
 
-@in_graph("height and width exchanged", SCALED)
+@in_graph("height and width exchanged", lambda export: {_scaled(export)})
 def _(export: Export) -> onnx.ModelProto:
     def exchange(name: str, out: str) -> list[onnx.NodeProto]:
-        return [make_node("Transpose", [name], [out], perm=(0, 1, 3, 2))]
+        return [make_node("Transpose", [name], [out], perm=(0, 2, 1, 3))]
 
-    return _with_nodes(_changed(export), _convolutions(export.float32)[0].input[0], exchange)
+    return _with_nodes(_changed(export), _scaled(export), exchange)
 
 
 @in_graph("labels permuted", "labels")
@@ -362,6 +362,11 @@ def _(export: Export) -> onnx.ModelProto:
     one, other = (made_by[node.input[1]] for node in _alike(model, quantized=True))
     one.input[1], other.input[1] = other.input[1], one.input[1]
     return model
+
+
+def _scaled(export: Export) -> str:
+    """The tensor of the scaled pixels."""
+    return scaling_layer(export.reference.model) or SCALED
 
 
 def _changed(export: Export) -> onnx.ModelProto:

@@ -53,7 +53,7 @@ def test_another_model_fails_though_every_digest_fits(bundle: Path, reseal: Call
     assert words.keys() == {"answers"}
     assert "the model and the golden answers do not belong together" in words["answers"]
     assert "golden picture 1: Keras red (1.0000), here red (0.8" in words["answers"]
-    assert "tolerance 1e-05" in words["answers"]
+    assert "tolerance 1.0e-05" in words["answers"]
 
 
 def test_one_altered_variant_of_several_is_named(three_variants: Path, reseal: Callable[..., None]) -> None:

@@ -1,0 +1,135 @@
+"""Honest exports of awkward models pass stage by stage, and what is wrong in them is still found."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from networks import SIDE, train_a_little
+from onnx.numpy_helper import from_array, to_array
+
+from signs_builder.dataset import Dataset
+from signs_export.config import ExportConfig, Scaling
+from signs_export.convert import convert
+from signs_export.graph import weights_of
+from signs_export.noise_floor import LARGEST, float64_of
+from signs_export.reference import Reference, examine
+from signs_export.trace import first_difference, keras_stages, walk_layers
+
+layers = keras.layers
+
+
+def ending(x: keras.KerasTensor, image: keras.KerasTensor) -> keras.Model:
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(layers.Conv2D(8, 3, use_bias=False)(x)))
+    return keras.Model(image, layers.Dense(6, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+
+
+def adapted_normalization(dataset: Dataset) -> keras.Model:
+    image = keras.Input((SIDE, SIDE, 3))
+    normalization = layers.Normalization()
+    normalization.adapt(np.asarray(dataset.train.pictures, np.float32) / 255)
+    return ending(normalization(layers.Rescaling(1 / 255)(image)), image)
+
+
+def norm_before_convolution(dataset: Dataset) -> keras.Model:
+    image = keras.Input((SIDE, SIDE, 3))
+    return ending(layers.BatchNormalization(momentum=0.9)(layers.Rescaling(1 / 255)(image)), image)
+
+
+def shapes_first(dataset: Dataset) -> keras.Model:
+    image = keras.Input((SIDE, SIDE, 3))
+    return ending(layers.Permute((2, 1, 3))(layers.Rescaling(1 / 255)(image)), image)
+
+
+def attention(dataset: Dataset) -> keras.Model:
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(16, 8, strides=8)(layers.Rescaling(1 / 255)(image))
+    x = layers.Reshape((16, 16))(x)
+    x = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)]))
+    x = layers.Dense(16, activation="gelu")(x)
+    return keras.Model(image, layers.Dense(6, activation="softmax")(layers.GlobalAveragePooling1D()(x)))
+
+
+def temperature(dataset: Dataset) -> keras.Model:
+    """Layers that bear names which an export gives itself."""
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(8, 3, name="Transpose")(layers.Rescaling(1 / 255, name="scaled")(image))
+    x = layers.GlobalAveragePooling2D(name="Cast")(layers.ReLU(name="probabilities")(x))
+    x = layers.Rescaling(0.5, name="cooled")(layers.Dense(6, name="logits")(x))
+    return keras.Model(image, layers.Softmax(name="Softmax")(x))
+
+
+def nested(dataset: Dataset) -> keras.Model:
+    image, inner = keras.Input((SIDE, SIDE, 3)), keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(8, 3, activation="relu", name="within")(inner)
+    x = keras.Model(inner, layers.BatchNormalization(momentum=0.9)(x))(layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, layers.Dense(6, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+
+
+AWKWARD = [adapted_normalization, norm_before_convolution, shapes_first, attention, temperature, nested]
+
+
+def walked(reference: Reference, model: onnx.ModelProto, dataset: Dataset) -> str | None:
+    """The first stage that differs."""
+    double = float64_of(reference)
+    assert double is not None
+    within = [layer for layer in double.model._flatten_layers() if not isinstance(layer, keras.Model)]
+    assert {layer.compute_dtype for layer in within if layer.weights} == {"float64"}
+    stages = walk_layers(keras_stages(reference, double, np.asarray(dataset.test.pictures)[:6]), model, "float32")
+    first = first_difference(stages)
+    return first and f"{first.name}: {first.says}"
+
+
+@pytest.mark.parametrize("make", AWKWARD)
+def test_an_honest_export_of_an_awkward_model_passes_every_stage(
+    make: Callable[[Dataset], keras.Model], dataset: Dataset
+) -> None:
+    reference = examine(train_a_little(make(dataset), dataset))
+    model = convert(reference, dataset.labels, ExportConfig())
+    assert walked(reference, model, dataset) is None
+
+
+@pytest.mark.parametrize("scaling", ["unit", "tf", "torch", "caffe"])
+def test_a_scaling_that_was_folded_in_is_a_stage(scaling: Scaling, dataset: Dataset) -> None:
+    image = keras.Input((SIDE, SIDE, 3))
+    reference = examine(train_a_little(ending(image, image), dataset, scaling), scaling=scaling)
+    model = convert(reference, dataset.labels, ExportConfig())
+    assert "scaled" in {name for node in model.graph.node for name in node.output}
+    assert walked(reference, model, dataset) is None
+    other = replace(reference, scaling="tf" if scaling != "tf" else "caffe")
+    found = walked(other, model, dataset)
+    assert found is not None
+    assert found.startswith("scaled: ")
+
+
+def test_a_wrong_weight_behind_an_adapted_normalization_is_found(dataset: Dataset) -> None:
+    """Where the copy in float64 forgot what was adapted, everything seemed to be rounding."""
+    reference = examine(train_a_little(adapted_normalization(dataset), dataset))
+    model = convert(reference, dataset.labels, ExportConfig())
+    (convolution,) = (node for node in model.graph.node if node.op_type == "Conv")
+    kernel = weights_of(model)[convolution.input[1]]
+    values = to_array(kernel).copy()
+    values[0, 0, 0, 0] *= 1.2
+    kernel.CopyFrom(from_array(values, kernel.name))
+    found = walked(reference, model, dataset)
+    assert found is not None
+    assert found.startswith(convolution.output[0])
+
+
+def test_a_copy_that_answers_otherwise_is_no_float64_of_the_model(reference: Reference) -> None:
+    class Forgetful(keras.layers.Layer):
+        """Computes what its configuration does not tell."""
+
+        factor = 1.0
+
+        def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+            return self.factor * x
+
+    image = keras.Input((SIDE, SIDE, 3))
+    layer = Forgetful()
+    layer.factor = 40.0
+    x = layers.GlobalAveragePooling2D()(layer(layers.Rescaling(1 / 255)(image)))
+    assert LARGEST == 1e-3
+    assert float64_of(examine(keras.Model(image, layers.Dense(6, activation="softmax")(x)))) is None
