@@ -56,8 +56,9 @@ class Reference:
     def in_float64(self) -> "Reference":
         """The same classifier, computing in float64. Raises ExportError where a layer cannot, or answers otherwise."""
 
-        def doubled(layer: keras.layers.Layer) -> keras.layers.Layer:
-            return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+        def doubled(operation: keras.Operation) -> keras.Operation:  # not all are layers: x + y is none
+            own = {"dtype": "float64"} if isinstance(operation, keras.layers.Layer) else {}
+            return type(operation).from_config({**operation.get_config(), **own})
 
         try:
             model = keras.models.clone_model(self.model, clone_function=doubled, recursive=True)

@@ -47,7 +47,7 @@ def attention(dataset: Dataset) -> keras.Model:
     image = keras.Input((SIDE, SIDE, 3))
     x = layers.Conv2D(16, 8, strides=8)(layers.Rescaling(1 / 255)(image))
     x = layers.Reshape((16, 16))(x)
-    x = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)]))
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 8)(x, x))
     x = layers.Dense(16, activation="gelu")(x)
     return keras.Model(image, layers.Dense(6, activation="softmax")(layers.GlobalAveragePooling1D()(x)))
 
