@@ -131,11 +131,11 @@ def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArra
     stages = {name: values for name, values in layers.items() if name not in (SCALED, LOGITS, OUTPUT)}
     if reference.scaling != "none":
         stages = {SCALED: pixels, **stages}
-    if ends_in_softmax or reference.gives_logits:
-        logits = layers.get(last.name)
-        stages.pop(last.name, None)
-        if logits is not None:
-            stages[LOGITS] = logits.reshape(len(images), -1)
+    stages.pop(last.name, None)
+    if last.name in layers:
+        stages[OUTPUT] = layers[last.name].reshape(len(images), -1)
+        if ends_in_softmax or reference.gives_logits:
+            stages[LOGITS] = stages.pop(OUTPUT)
             stages[OUTPUT] = softmax(stages[LOGITS])
     return stages
 

@@ -224,7 +224,7 @@ def test_a_failed_gate_is_said_and_what_was_missed(
     converted: onnx.ModelProto, reference: Reference, evidence: Evidence, tmp_path: Path
 ) -> None:
     document, made_up = many_labels(converted, reference, evidence, 6, side=32)
-    page = Page(report_page(document, made_up.images, {}))
+    page = Page(report_page(document, made_up.images, {each["name"]: () for each in document["variants"]}))
     assert document["failed"] == ["fp32", "int8", "fp16"]
     assert "fp32, int8, fp16 do not answer as Keras does: nothing was sealed." in page.text
     assert "Every variant answers" not in page.text
@@ -239,7 +239,7 @@ def test_hostile_names_stay_text_and_the_page_stays_small(
     converted: onnx.ModelProto, reference: Reference, evidence: Evidence, count: int
 ) -> None:
     document, made_up = many_labels(converted, reference, evidence, count)
-    html = report_page(document, made_up.images, {})
+    html = report_page(document, made_up.images, {each["name"]: () for each in document["variants"]})
     assert len(html.encode()) < 2e6
     page = Page(html)
     assert "script" not in page.tags
