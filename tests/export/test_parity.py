@@ -42,7 +42,7 @@ def test_a_good_export_passes_every_check(file: Path, reference: Reference, data
     assert names[:4] == ["agreement", "max difference", "accuracy", "labels"]
     assert {"preprocessing", "layers", "weights", "batch sizes"} < set(names)
     stages = [stage.name for stage in report.stages]
-    assert stages[0] == "rescaling"
+    assert stages[0].startswith("rescaling")  # Keras numbers names that were given before
     assert stages[-2:] == ["logits", "probabilities"]
     assert len(stages) >= 11  # the layers that are not fused with others
     assert 0 < report.mean_difference <= report.p99_difference <= report.max_difference
