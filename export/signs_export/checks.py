@@ -13,7 +13,7 @@ from signs_export.evidence import Evidence
 from signs_export.graph import inner_values, weights_of
 from signs_export.saturation import predict_saturation
 from signs_export.trace import Stage, first_difference, walk_pixels
-from signs_runtime import Classifier
+from signs_runtime import Classifier, checks
 from signs_runtime.classifier import WEIGHTS_KEY
 from signs_runtime.image import read_image
 
@@ -26,12 +26,9 @@ _NOTHING = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
-class Check:
-    """Something that the gate looked at: whether it is right, the numbers, and where it goes wrong if it does."""
+class Check(checks.Check):
+    """Something that the gate looked at, and where it goes wrong if it does."""
 
-    name: str
-    passed: bool
-    says: str
     stage: str | None = None  # of a picture's way; None where the check passed or cannot tell
 
 

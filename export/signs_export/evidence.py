@@ -34,7 +34,7 @@ class Evidence:
     expected: NDArray[np.float32]  # (n, labels)
     probes: tuple[Path, ...]  # pictures of other sizes and kinds, made of the first ones: see `make_probes`
     floor: NoiseFloor
-    stages: KerasStages  # of the first pictures
+    stages: KerasStages  # of a few pictures, evenly chosen
     weights_sha256: str
 
     def accuracy(self, probabilities: NDArray[np.float32]) -> Accuracy:

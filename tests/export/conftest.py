@@ -1,6 +1,7 @@
 """One small trained network and its conversion, shared by the tests that only look at them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import onnx
@@ -8,6 +9,7 @@ import pytest
 from networks import hands, network, train_a_little
 
 from signs_builder.dataset import Dataset
+from signs_builder.model_file import save_model
 from signs_export.config import ExportConfig
 from signs_export.convert import convert
 from signs_export.evidence import Evidence, collected
@@ -44,3 +46,19 @@ def converted(reference: Reference, dataset: Dataset) -> onnx.ModelProto:
 def evidence(reference: Reference, dataset: Dataset) -> Iterator[Evidence]:
     with collected(reference, dataset, ExportConfig()) as evidence:
         yield evidence
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
+    """The small data set as files, in CS230's layout."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, split in (("train_signs", dataset.train), ("test_signs", dataset.test)):
+        split.files(folder / name, dataset.labels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keras_file(tmp_path_factory: pytest.TempPathFactory, model: keras.Model) -> Path:
+    path = tmp_path_factory.mktemp("keras") / "small.keras"
+    save_model(model, path)
+    return path

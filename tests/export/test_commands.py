@@ -34,22 +34,6 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
-    """The small data set as files, in CS230's layout."""
-    folder = tmp_path_factory.mktemp("data")
-    for name, split in (("train_signs", dataset.train), ("test_signs", dataset.test)):
-        split.files(folder / name, dataset.labels)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def keras_file(tmp_path_factory: pytest.TempPathFactory, model: keras.Model) -> Path:
-    path = tmp_path_factory.mktemp("keras") / "small.keras"
-    save_model(model, path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory, keras_file: Path, data: Path) -> Path:
     bundle = tmp_path_factory.mktemp("exported") / "bundle"
     assert run("--model", keras_file, data, "-o", bundle).exit_code == 0

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import onnx
 import pytest
@@ -12,8 +11,6 @@ from changed_models import with_last_layer
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from signs_builder.dataset import Dataset
-from signs_builder.model_file import save_model
 from signs_runtime.commands import signs
 
 
@@ -21,25 +18,10 @@ def parity(*arguments: object) -> Result:
     return CliRunner().invoke(signs, ["parity", *map(str, arguments)])
 
 
-@pytest.fixture(scope="module")
-def keras_file(tmp_path_factory: pytest.TempPathFactory, model: keras.Model) -> Path:
-    path = tmp_path_factory.mktemp("keras") / "small.keras"
-    save_model(model, path)
-    return path
-
-
 @pytest.fixture
 def file(converted: onnx.ModelProto, tmp_path: Path) -> Path:
     onnx.save(converted, tmp_path / "my model.onnx")
     return tmp_path / "my model.onnx"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    for name, split in (("train_signs", dataset.train), ("test_signs", dataset.test)):
-        split.files(folder / name, dataset.labels)
-    return folder
 
 
 @pytest.fixture
