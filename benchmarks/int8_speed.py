@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--openvino", metavar="PYTHON", help="An interpreter that has openvino.")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    from signs_export.speed import time_side_by_side
     from signs_runtime.bundle import open_bundle
+    from signs_runtime.timing import Candidate, time_side_by_side
 
     manifest = open_bundle(arguments.bundle).manifest
     files = {each.name: arguments.bundle / each.file.path for each in manifest.variants}
@@ -45,8 +45,9 @@ def main() -> None:
     for batch, threads in SETTINGS:
         taken: dict[str, list[float]] = {}
         for _ in range(arguments.rounds):
-            for name, milliseconds in time_side_by_side(files, batch=batch, threads=threads, rounds=1).items():
-                taken.setdefault(name, []).append(milliseconds)
+            candidates = {name: Candidate(str(path), threads=threads) for name, path in files.items()}
+            for name, timed in time_side_by_side(candidates, batch=batch, rounds=1).items():
+                taken.setdefault(name, []).append(timed.milliseconds)
             for name in files if arguments.openvino else ():
                 command = [arguments.openvino, "-c", OPENVINO, str(files[name]), str(batch), str(threads), *size]
                 result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from signs_builder.training_run import TrainingOptions, run_training, show_figur
 from signs_export.config import ExportConfig, Scaling
 from signs_export.options import ExportOptions, export_options, scaling_option
 from signs_runtime.cli import Command, json_option, print_json, print_table
-from signs_runtime.commands import describe_speed
+from signs_runtime.commands import describe_memory, describe_speed
 from signs_runtime.input_spec import InputSpec
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def evaluate(model: Path, data: str, scaling: Scaling | None, charts: Path | Non
     click.echo(describe_counts(dataset), err=as_json)
     answering: Classifier | Reference
     if exported:
-        answering = Classifier(model)
+        answering = Classifier(model, device="cpu", cache=False)  # the first variant, as it was proved
         if answering.labels != dataset.labels:
             raise DatasetError(f"{model} has the labels {answering.labels}, {dataset.name} has {dataset.labels}.")
     else:
@@ -210,6 +210,7 @@ def _seal(
                         **asdict(variant),
                         "parity": made.report.as_json(),
                         "speed": None if made.speed is None else asdict(made.speed),
+                        "peak_memory": made.peak_memory,
                     }
                     for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
                 ],
@@ -220,16 +221,17 @@ def _seal(
         click.echo(made.report.describe())
     click.echo()
     keras = result.keras_accuracy
-    rows = [("Keras", "", "", f"{keras.correct}/{keras.total}", "")]
+    rows = [("Keras", "", "", "", f"{keras.correct}/{keras.total}", "")]
     rows += [
         (
             variant.name,
             f"{variant.file.bytes / 1e6:.1f} MB",
+            describe_memory(made.peak_memory),
             describe_speed(made.speed),
             f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
             ", ".join(variant.in_float) or "none" if variant.precision == "int8" else "",
         )
         for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
     ]
-    print_table(rows, header=("variant", "size", "speed", "test right", "layers in float"))
+    print_table(rows, header=("variant", "size", "memory", "speed", "test right", "layers in float"))
     click.echo(f"Sealed {output}; {output / REPORT} shows it. Next: signs verify {shlex.quote(str(output))}")

@@ -229,6 +229,7 @@ def _run(made: list[Made], documents: tuple[FileRecord, ...], config: ExportConf
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shown(config.command),
         speeds={each.name: each.speed for each in made if each.speed is not None},
+        peak_memory={each.name: each.peak_memory for each in made if each.peak_memory is not None},
         documents=documents,
     )
 

@@ -120,9 +120,12 @@ def _variants(bundle: Path) -> dict[str, tuple["Classifier", Path]]:
     from signs_runtime.bundle import is_model_file, open_bundle
 
     if is_model_file(bundle):
-        return {bundle.stem: (Classifier(bundle), bundle)}
+        return {bundle.stem: (Classifier(bundle, device="cpu", cache=False), bundle)}
     variants = open_bundle(bundle).manifest.variants
-    return {each.name: (Classifier(bundle, variant=each.name), bundle / each.file.path) for each in variants}
+    return {
+        each.name: (Classifier(bundle, variant=each.name, device="cpu", cache=False), bundle / each.file.path)
+        for each in variants
+    }
 
 
 def _write_page(

@@ -124,6 +124,7 @@ def _variant(made: Made) -> Document:
         "precision": report.precision,
         "file": asdict(made.file),
         "speed": None if made.speed is None or made.name == FP32 else asdict(made.speed),
+        "peak_memory": made.peak_memory,
         "proof": proof,
         "stages": [_stage(stage) for stage in report.stages],
         "test": _test_figures(report.evidence, report.given),

@@ -17,11 +17,13 @@ from signs_export.evidence import Evidence
 from signs_export.half import to_float16
 from signs_export.int8 import Int8, make_int8
 from signs_export.parity import ParityReport, compare, report_at_once
-from signs_export.speed import WORTHWHILE, cores, time_side_by_side
 from signs_runtime import Classifier
+from signs_runtime.limits import find_limits
 from signs_runtime.manifest import FileRecord, Speed
+from signs_runtime.timing import Candidate, time_side_by_side
 
 FP32: VariantName = "fp32"
+WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Made:
     file: FileRecord
     report: ParityReport
     speed: Speed | None = None
+    peak_memory: int | None = None  # bytes, of a process that labels one picture at a time
     int8: Int8 | None = None
     price: Price | None = None  # where layers stayed in float
 
@@ -61,14 +64,14 @@ def make_variants(
 ) -> list[Made]:
     """Write float32 and the other variants asked for to `folder`, in the order of VARIANTS, up to the first that fails.
 
-    `calibration` is for int8. Speeds are measured where all have passed.
+    `calibration` is for int8. Speeds and memory are measured where all have passed.
     """
     made: list[Made] = []
     for name in (variant for variant in VARIANTS if variant == FP32 or variant in config.variants):
         made.append(_make(name, model, evidence, calibration, config, folder, progress))
         if not made[-1].report.passed:
             return made
-    return list(_timed(made, folder, config, progress)) if len(made) > 1 else made
+    return list(_timed(made, folder, config, progress))
 
 
 def _make(
@@ -94,7 +97,7 @@ def _make(
         model = to_float16(model)
     file = write_file(folder / f"{name}.onnx", model.SerializeToString(deterministic=True))
     path = folder / file.path
-    report = compare(Classifier(path), path, name, evidence, config, progress=progress)
+    report = compare(Classifier(path, device="cpu", cache=False), path, name, evidence, config, progress=progress)
     return Made(name, file, report, int8=int8)
 
 
@@ -106,12 +109,14 @@ def _timed(made: list[Made], folder: Path, config: ExportConfig, progress: Progr
                 files["everywhere"] = Path(beside, "everywhere.onnx")
                 files["everywhere"].write_bytes(each.int8.everywhere.SerializeToString())
         with progress("Timing side by side", len(files) * config.speed_rounds) as on_done:
-            threads = cores()
-            taken = time_side_by_side(files, threads=threads, rounds=config.speed_rounds, on_done=on_done)
-        speedup = {name: taken[FP32] / milliseconds for name, milliseconds in taken.items()}
+            threads = find_limits().threads
+            candidates = {name: Candidate(str(path), threads=threads, cache=False) for name, path in files.items()}
+            taken = time_side_by_side(candidates, rounds=config.speed_rounds, on_done=on_done)
+        speedup = {name: taken[FP32].milliseconds / timed.milliseconds for name, timed in taken.items()}
         for each in made:
             slow = each.name != FP32 and speedup[each.name] < WORTHWHILE
             price = None
             if each.name == "int8" and "everywhere" in files:
                 price = Price(files["everywhere"].stat().st_size, speedup["everywhere"])
-            yield replace(each, speed=Speed(speedup[each.name], threads, slow), price=price)
+            speed = Speed(speedup[each.name], threads, slow) if len(made) > 1 else None
+            yield replace(each, speed=speed, peak_memory=taken[each.name].peak_memory, price=price)

@@ -1,4 +1,4 @@
-"""The command `signs` on a device: predict, info, verify; `signs-edge` adds its own where it is installed.
+"""The command `signs` on a device: predict, info, verify, tune, doctor; the other wheel adds its own.
 
 What a command needs is imported when it runs, so that --help is instant on a small device.
 """
@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING
 import click
 
 from signs_runtime.cli import PluggedGroup, json_option, print_json, print_table
-from signs_runtime.errors import AnswerError, ImageError, SignsError
+from signs_runtime.doctor_command import doctor
+from signs_runtime.errors import OnnxruntimeMissingError, SignsError
+from signs_runtime.placement import AUTO
 from signs_runtime.session import PROVIDERS
+from signs_runtime.tune_command import tune
 
 if TYPE_CHECKING:
     from signs_runtime.device import Device
     from signs_runtime.manifest import Speed
+    from signs_runtime.placement import Placement
 
 device_option = click.option(
-    "--device", type=click.Choice(list(PROVIDERS)), default="cpu", show_default=True, help="Where to run; or refused."
+    "--device", type=click.Choice([AUTO, *PROVIDERS]), default=AUTO, show_default=True, help="Where to run; or refused."
 )
 variant_option = click.option("--variant", help="A variant of the bundle, as `signs info` lists them.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads for one operator.  [default: one for each core]"
+    "--threads", type=click.IntRange(min=1), help="Cores to use.  [default: as tuned, or what this process is allowed]"
 )
 
 
@@ -42,63 +46,71 @@ def signs() -> None:
 @variant_option
 @device_option
 @threads_option
+@click.option("--batch", type=click.IntRange(min=1), help="Pictures in one run, at most.  [default: as tuned]")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.0, help='Below this probability: "unsure".')
+@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="The most probable labels.")
+@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be labelled.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each picture as it is labelled: CSV.")
 @json_option
 def predict(
-    bundle: Path, pictures: tuple[Path, ...], variant: str | None, device: str, threads: int | None, as_json: bool
+    bundle: Path,
+    pictures: tuple[Path, ...],
+    variant: str | None,
+    device: str,
+    threads: int | None,
+    batch: int | None,
+    threshold: float,
+    top_k: int,
+    strict: bool,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
     """Label PICTURES (files, and folders of them) with BUNDLE (a bundle folder or one .onnx file).
 
     A picture that cannot be read is reported and the others are labelled; the exit code is then 1.
     """
-    from signs_runtime.classifier import Classifier, Prediction
+    from signs_runtime.classifier import Classifier
     from signs_runtime.image import find_pictures
+    from signs_runtime.predictions import CsvTable, JsonDocument, TextTable
 
-    classifier = Classifier(bundle, variant=variant, device=device, threads=threads)
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of one result; choose one.")
+    classifier = Classifier(bundle, variant=variant, device=device, threads=threads, threshold=threshold)
     files = find_pictures(pictures)
-    predictions: list[tuple[Path, Prediction]] = []
-    errors: list[tuple[Path, str]] = []
-    with click.progressbar(files, label="Labelling", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
-        for file in progress:
-            try:
-                predictions.append((file, classifier.predict(file)))
-            except (AnswerError, ImageError) as error:
-                errors.append((file, str(error) if isinstance(error, ImageError) else f"{file}: {error}"))
-    if as_json:
-        print_json(
-            {
-                "predictions": [
-                    {
-                        "picture": str(file),
-                        "label": prediction.label,
-                        "probability": prediction.probability,
-                        "probabilities": dict(zip(classifier.labels, prediction.probabilities.tolist(), strict=True)),
-                    }
-                    for file, prediction in predictions
-                ],
-                "errors": [{"picture": str(file), "error": error} for file, error in errors],
-            }
-        )
-    elif predictions:
-        print_table(
-            [(str(file), prediction.label, f"{prediction.probability:.4f}") for file, prediction in predictions],
-            header=("picture", "label", "probability"),
-        )
-    for _, message in errors:
-        click.echo(f"Error: {message}", err=True)
-    if errors:
+    form = CsvTable if as_csv else JsonDocument if as_json else TextTable
+    written = form(classifier.labels, min(top_k, len(classifier.labels)))
+    failed = False
+    bar = click.progressbar(length=len(files), label="Labelling", file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar as progress:
+        for outcome in classifier.stream(files, batch=batch):
+            progress.update(1)
+            if outcome.error is None:
+                written.add(outcome.picture, outcome.prediction)
+                continue
+            if strict:
+                raise outcome.error
+            failed = True
+            written.add_error(outcome.picture, outcome.error)
+    written.end()
+    if failed:
         sys.exit(SignsError.exit_code)
 
 
 @signs.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@variant_option
+@device_option
+@threads_option
 @json_option
-def info(bundle: Path, as_json: bool) -> None:
-    """Show what BUNDLE is, what was measured on it and where it comes from."""
+def info(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
+    """Show what BUNDLE is, what was measured on it and where it comes from, and how it would run here."""
     from signs_runtime.bundle import open_bundle
 
     manifest = open_bundle(bundle).manifest
+    placement, refusal = _place(bundle, variant, device, threads)
     if as_json:
-        print_json({"digest": manifest.digest, **asdict(manifest)})
+        here = None if placement is None else asdict(placement)
+        print_json({"digest": manifest.digest, "placement": here, "refusal": refusal, **asdict(manifest)})
         return
     spec, provenance, run = manifest.input, manifest.provenance, manifest.run
     print_table(
@@ -111,28 +123,59 @@ def info(bundle: Path, as_json: bool) -> None:
             ("made", f"{run.created} by {run.command}"),
             ("with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
             ("golden", f"{manifest.golden.pictures} pictures with Keras's answers; check them with `signs verify`"),
+            ("here", f"cannot run: {refusal}" if placement is None else _describe_placement(placement)),
         ]
     )
     click.echo()
-    for variant in manifest.variants:
-        if variant.in_float:
-            click.echo(f"{variant.name} leaves in float: {', '.join(variant.in_float)}\n")
+    for each in manifest.variants:
+        if each.in_float:
+            click.echo(f"{each.name} leaves in float: {', '.join(each.in_float)}\n")
     print_table(
         [
             (
-                variant.name,
-                variant.precision,
-                f"{variant.file.bytes / 1e6:.1f} MB",
-                describe_speed(run.speeds.get(variant.name)),
-                f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
-                f"{variant.parity.max_difference:.1e}",
-                f"{variant.parity.same_label:,}/{variant.parity.pictures:,}",
-                variant.file.sha256[:12],
+                each.name,
+                each.precision,
+                f"{each.file.bytes / 1e6:.1f} MB",
+                describe_memory(run.peak_memory.get(each.name)),
+                describe_speed(run.speeds.get(each.name)),
+                f"{each.test_accuracy.correct}/{each.test_accuracy.total}",
+                f"{each.parity.max_difference:.1e}",
+                f"{each.parity.same_label:,}/{each.parity.pictures:,}",
+                each.file.sha256[:12],
             )
-            for variant in manifest.variants
+            for each in manifest.variants
         ],
-        header=("variant", "precision", "size", "speed", "test right", "max difference", "Keras's label", "sha256"),
+        header=(
+            *("variant", "precision", "size", "memory", "speed", "test right", "max difference", "Keras's label"),
+            "sha256",
+        ),
     )
+
+
+def _place(
+    bundle: Path, variant: str | None, device: str, threads: int | None
+) -> tuple["Placement | None", str | None]:
+    """How the bundle would run here, or why it cannot where nothing was asked for by name."""
+    try:
+        from signs_runtime.classifier import Classifier
+
+        return Classifier(bundle, variant=variant, device=device, threads=threads).placement, None
+    except OnnxruntimeMissingError as error:
+        return None, str(error).splitlines()[0]
+
+
+def _describe_placement(placement: "Placement") -> str:
+    nodes = placement.nodes or {}
+    counted = ", ".join(f"{count} nodes on {provider}" for provider, count in nodes.items()) or "nodes not told"
+    return (
+        f"{placement.variant} on {placement.device} (asked for: {placement.requested}), {placement.threads} thread"
+        f"{'s' if placement.threads > 1 else ''}, {counted}; {placement.why}"
+    )
+
+
+def describe_memory(peak: int | None) -> str:
+    """What a process with a variant takes, for a table."""
+    return "not measured" if peak is None else f"{peak / 1e6:.0f} MB"
 
 
 def describe_speed(speed: "Speed | None") -> str:
@@ -145,7 +188,7 @@ def describe_speed(speed: "Speed | None") -> str:
 @signs.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @variant_option
-@device_option
+@click.option("--device", type=click.Choice(list(PROVIDERS)), default="cpu", show_default=True, help="What to prove.")
 @threads_option
 @json_option
 def verify_command(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
@@ -191,3 +234,7 @@ def _device_rows(device: "Device") -> list[tuple[str, str]]:
         ("provider", f"{device.provider} of onnxruntime {device.onnxruntime}"),
         ("threads", f"{device.threads or 'one for each core'}"),
     ]
+
+
+signs.add_command(tune)
+signs.add_command(doctor)

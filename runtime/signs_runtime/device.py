@@ -2,6 +2,7 @@
 
 import platform
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from signs_runtime.session import PROVIDERS, import_onnxruntime
@@ -9,7 +10,7 @@ from signs_runtime.session import PROVIDERS, import_onnxruntime
 # What onnxruntime's kernels choose between (MLAS, onnxruntime/core/common/cpuid_info.cc), in Linux's words for it.
 _FEATURES = (
     *("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
-    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
 )
 
 
@@ -23,24 +24,31 @@ class Device:
     system: str
     provider: str  # the execution provider that runs the model
     onnxruntime: str  # its version
-    threads: int | None  # for one operator; None: one for each core
+    threads: int | None  # for one operator; None: no session is meant
 
 
-def this_device(device: str, threads: int | None) -> Device:
-    """Describe the machine that this process runs on, for sessions on `device` ("cpu", "cuda", "openvino").
+def this_device(device: str = "cpu", threads: int | None = None) -> Device:
+    """Describe the machine that this process runs on, for sessions on `device`, one of PROVIDERS.
 
     Raises OnnxruntimeMissingError.
     """
-    cpu, features = describe_cpu(_cpuinfo())
+    cpu, machine, *features = this_cpu()
     return Device(
-        cpu=cpu or platform.processor() or "unknown",
-        machine=platform.machine(),
-        features=features,
+        cpu=cpu,
+        machine=machine,
+        features=tuple(features),
         system=platform.platform(),
         provider=PROVIDERS[device],  # a session has it or does not start
         onnxruntime=import_onnxruntime().__version__,
         threads=threads,
     )
+
+
+@cache
+def this_cpu() -> tuple[str, ...]:
+    """The CPU's name, the machine's, and the CPU's features: what decides which kernels compute, and how fast."""
+    name, features = describe_cpu(_cpuinfo())
+    return (name or platform.processor() or "unknown", platform.machine(), *features)
 
 
 def describe_cpu(cpuinfo: str) -> tuple[str, tuple[str, ...]]:

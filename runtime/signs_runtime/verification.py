@@ -68,12 +68,12 @@ def verify(
     """
     bundle = open_bundle(path)
     for record in bundle.manifest.files:
-        bundle.read(record)
+        bundle.check(record)
     sealed = Check("digests", True, f"all {len(bundle.manifest.files)} files are those that were sealed")
     golden = bundle.golden()
     chosen = bundle.manifest.variants if variant is None else (bundle.variant(variant),)
     answers = [
-        _ask(each, golden, partial(Classifier, path, variant=each.name, device=device, threads=threads))
+        ask_golden(each, golden, partial(Classifier, path, variant=each.name, device=device, threads=threads))
         for each in chosen
     ]
     return _conclude(bundle.manifest, golden, answers, this_device(device, threads), sealed)
@@ -85,14 +85,17 @@ def verify_once(bundle: Bundle, variant: Variant, classifier: Classifier, device
     if proof.is_known:
         return
     golden = bundle.golden()
-    verification = _conclude(bundle.manifest, golden, [_ask(variant, golden, lambda: classifier)], device)
+    verification = _conclude(bundle.manifest, golden, [ask_golden(variant, golden, lambda: classifier)], device)
     if not verification.passed:
         raise VerificationError(bundle.folder, verification)
     proof.keep()
 
 
-def _ask(variant: Variant, golden: GoldenPictures, start: Callable[[], Classifier]) -> Answers:
-    """Start a variant and ask it about the golden pictures; what keeps it from answering is its answer."""
+def ask_golden(variant: Variant, golden: GoldenPictures, start: Callable[[], Classifier]) -> Answers:
+    """Start a variant and ask it about the golden pictures; what keeps it from answering is its answer.
+
+    Raises ProviderError.
+    """
     given, error = np.full_like(golden.probabilities, np.nan), ""
     try:
         given = start().probabilities(golden.images)

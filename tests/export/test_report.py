@@ -127,6 +127,7 @@ def many_labels(
             FileRecord(f"{name}.onnx", "0" * 64, 10**6),
             report_at_once(name, made_up, given, "float32", Budget(0.99, 1e-5, None)),
             Speed(1.0, 2, size_only=True),
+            10**8,
             int8 if name == "int8" else None,
         )
         for name in ("fp32", "int8", "fp16")

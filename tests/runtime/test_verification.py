@@ -188,22 +188,23 @@ def test_the_command_ends_with_3_and_the_words_whatever_was_altered(bundle: Path
 def test_the_first_start_on_a_device_proves_a_bundle_and_the_second_remembers(
     three_variants: Path, reseal: Callable[..., None], cache: Path
 ) -> None:
+    proofs = cache / "proofs"
     Classifier(three_variants)
-    assert not cache.exists()
+    assert not proofs.exists()
     Classifier(three_variants, verify=True)
-    (proof,) = cache.iterdir()
+    (proof,) = proofs.iterdir()
     written = proof.stat().st_mtime_ns
     Classifier(three_variants, verify=True)
-    assert [each.stat().st_mtime_ns for each in cache.iterdir()] == [written]
+    assert [each.stat().st_mtime_ns for each in proofs.iterdir()] == [written]
     Classifier(three_variants, variant="int8", verify=True)
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(proofs.iterdir())) == 2
     alter_golden(three_variants, permute_answers)
     reseal(three_variants)
     with pytest.raises(VerificationError, match="do not belong together") as caught:
         Classifier(three_variants, verify=True)
     assert caught.value.exit_code == 3
     assert not caught.value.verification.passed
-    assert len(list(cache.iterdir())) == 2  # a failure is not remembered
+    assert len(list(proofs.iterdir())) == 2  # a failure is not remembered
 
 
 def test_a_proof_does_not_depend_on_where_the_bundle_lies_and_when_it_was_made(
@@ -213,12 +214,12 @@ def test_a_proof_does_not_depend_on_where_the_bundle_lies_and_when_it_was_made(
     copy = shutil.copytree(bundle, bundle.with_name("copy"))
     reseal(copy, run=replace(open_bundle(copy).manifest.run, created="2030-01-01T00:00:00+00:00"))
     Classifier(copy, verify=True)
-    assert len(list(cache.iterdir())) == 1
+    assert len(list((cache / "proofs").iterdir())) == 1
 
 
 def test_a_damaged_memory_is_none(bundle: Path, cache: Path) -> None:
     Classifier(bundle, verify=True)
-    (proof,) = cache.iterdir()
+    (proof,) = (cache / "proofs").iterdir()
     text = proof.read_text()
     proof.write_bytes(b"\xff")
     Classifier(bundle, verify=True)

@@ -1,0 +1,86 @@
+"""What `signs tune` measured on this device, kept in the cache folder for each bundle, and what follows from it."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import signs_runtime
+from signs_runtime.cache import keep, part_of_cache, read_kept
+from signs_runtime.device import this_cpu
+from signs_runtime.errors import BundleFormatError
+from signs_runtime.limits import Limits
+from signs_runtime.manifest import from_json, parse_json
+from signs_runtime.session import built_devices, import_onnxruntime
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One setting as it was on this device: what it answered, how fast, and in how much memory."""
+
+    variant: str
+    device: str  # one of session.PROVIDERS
+    threads: int
+    passed: bool  # the golden pictures
+    says: str  # of the golden pictures, or why it did not start
+    milliseconds: float | None  # for one picture, the median; None: not timed
+    peak_memory: int | None  # bytes, of a process that does nothing else
+
+
+@dataclass(frozen=True)
+class Profile:
+    """All settings that were measured for a bundle, the fastest first, and how many pictures a stream takes at once."""
+
+    measured: tuple[Measurement, ...]
+    batch: int | None  # None: streams were not timed
+
+    def best(self, variant: str | None, device: str | None, threads: int | None) -> Measurement | None:
+        """The fastest that passed, among those with what is given; None: no such was measured."""
+        fits = [
+            each
+            for each in self.measured
+            if each.passed
+            and each.milliseconds is not None
+            and variant in (None, each.variant)
+            and device in (None, each.device)
+            and threads in (None, each.threads)
+        ]
+        return min(fits, key=lambda each: each.milliseconds or 0.0, default=None)
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def sorted_by_speed(measured: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """The fastest first, those that failed or were not timed last."""
+    return tuple(
+        sorted(measured, key=lambda each: (not each.passed, each.milliseconds is None, each.milliseconds or 0.0))
+    )
+
+
+def find_profile(digest: str, limits: Limits) -> Profile | None:
+    """The profile of the bundle with this digest on this device; None where there is none that can be read."""
+    folder = part_of_cache("profiles")
+    text = None if folder is None else read_kept(folder / _name(digest, limits))
+    if text is None:
+        return None
+    try:
+        return from_json(Profile, parse_json(text, "profile"), "profile")
+    except BundleFormatError:  # damaged, or of another version: as if it had not been measured
+        return None
+
+
+def keep_profile(digest: str, limits: Limits, profile: Profile) -> bool:
+    """Keep a profile for the next start; False where the cache folder cannot be written to."""
+    folder = part_of_cache("profiles")
+    return folder is not None and keep(folder / _name(digest, limits), profile.to_text())
+
+
+def _name(digest: str, limits: Limits) -> str:
+    """All that a measurement depends on; several hosts may share a home."""
+    depends = [
+        *(digest, platform.node(), *this_cpu(), limits.threads, limits.may_spin),
+        *(import_onnxruntime().__version__, *built_devices(), signs_runtime.__version__),
+    ]
+    return f"{hashlib.sha256(json.dumps(depends).encode()).hexdigest()}.json"

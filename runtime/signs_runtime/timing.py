@@ -1,0 +1,199 @@
+"""Times classifiers side by side: each in a process of its own, rounds interleaved, medians.
+
+`python -m signs_runtime.timing CANDIDATE` (JSON) is one such process: it says what it started as and how it answers the
+golden pictures, and then, for each batch size that it reads, a picture's median milliseconds.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from signs_runtime.errors import SignsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from signs_runtime.classifier import Classifier
+
+_SECONDS, _WARM_UP = 0.4, 3  # of one round
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier to time, by the arguments that start it."""
+
+    path: str
+    variant: str | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a candidate says of itself before it is timed."""
+
+    passed: bool  # the golden pictures; a file alone has none, and passes
+    says: str  # of the golden pictures
+    peak_memory: int | None  # bytes, after a start, an import of all it needs and one picture; None: Windows
+
+
+class TimingError(SignsError):
+    """A candidate could not be started or ended while it was timed."""
+
+
+class Timer:
+    """A candidate in its own process, for as long as the context lasts. Raises TimingError."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        command = [sys.executable, "-P", "-m", "signs_runtime.timing", json.dumps(asdict(candidate))]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def __enter__(self) -> "Timer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._process.kill()
+        self._process.communicate()
+
+    def start(self) -> Started:
+        """Wait until it has started; to be called once."""
+        return Started(**json.loads(self._hear()))
+
+    def milliseconds(self, batch: int = 1) -> float:
+        """A picture's median time in runs of `batch` pictures, over one round of about half a second."""
+        return self._time("run", batch)
+
+    def stream_milliseconds(self, batch: int) -> float:
+        """A picture's time in a stream that takes at most `batch` pictures at once."""
+        return self._time("stream", batch)
+
+    def _time(self, what: str, batch: int) -> float:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended; what it said last is heard below
+            print(what, batch, file=self._process.stdin, flush=True)
+        return float(self._hear())
+
+    def _hear(self) -> str:
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        line = self._process.stdout.readline()
+        if not line:  # the process has ended
+            said = self._process.stderr.read().strip() or f"its process ended with {self._process.wait()}"
+            raise TimingError(f"{self._candidate.variant or self._candidate.path} could not be timed: {said}")
+        return line
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was measured of a candidate beside others."""
+
+    milliseconds: float  # for one picture, the median of the rounds
+    peak_memory: int | None  # bytes, of its process before the rounds; None: Windows
+
+
+def time_side_by_side(
+    candidates: Mapping[str, Candidate],
+    *,
+    batch: int = 1,
+    rounds: int,
+    on_done: Callable[[int], object] = lambda count: None,
+) -> dict[str, Timed]:
+    """Time candidates, each in its own process, in rounds, and give what was measured by name. Raises TimingError."""
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    with ExitStack() as stack:
+        timers = {name: stack.enter_context(Timer(candidate)) for name, candidate in candidates.items()}
+        started = {name: timer.start() for name, timer in timers.items()}  # none is timed while another starts
+        for _ in range(rounds):
+            for name, timer in timers.items():
+                taken[name].append(timer.milliseconds(batch))
+                on_done(1)
+    return {name: Timed(statistics.median(taken[name]), started[name].peak_memory) for name in candidates}
+
+
+def _serve(candidate: Candidate) -> None:
+    import numpy as np
+
+    from signs_runtime import Classifier
+
+    classifier = Classifier(**asdict(candidate))
+    rng = np.random.default_rng(0)
+    classifier.predict(rng.integers(0, 256, classifier.input.shape, np.uint8))
+    peak = _peak_memory()
+    print(json.dumps(asdict(Started(*_ask_golden(candidate, classifier), peak))), flush=True)
+    for line in sys.stdin:
+        what, batch = line.split()
+        images = rng.integers(0, 256, (int(batch), *classifier.input.shape), np.uint8)
+        timed = _time_runs if what == "run" else _time_stream
+        print(timed(classifier, images), flush=True)
+
+
+def _time_runs(classifier: "Classifier", images: "NDArray[np.uint8]") -> float:
+    for _ in range(_WARM_UP):
+        classifier.probabilities(images)
+    taken: list[float] = []
+    while sum(taken) < _SECONDS:
+        before = time.perf_counter()
+        classifier.probabilities(images)
+        taken.append(time.perf_counter() - before)
+    return 1000 * statistics.median(taken) / len(images)
+
+
+def _time_stream(classifier: "Classifier", images: "NDArray[np.uint8]") -> float:
+    batch = len(images)
+    for _ in classifier.stream(images, batch=batch):  # starts what a stream needs
+        pass
+    before = time.perf_counter()
+
+    def pictures() -> "Iterator[NDArray[np.uint8]]":
+        while time.perf_counter() - before < _SECONDS:
+            yield from images
+
+    count = sum(1 for _ in classifier.stream(pictures(), batch=batch))
+    return 1000 * (time.perf_counter() - before) / count
+
+
+def _ask_golden(candidate: Candidate, classifier: "Classifier") -> tuple[bool, str]:
+    from signs_runtime.bundle import is_model_file, open_bundle
+    from signs_runtime.verification import ask_golden
+
+    path = Path(candidate.path)
+    if is_model_file(path):
+        return True, "a file alone has no golden pictures"
+    bundle = open_bundle(path)
+    answers = ask_golden(bundle.variant(candidate.variant), bundle.golden(), lambda: classifier)
+    right = f"{answers.same_label} of {answers.pictures} as Keras, probabilities within {answers.max_difference:.1e}"
+    return answers.passed, right if answers.passed else answers.error or f"only {right} of {answers.tolerance:.1e}"
+
+
+def _peak_memory() -> int | None:
+    """Bytes that this process had at most in memory."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    try:
+        _serve(Candidate(**json.loads(sys.argv[1])))
+    except SignsError as error:
+        sys.exit(str(error))

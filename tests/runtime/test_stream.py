@@ -1,0 +1,138 @@
+"""Streams: in order, a few ahead, one bad picture is one bad outcome."""
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from colours import LABELS, SIZE, plain
+from numpy.typing import NDArray
+
+from signs_runtime import Classifier, ImageError
+
+Images = list[NDArray[np.uint8]]
+
+
+@pytest.fixture
+def images() -> Images:
+    return list(np.random.default_rng(0).integers(0, 256, (100, *SIZE, 3), np.uint8))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("batch", [None, 1, 7, 200])
+def test_a_stream_answers_as_predict_does_and_in_order(
+    bundle: Path, images: Images, threads: int, batch: int | None
+) -> None:
+    classifier = Classifier(bundle, threads=threads)
+    outcomes = list(classifier.stream(iter(images), batch=batch))
+    assert all(outcome.picture is image for outcome, image in zip(outcomes, images, strict=True))
+    alone = np.stack([classifier.predict(image).probabilities for image in images])
+    assert np.allclose([each.prediction.probabilities for each in outcomes], alone, atol=1e-6)
+
+
+def test_no_pictures_are_no_outcomes(bundle: Path) -> None:
+    assert list(Classifier(bundle).stream([])) == []
+
+
+def test_bad_pictures_are_outcomes_with_their_error_and_the_others_go_on(bundle: Path, pictures: Path) -> None:
+    (pictures / "broken.png").write_text("no picture")
+    files = [pictures / f"{name}.png" for name in ("red", "broken", "green", "missing", "blue")] * 5
+    outcomes = list(Classifier(bundle).stream(files))
+    assert [outcome.picture for outcome in outcomes] == files
+    for outcome in outcomes:
+        if outcome.picture.stem in LABELS:
+            assert (outcome.error, outcome.prediction.label) == (None, outcome.picture.stem)
+        else:
+            assert isinstance(outcome.error, ImageError)
+            with pytest.raises(ImageError, match=outcome.picture.name):
+                outcome.prediction  # noqa: B018  # the look-up is the test
+
+
+def test_only_bad_pictures_are_only_errors(bundle: Path, tmp_path: Path) -> None:
+    outcomes = list(Classifier(bundle).stream([tmp_path / f"{i}.png" for i in range(20)]))
+    assert len(outcomes) == 20
+    assert all(isinstance(outcome.error, ImageError) for outcome in outcomes)
+
+
+def test_a_frame_is_answered_before_the_next_one_comes(bundle: Path, images: Images) -> None:
+    """As from a camera: who waits for a batch to fill never answers."""
+    answered = threading.Event()
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for image in images[:20]:
+            answered.clear()
+            yield image
+            assert answered.wait(20)
+
+    count = 0
+    for outcome in Classifier(bundle).stream(frames()):
+        assert outcome.error is None
+        count += 1
+        answered.set()
+    assert count == 20
+
+
+def test_an_endless_source_is_read_only_a_little_ahead_and_can_be_left(bundle: Path, images: Images) -> None:
+    read = itertools.count()
+    before = threading.active_count()
+    stream = Classifier(bundle, threads=2).stream((images[next(read) % 100] for _ in itertools.count()), batch=4)
+    for _ in range(10):
+        next(stream)
+    assert next(read) <= 10 + 2 * 2 * 4 + 1
+    stream.close()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon:
+            thread.join(20)
+    assert threading.active_count() <= before
+
+
+def test_what_a_source_raises_comes_after_what_it_gave(bundle: Path, images: Images) -> None:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        yield from images[:5]
+        raise RuntimeError("the camera was unplugged")
+
+    stream = Classifier(bundle).stream(frames())
+    for _ in range(5):
+        assert next(stream).error is None
+    with pytest.raises(RuntimeError, match="unplugged"):
+        next(stream)
+
+
+def test_what_is_no_picture_ends_no_stream(bundle: Path) -> None:
+    outcomes = list(Classifier(bundle).stream([plain("red"), 5, plain("blue")]))  # type: ignore[list-item]
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+
+
+def test_a_stream_takes_frames_in_bgr_where_it_is_told(bundle: Path) -> None:
+    frames = [plain(label, (30, 40))[:, :, ::-1] for label in LABELS]
+    classifier = Classifier(bundle)
+    assert [each.prediction.label for each in classifier.stream(frames, channels="BGR")] == list(LABELS)
+    assert [each.prediction.label for each in classifier.stream(frames)] == list(reversed(LABELS))
+
+
+def test_a_batch_of_no_pictures_is_refused(bundle: Path) -> None:
+    with pytest.raises(ValueError, match="batch=0"):
+        Classifier(bundle).stream([], batch=0)
+
+
+def test_several_streams_and_predictions_share_one_classifier(bundle: Path, images: Images) -> None:
+    classifier = Classifier(bundle, threads=2)
+    expected = [classifier.predict(image).index for image in images]
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        if k % 2:
+            given = [outcome.prediction.index for outcome in classifier.stream(images)]
+        else:
+            given = [classifier.predict(image).index for image in images]
+        if given != expected:
+            wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
