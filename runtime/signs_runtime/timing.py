@@ -1,7 +1,7 @@
 """Times classifiers side by side: each in a process of its own, rounds interleaved, medians.
 
 `python -m signs_runtime.timing CANDIDATE` (JSON) is one such process: it says what it started as and how it answers the
-golden pictures, and then, for each batch size that it reads, a picture's median milliseconds.
+golden pictures, and then, for each batch size and time that it reads, a picture's milliseconds.
 """
 
 import json
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from signs_runtime.classifier import Classifier
 
-_SECONDS, _WARM_UP = 0.4, 3  # of one round
+SECONDS = 0.4  # of one round
+_WARM_UP = 3  # runs
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,18 @@ class Timer:
         """Wait until it has started; to be called once."""
         return Started(**json.loads(self._hear()))
 
-    def milliseconds(self, batch: int = 1) -> float:
-        """A picture's median time in runs of `batch` pictures, over one round of about half a second."""
-        return self._time("run", batch)
+    def milliseconds(self, batch: int = 1, seconds: float = SECONDS) -> float:
+        """A picture's median time in runs of `batch` pictures, over one round of `seconds`."""
+        return self._time("run", batch, seconds)
 
-    def stream_milliseconds(self, batch: int) -> float:
+    def stream_milliseconds(self, batch: int, seconds: float = SECONDS) -> float:
         """A picture's time in a stream that takes at most `batch` pictures at once."""
-        return self._time("stream", batch)
+        return self._time("stream", batch, seconds)
 
-    def _time(self, what: str, batch: int) -> float:
+    def _time(self, what: str, batch: int, seconds: float) -> float:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended; what it said last is heard below
-            print(what, batch, file=self._process.stdin, flush=True)
+            print(what, batch, seconds, file=self._process.stdin, flush=True)
         return float(self._hear())
 
     def _hear(self) -> str:
@@ -138,31 +139,32 @@ def _serve(candidate: Candidate) -> None:
     peak = _peak_memory()
     print(json.dumps(asdict(Started(*_ask_golden(candidate, classifier), peak))), flush=True)
     for line in sys.stdin:
-        what, batch = line.split()
+        what, batch, seconds = line.split()
         images = rng.integers(0, 256, (int(batch), *classifier.input.shape), np.uint8)
         timed = _time_runs if what == "run" else _time_stream
-        print(timed(classifier, images), flush=True)
+        print(timed(classifier, images, float(seconds)), flush=True)
 
 
-def _time_runs(classifier: "Classifier", images: "NDArray[np.uint8]") -> float:
+def _time_runs(classifier: "Classifier", images: "NDArray[np.uint8]", seconds: float) -> float:
     for _ in range(_WARM_UP):
         classifier.probabilities(images)
     taken: list[float] = []
-    while sum(taken) < _SECONDS:
+    end = time.perf_counter() + seconds
+    while not taken or time.perf_counter() < end:
         before = time.perf_counter()
         classifier.probabilities(images)
         taken.append(time.perf_counter() - before)
     return 1000 * statistics.median(taken) / len(images)
 
 
-def _time_stream(classifier: "Classifier", images: "NDArray[np.uint8]") -> float:
+def _time_stream(classifier: "Classifier", images: "NDArray[np.uint8]", seconds: float) -> float:
     batch = len(images)
     for _ in classifier.stream(images, batch=batch):  # starts what a stream needs
         pass
     before = time.perf_counter()
 
     def pictures() -> "Iterator[NDArray[np.uint8]]":
-        while time.perf_counter() - before < _SECONDS:
+        while time.perf_counter() - before < seconds:
             yield from images
 
     count = sum(1 for _ in classifier.stream(pictures(), batch=batch))
@@ -183,13 +185,15 @@ def _ask_golden(candidate: Candidate, classifier: "Classifier") -> tuple[bool, s
 
 
 def _peak_memory() -> int | None:
-    """Bytes that this process had at most in memory."""
-    try:
+    """Bytes that this process had at most in memory; None on Windows."""
+    with suppress(OSError):  # on Linux, getrusage counts what the parent had when it forked
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
+    with suppress(ImportError):
         import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    return None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from signs_runtime.errors import BundleNotFoundError, ProviderError
 from signs_runtime.limits import Limits, find_limits
 from signs_runtime.profiles import Measurement, Profile, keep_profile, sorted_by_speed
 from signs_runtime.session import PROVIDERS, built_devices
-from signs_runtime.timing import Candidate, Timer, TimingError
+from signs_runtime.timing import SECONDS, Candidate, Timer, TimingError
 
 ROUNDS = 5
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -27,6 +27,7 @@ class TuneConfig:
     devices: tuple[str, ...] | None = None
     threads: tuple[int, ...] | None = None
     max_memory: int | None = None  # bytes that a process with the setting may take
+    seconds: float = SECONDS  # of one round of one setting
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def tune(
     measured: list[Measurement] = []
     for i, candidate in enumerate(candidates):
         on_step("first look", i, len(candidates))
-        measured.append(_look(candidate, config.max_memory))
+        measured.append(_look(candidate, config))
     on_step("first look", len(candidates), len(candidates))
     close = _close_to_best(measured)
     if not close:
@@ -67,10 +68,10 @@ def tune(
             f"{path}: no setting answers the golden pictures as Keras did within what was asked; nothing was kept.\n"
             f"{reasons}"
         )
-    timed = _time_in_rounds(bundle, close, on_step)
+    timed = _time_in_rounds(bundle, close, config.seconds, on_step)
     measured = [timed.get(each, each) for each in measured]
     winner = min(timed.values(), key=lambda each: each.milliseconds or 0.0)
-    batch = _time_batches(bundle, winner, on_step)
+    batch = _time_batches(bundle, winner, config.seconds, on_step)
     profile = Profile(sorted_by_speed(measured), batch)
     digest = bundle.manifest.digest
     return Tuning(digest, profile, winner, keep_profile(digest, limits, profile), limits)
@@ -102,7 +103,7 @@ def list_candidates(bundle: Bundle, config: TuneConfig, limits: Limits) -> list[
     return found
 
 
-def _look(candidate: Candidate, max_memory: int | None) -> Measurement:
+def _look(candidate: Candidate, config: TuneConfig) -> Measurement:
     """Start a candidate alone, ask it about the golden pictures, and time it once."""
     measured = Measurement(candidate.variant or "", candidate.device, candidate.threads or 1, False, "", None, None)
     try:
@@ -111,9 +112,9 @@ def _look(candidate: Candidate, max_memory: int | None) -> Measurement:
             measured = replace(measured, says=started.says, peak_memory=started.peak_memory)
             if not started.passed:
                 return measured
-            if max_memory is not None and (started.peak_memory or 0) > max_memory:
-                return replace(measured, says=f"takes more than {max_memory / 1e6:.0f} MB")
-            return replace(measured, passed=True, milliseconds=timer.milliseconds())
+            if config.max_memory is not None and (started.peak_memory or 0) > config.max_memory:
+                return replace(measured, says=f"takes more than {config.max_memory / 1e6:.0f} MB")
+            return replace(measured, passed=True, milliseconds=timer.milliseconds(seconds=config.seconds))
     except TimingError as error:
         return replace(measured, says=str(error).splitlines()[-1])
 
@@ -124,7 +125,7 @@ def _close_to_best(measured: Sequence[Measurement]) -> list[Measurement]:
 
 
 def _time_in_rounds(
-    bundle: Bundle, close: Sequence[Measurement], on_step: Callable[[str, int, int], None]
+    bundle: Bundle, close: Sequence[Measurement], seconds: float, on_step: Callable[[str, int, int], None]
 ) -> dict[Measurement, Measurement]:
     """Time those that are close side by side; what a candidate was before, and what it is now."""
     taken: dict[Measurement, list[float]] = {each: [] for each in close}
@@ -135,12 +136,12 @@ def _time_in_rounds(
         for i in range(ROUNDS):
             on_step("rounds", i, ROUNDS)
             for each, timer in timers.items():
-                taken[each].append(timer.milliseconds())
+                taken[each].append(timer.milliseconds(seconds=seconds))
         on_step("rounds", ROUNDS, ROUNDS)
     return {each: replace(each, milliseconds=statistics.median(values)) for each, values in taken.items()}
 
 
-def _time_batches(bundle: Bundle, winner: Measurement, on_step: Callable[[str, int, int], None]) -> int:
+def _time_batches(bundle: Bundle, winner: Measurement, seconds: float, on_step: Callable[[str, int, int], None]) -> int:
     """The smallest batch from which a stream gains little by a larger one."""
     taken: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     with Timer(_candidate(bundle, winner)) as timer:
@@ -148,7 +149,7 @@ def _time_batches(bundle: Bundle, winner: Measurement, on_step: Callable[[str, i
         for i in range(2):
             for j, batch in enumerate(BATCHES):
                 on_step("batches", i * len(BATCHES) + j, 2 * len(BATCHES))
-                taken[batch].append(timer.stream_milliseconds(batch))
+                taken[batch].append(timer.stream_milliseconds(batch, seconds))
     on_step("batches", 2 * len(BATCHES), 2 * len(BATCHES))
     medians = {batch: statistics.median(values) for batch, values in taken.items()}
     return next(batch for batch in BATCHES if _WORTHWHILE * medians[batch] <= min(medians.values()))

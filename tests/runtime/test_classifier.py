@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,59 @@ def test_without_an_onnxruntime_the_error_names_the_three_installs(bundle: Path)
     message = run_python(code)
     for extra in ("cpu", "gpu", "openvino"):
         assert f"pip install 'signs-runtime[{extra}]'" in message
+
+
+def test_below_the_threshold_a_prediction_is_unsure(bundle: Path) -> None:
+    grey = np.full((*SIZE, 3), 100, np.uint8)
+    classifier = Classifier(bundle, threshold=0.9)
+    unsure = classifier.predict(grey)
+    assert (unsure.label, unsure.is_sure) == ("unsure", False)
+    assert unsure.probability == pytest.approx(1 / 3)
+    sure = classifier.predict(plain("green"))
+    assert (sure.label, sure.is_sure) == ("green", True)
+    assert Classifier(bundle).predict(grey).is_sure
+    with pytest.raises(ValueError, match="threshold=2"):
+        Classifier(bundle, threshold=2)
+
+
+def test_a_threshold_is_refused_where_a_label_says_what_it_would_say(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(colour_classifier(("unsure", "green", "blue")))
+    assert Classifier(path).predict(plain("red")).is_sure
+    with pytest.raises(BundleFormatError, match="has a label 'unsure'"):
+        Classifier(path, threshold=0.5)
+
+
+def test_the_most_probable_labels_are_given_in_their_order(bundle: Path) -> None:
+    prediction = Classifier(bundle).predict(np.full((*SIZE, 3), (90, 100, 80), np.uint8))
+    assert [label for label, _ in prediction.top_k(3)] == ["green", "red", "blue"]
+    assert prediction.top_k(1) == (("green", prediction.probability),)
+    assert prediction.top_k(9) == prediction.top_k(3)
+    assert sum(value for _, value in prediction.top_k(3)) == pytest.approx(1)
+
+
+def test_bgr_is_asked_for_and_is_for_arrays(bundle: Path, pictures: Path) -> None:
+    classifier = Classifier(bundle)
+    for size in (SIZE, (30, 40)):
+        frame = plain("red", size)[:, :, ::-1]
+        assert classifier.predict(frame).label == "blue"
+        assert classifier.predict(frame, channels="BGR").label == "red"
+        assert classifier.predict_batch([frame], channels="BGR")[0].label == "red"
+        assert np.array_equal(classifier.preprocess(frame, channels="BGR"), plain("red"))
+    with pytest.raises(ImageError, match="is for arrays"):
+        classifier.predict(pictures / "red.png", channels="BGR")
+
+
+def test_threads_that_share_a_classifier_get_their_own_answers(bundle: Path) -> None:
+    classifier = Classifier(bundle)
+    wrong: list[str] = []
+
+    def work(label: str) -> None:
+        wrong.extend(label for _ in range(200) if classifier.predict(plain(label)).label != label)
+
+    threads = [threading.Thread(target=work, args=(LABELS[i % 3],)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,5 +1,7 @@
 """The command `signs` as an edge device has it."""
 
+import csv
+import io
 import json
 import platform
 from collections.abc import Callable
@@ -9,6 +11,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 from colours import LABELS, SIZE
+from PIL import Image
 from tiny_onnx import colour_classifier
 
 from signs_runtime.bundle import open_bundle
@@ -22,7 +25,7 @@ def run(*arguments: object) -> Result:
 def test_help_names_the_edge_commands_and_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("predict", "info", "verify", "Exit codes"):
+    for word in ("predict", "info", "verify", "tune", "doctor", "Exit codes"):
         assert word in result.output
 
 
@@ -53,6 +56,46 @@ def test_one_bad_picture_is_reported_and_the_others_are_labelled(bundle: Path, p
     assert [Path(each["picture"]).name for each in document["errors"]] == ["broken.png"]
 
 
+def test_strict_stops_at_the_first_bad_picture(bundle: Path, pictures: Path) -> None:
+    (pictures / "broken.png").write_text("no picture")
+    result = run("predict", bundle, pictures, "--strict")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "broken.png: not a picture" in result.stderr
+
+
+def test_predict_writes_csv_with_a_line_for_each_picture(bundle: Path, pictures: Path) -> None:
+    (pictures / "broken, and more.png").write_text("no picture")
+    result = run("predict", bundle, pictures, "--csv", "--top-k", 2)
+    assert result.exit_code == 1
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0]) == ["picture", "label", "probability", "label_2", "probability_2", "error"]
+    assert [row["label"] for row in rows] == ["blue", "", "green", "red"]
+    assert "not a picture" in rows[1]["error"]
+    assert float(rows[0]["probability"]) > float(rows[0]["probability_2"])
+    assert run("predict", bundle, pictures, "--csv", "--json").exit_code == 2
+
+
+def test_predict_shows_the_most_probable_labels_and_what_it_is_unsure_of(bundle: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "grey.png"
+    Image.new("RGB", (8, 6), (100, 100, 90)).save(picture)
+    shown = run("predict", bundle, picture, "--top-k", 2, "--threshold", 0.9).stdout
+    assert "unsure" in shown
+    assert "red 0.4" in shown
+    assert "green 0.4" in shown
+    document = json.loads(run("predict", bundle, picture, "--top-k", 2, "--threshold", 0.9, "--json").stdout)
+    (prediction,) = document["predictions"]
+    assert prediction["label"] == "unsure"
+    assert [each["label"] for each in prediction["top"]] == ["red", "green"]
+    assert len(prediction["probabilities"]) == 3
+    assert run("predict", bundle, picture, "--threshold", 2).exit_code == 2
+
+
+def test_doctor_and_tune_are_commands(bundle: Path, cache: Path) -> None:
+    document = json.loads(run("doctor", bundle, "--json").stdout)
+    assert {"onnxruntime", "limits", "cache"} <= {each["check"] for each in document["findings"]}
+    assert "--max-memory" in run("tune", "--help").stdout
+
+
 def test_an_answer_that_is_not_a_number_is_an_error_not_a_label(
     bundle: Path, pictures: Path, reseal: Callable[..., None]
 ) -> None:
@@ -68,7 +111,7 @@ def test_an_answer_that_is_not_a_number_is_an_error_not_a_label(
     assert json.loads(result.stdout, parse_constant=pytest.fail)["variants"][0]["max_difference"] is None
 
 
-@pytest.mark.parametrize("command", ["predict", "info", "verify"])
+@pytest.mark.parametrize("command", ["predict", "info", "verify", "tune"])
 def test_a_missing_bundle_is_explained_and_ends_with_1(command: str, tmp_path: Path) -> None:
     result = run(command, tmp_path / "none", *([tmp_path] if command == "predict" else []))
     assert result.exit_code == 1
