@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo lint test edge wheels mutations bench check clean
+.PHONY: help setup demo lint test edge wheels mutations fuzz bench check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -46,7 +46,7 @@ edge: wheels  ## The runtime's tests on the built edge wheel, with its own depen
 	$(UV) export --quiet --locked --only-group test --no-emit-workspace -o .venv-edge/test-requirements.txt
 	$(UV) pip install --quiet --python .venv-edge/bin/python -r .venv-edge/requirements.txt -r .venv-edge/test-requirements.txt
 	$(UV) pip install --quiet --python .venv-edge/bin/python --no-deps dist/signs_runtime-*.whl
-	.venv-edge/bin/python -m pytest tests/runtime
+	.venv-edge/bin/python -m pytest tests/runtime tests/fuzz
 
 mutations: setup  ## The parity gate's score against made faults, and its false alarms; MODEL=, DATA= and SCALING= as for bench.
 	$(BIN)/python tests/parity/mutation_score.py
@@ -54,6 +54,16 @@ mutations: setup  ## The parity gate's score against made faults, and its false 
 ifdef MODEL
 	$(BIN)/python tests/parity/mutation_score.py --model $(MODEL) --data $(DATA) $(SCALING)
 endif
+
+SECONDS ?= 600
+
+fuzz: $(UV)  ## Fuzz what reads pictures and bundles for SECONDS=600 of CPU, on Linux; runs add up in fuzz/.
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-fuzz
+	$(UV) export --quiet --locked --package signs-runtime --extra cpu --no-dev --no-emit-workspace -o .venv-fuzz/requirements.txt
+	$(UV) export --quiet --locked --only-group fuzz --no-emit-workspace -o .venv-fuzz/fuzz-requirements.txt
+	$(UV) pip install --quiet --python .venv-fuzz/bin/python -r .venv-fuzz/requirements.txt -r .venv-fuzz/fuzz-requirements.txt
+	$(UV) pip install --quiet --python .venv-fuzz/bin/python --no-deps -e runtime
+	.venv-fuzz/bin/python tests/fuzz/fuzz.py --seconds $(SECONDS)
 
 bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling unit"], export and int8, on DATA=signs; keep the machine idle.
 	$(BIN)/python benchmarks/epoch_time.py $(DATA)
@@ -70,4 +80,4 @@ endif
 check: lint test edge  ## All that CI checks.
 
 clean:  ## Remove what the other targets made.
-	rm -rf .tools .venv .venv-edge dist demo bench
+	rm -rf .tools .venv .venv-edge .venv-fuzz dist demo bench fuzz

@@ -19,7 +19,6 @@ from signs_runtime.cache import part_of_cache
 from signs_runtime.device import this_cpu
 from signs_runtime.errors import BundleFormatError, ProviderError
 from signs_runtime.manifest import from_json, parse_json
-from signs_runtime.onnx_file import check_model
 from signs_runtime.session import Setting, import_onnxruntime, start_session
 
 _KEPT = 8  # the graphs used last; each is as large as its model
@@ -61,6 +60,8 @@ def digest_of(path: Path) -> str:
 
 
 def _checked(model: Model) -> bytes:
+    from signs_runtime.onnx_file import check_model  # a start from a kept graph needs none of it
+
     content = model.read()
     check_model(content)
     return content

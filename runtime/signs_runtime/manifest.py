@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import reprlib
 import types
 import unicodedata
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -12,10 +13,19 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.input_spec import InputSpec
 
-SCHEMA = 3
-MAX_MANIFEST_BYTES = 16 * 2**20
+SCHEMA = 4
+MAX_MANIFEST_BYTES = 8 * 2**20  # 100,000 labels take 3
 _Z = 1.959964  # the normal distribution's 97.5% point
 MAX_SIDE = 8192  # pixels; a larger model input is a typing error or an attack
+MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit for a model
+MAX_GOLDEN_BYTES = 128 * 2**20
+MAX_DOCUMENT_BYTES = 64 * 2**20
+MAX_LABELS = 100_000
+MAX_GOLDEN_PICTURES = 100_000
+MAX_FILES = 64  # of a kind; an export writes one to four
+_MAX_ITEMS = 100_000  # of any list
+_MAX_TEXT = 65_536  # characters; the longest is the command that made the bundle
+_MAX_DIGITS = 19  # of an integer; those of 2**63
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -31,10 +41,13 @@ class FileRecord:
     bytes: int
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.path):
-            raise BundleFormatError(f"{self.path!r} is not a plain file name: a bundle's files lie in its own folder.")
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", self.path):
+            raise BundleFormatError(
+                f"{brief(self.path)} is not a plain file name: a bundle's files lie in its own folder."
+            )
         if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise BundleFormatError(f"{self.path}: {self.sha256!r} is not a SHA-256 in hex.")
+            raise BundleFormatError(f"{self.path}: {brief(self.sha256)} is not a SHA-256 in hex.")
+        check_size(self, MAX_FILE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -154,6 +167,9 @@ class Golden:
     def __post_init__(self) -> None:
         if self.pictures < 1:
             raise BundleFormatError("The manifest has no golden pictures, so that a device could not check itself.")
+        if self.pictures > MAX_GOLDEN_PICTURES:
+            raise BundleFormatError(f"{self.pictures:,} golden pictures are more than {MAX_GOLDEN_PICTURES:,}.")
+        check_size(self.file, MAX_GOLDEN_BYTES)
 
 
 @dataclass(frozen=True)
@@ -176,6 +192,7 @@ class Run:
     created: str  # ISO 8601, UTC
     command: str
     speeds: dict[str, Speed]  # variant -> as measured; none where float32 was alone
+    peak_memory: dict[str, int]  # variant -> bytes of a process that labels one picture at a time with this runtime
     documents: tuple[FileRecord, ...]  # for people
 
 
@@ -194,6 +211,13 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.variants:
             raise BundleFormatError("The manifest lists no variant.")
+        if len(self.variants) > MAX_FILES or len(self.run.documents) > MAX_FILES:
+            raise BundleFormatError(f"The manifest lists more than {MAX_FILES} variants or documents.")
+        for document in self.run.documents:
+            check_size(document, MAX_DOCUMENT_BYTES)
+        paths, names = [file.path for file in self.files], [variant.name for variant in self.variants]
+        if len(set(paths)) != len(paths) or len(set(names)) != len(names):
+            raise BundleFormatError(f"The manifest has a file or a variant twice: {brief(paths)}, {brief(names)}.")
         check_labels(self.labels)
         check_input(self.input)
 
@@ -209,10 +233,23 @@ class Manifest:
 
 def check_labels(labels: tuple[str, ...]) -> None:
     """Refuse labels that cannot name the outputs of a classifier: fewer than two, or one twice."""
-    if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise BundleFormatError(f"A classifier has two or more labels, each once; these are {labels!r}.")
+    if not 2 <= len(labels) <= MAX_LABELS or len(set(labels)) != len(labels):
+        raise BundleFormatError(
+            f"A classifier has two or more labels, at most {MAX_LABELS:,}, each once; these are {brief(labels)}."
+        )
     if unprintable := [label for label in labels if not is_text(label)]:
-        raise BundleFormatError(f"A label is a line of text, without control characters, unlike {unprintable!r}.")
+        raise BundleFormatError(f"A label is a line of text, without control characters, unlike {brief(unprintable)}.")
+
+
+def check_size(file: FileRecord, most: int) -> None:
+    """Refuse a file that claims to be larger than its kind ever is."""
+    if file.bytes > most:
+        raise BundleFormatError(f"{file.path} claims {file.bytes:,} bytes, more than the {most:,} of the largest.")
+
+
+def brief(value: object) -> str:
+    """What a message shows of something that came from outside: a line, whatever its size and depth."""
+    return reprlib.repr(value)
 
 
 def check_input(spec: InputSpec) -> None:
@@ -223,7 +260,9 @@ def check_input(spec: InputSpec) -> None:
 
 def is_text(text: str) -> bool:
     """Tell a line of text that a terminal can show from one with control characters or broken encoding."""
-    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+    return text.isprintable() or not any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text
+    )
 
 
 def dump_manifest(manifest: Manifest) -> str:
@@ -255,11 +294,15 @@ def parse_manifest(text: bytes) -> Manifest:
         raise BundleFormatError("manifest.json has no schema number: this is not a signs-edge bundle.")
     if raw["schema"] != SCHEMA:
         raise BundleFormatError(
-            f"The bundle is of schema {raw['schema']!r} and this runtime reads {SCHEMA}; "
+            f"The bundle is of schema {brief(raw['schema'])} and this runtime reads {SCHEMA}; "
             "install the signs-runtime that the bundle was made for, or make the bundle again."
         )
     found = {name: raw.pop(name, None) for name in ("seal", "run_seal")}
-    if found != seals_of(raw):
+    try:
+        seals = seals_of(raw)
+    except (RecursionError, ValueError) as error:
+        raise BundleFormatError(f"manifest.json cannot be sealed ({error!s:.200}).") from error
+    if found != seals:
         raise BundleTamperedError("manifest.json was changed after it was sealed; make the bundle again.")
     return from_json(Manifest, raw, "manifest.json")
 
@@ -269,23 +312,33 @@ def parse_json(text: bytes | str, where: str) -> Any:  # Any: JSON
     if len(text) > MAX_MANIFEST_BYTES:
         raise BundleFormatError(f"{where} is larger than {MAX_MANIFEST_BYTES:,} bytes.")
 
+    def refuse_long(digits: str) -> int:
+        if len(digits.lstrip("-")) > _MAX_DIGITS:
+            raise ValueError(f"a number of {len(digits):,} digits")
+        return int(digits)
+
     def refuse_constant(constant: str) -> None:
         raise ValueError(f"{constant} is not a number")
 
     def refuse_infinity(digits: str) -> float:
         number = float(digits)
         if math.isinf(number):
-            raise ValueError(f"{digits} is too large")
+            raise ValueError(f"{digits:.40} is too large")
         return number
 
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) != len({key for key, _ in pairs}):
-            raise ValueError(f"a key stands twice in {[key for key, _ in pairs]}")
-        return dict(pairs)
+        unique = dict(pairs)
+        if len(pairs) != len(unique):
+            raise ValueError(f"a key stands twice in {brief([key for key, _ in pairs])}")
+        return unique
 
     try:
         return json.loads(
-            text, parse_constant=refuse_constant, parse_float=refuse_infinity, object_pairs_hook=refuse_duplicates
+            text,
+            parse_int=refuse_long,
+            parse_constant=refuse_constant,
+            parse_float=refuse_infinity,
+            object_pairs_hook=refuse_duplicates,
         )
     except (ValueError, RecursionError) as error:
         raise BundleFormatError(f"{where} is not valid JSON ({error}).") from error
@@ -305,13 +358,18 @@ def _from_json(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, J
         names = {field.name for field in fields(kind)}
         if not isinstance(value, dict) or value.keys() != names:
             given = sorted(value) if isinstance(value, dict) else value
-            raise BundleFormatError(f"{where} must hold {sorted(names)}, not {given!r}.")
+            raise BundleFormatError(f"{where} must hold {sorted(names)}, not {brief(given)}.")
         return kind(**{name: _from_json(hints[name], value[name], f"{where}: {name}") for name in value})  # type: ignore[operator]  # a class, not an instance
     origin, arguments = get_origin(kind), get_args(kind)
+    if isinstance(value, list | dict | str) and len(value) > (_MAX_TEXT if isinstance(value, str) else _MAX_ITEMS):
+        raise BundleFormatError(f"{where} holds {len(value):,} items or characters, more than it may.")
     if origin is tuple and isinstance(value, list):
         return tuple(_from_json(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _from_json(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
+        return {
+            _from_json(str, key, f"a key of {where}"): _from_json(arguments[1], item, f"{where}: {key:.80}")
+            for key, item in value.items()
+        }
     if origin is Literal and value in arguments:
         return value
     if origin in (Union, types.UnionType):
@@ -324,4 +382,4 @@ def _from_json(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, J
         return value
     if kind is str and isinstance(value, str) and is_text(value):
         return value
-    raise BundleFormatError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r:.80}.")
+    raise BundleFormatError(f"{where} must be {getattr(kind, '__name__', kind)}, not {brief(value)}.")

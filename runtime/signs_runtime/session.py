@@ -93,11 +93,14 @@ def start_session(
         options.add_session_config_entry(f"{prefix}min_size_in_bytes", "1024")
     if setting.device in ("cuda", "tensorrt"):
         _load_cuda(onnxruntime)
+    if setting.device != "cpu":
+        onnxruntime.set_default_logger_severity(4)  # a provider that does not start logs apart from its session
     content = model if isinstance(model, bytes) else os.fspath(model)
     own = {"num_of_threads": str(setting.threads)} if setting.device == "openvino" else {}
     providers = [(provider, {**_PROVIDER_OPTIONS.get(setting.device, {}), **own})]
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        # Its fallback to the CPU prints to stdout, and is refused below.
+        session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class but this
         _explain_provider(setting.device, provider, str(error))
         raise BundleFormatError(f"onnxruntime cannot load the model: {error}") from error
@@ -143,7 +146,7 @@ def _explain_provider(device: str, provider: str, said: str = "") -> None:
 
     reason = why_not_loadable(provider)
     if reason is not None:
-        raise ProviderError(f"device={device!r} cannot be used. {reason} {how_to_get_library(reason)}.")
+        raise ProviderError(f"device={device!r} cannot be used. {reason}\nTo mend it: {how_to_get_library(reason)}.")
     if device != "cpu" and provider.removesuffix("ExecutionProvider").lower() in said.lower():
         raise ProviderError(f"device={device!r} cannot be used: {said}")
 

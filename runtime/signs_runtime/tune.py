@@ -3,7 +3,7 @@
 import os
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 
 from signs_runtime.bundle import Bundle, open_bundle
@@ -54,6 +54,9 @@ def tune(
     """
     bundle, limits = open_bundle(path), find_limits()
     candidates = list_candidates(bundle, config, limits)
+    for first in {each.variant: each for each in reversed(candidates)}.values():
+        with suppress(TimingError), Timer(first) as timer:  # what it takes to make the graph is nobody's memory
+            timer.start()
     measured: list[Measurement] = []
     for i, candidate in enumerate(candidates):
         on_step("first look", i, len(candidates))

@@ -117,8 +117,8 @@ in_runtime(
     "a corner cut out instead of a resize",
     "resized",
     image_module,
-    "image.resize((spec.width, spec.height), Image.Resampling[spec.resize.upper()])",
-    "image.crop((0, 0, spec.width, spec.height))",
+    "image.resize(size, Image.Resampling[spec.resize.upper()])",
+    "image.crop((0, 0, *size))",
 )
 in_runtime(
     "the camera's turn left out", "turned", image_module, "return ImageOps.exif_transpose(image)", "return image"
@@ -136,8 +136,8 @@ in_runtime(
     "labels in another order than outputs",
     "labels",
     classifier_module,
-    "Prediction(self.labels[index]",
-    "Prediction(self.labels[index - 1]",
+    "else self.labels[index]",
+    "else self.labels[index - 1]",
 )
 in_runtime(
     "the batch's first answer for all",

@@ -68,7 +68,7 @@ def bundle(tmp_path: Path) -> Path:
         ),
         golden=Golden(record(folder, "golden.npz"), 3),
         provenance=Provenance("colours", "0" * 64, {"test": 3}, "0" * 64, "none", None, {"numpy": "2"}),
-        run=Run("2026-01-01T00:00:00+00:00", "pytest", speeds={}, documents=()),
+        run=Run("2026-01-01T00:00:00+00:00", "pytest", speeds={}, peak_memory={"fp32": 10**8}, documents=()),
     )
     (folder / "manifest.json").write_text(dump_manifest(manifest), encoding="utf-8")
     return folder

@@ -1,8 +1,12 @@
 """A bundle is opened whole or not at all."""
 
+import hashlib
 import io
 import json
+import os
 import shutil
+import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +26,7 @@ from signs_runtime import (
 )
 from signs_runtime.bundle import open_bundle
 from signs_runtime.golden import dump_golden
-from signs_runtime.manifest import dump_manifest, parse_manifest, seals_of
+from signs_runtime.manifest import MAX_MANIFEST_BYTES, SCHEMA, FileRecord, dump_manifest, parse_manifest, seals_of
 
 
 def rewrite(bundle: Path, change: Callable[[dict], None]) -> None:
@@ -95,7 +99,7 @@ def test_the_same_weights_exported_again_have_the_same_digest_and_damage_is_foun
 
 def test_an_unknown_schema_is_refused_by_its_number(bundle: Path) -> None:
     rewrite(bundle, lambda raw: raw.update(schema=1))
-    with pytest.raises(BundleFormatError, match="schema 1 and this runtime reads 3"):
+    with pytest.raises(BundleFormatError, match=f"schema 1 and this runtime reads {SCHEMA}"):
         Classifier(bundle)
 
 
@@ -134,14 +138,27 @@ def test_a_link_is_refused(bundle: Path) -> None:
         (lambda raw: raw["golden"].update(pictures=0), "no golden pictures"),
         (lambda raw: raw.update(labels=["a", "b", "\x1b[31mc"]), "must be str"),
         (lambda raw: raw["run"].update(command="\ud800"), "must be str"),
+        (lambda raw: raw["run"].update(command="x" * 100_000), "holds 100,000 items or characters"),
+        (lambda raw: raw["provenance"].update(versions={"\x1b[31m": "1"}), "a key of manifest.json: provenance"),
+        (lambda raw: raw["variants"][0]["file"].update(bytes=2**31), "claims 2,147,483,648 bytes, more than"),
+        (lambda raw: raw["golden"]["file"].update(bytes=2**28), "claims 268,435,456 bytes, more than"),
+        (lambda raw: raw["golden"].update(pictures=10**6), "golden pictures are more than"),
+        (lambda raw: raw["run"].update(documents=[raw["golden"]["file"]]), "a file or a variant twice"),
+        (lambda raw: raw.update(variants=raw["variants"] * 2), "a file or a variant twice"),
+        (lambda raw: raw.update(variants=raw["variants"] * 65), "more than 64 variants"),
+        (lambda raw: raw.update(labels=[str(i) for i in range(100_001)]), "labels holds 100,001 items"),
+        (lambda raw: raw.update({"y" * 10**5: 1}), "must hold"),
+        (lambda raw: raw.update(input="z" * 10**5), "must hold"),
+        (lambda raw: raw["variants"][0]["file"].update(path="a" * 201), "plain file name"),
     ],
 )
 def test_a_manifest_that_this_project_would_not_write_is_refused(
     bundle: Path, change: Callable[[dict], None], words: str
 ) -> None:
     rewrite(bundle, change)
-    with pytest.raises(BundleFormatError, match=words):
+    with pytest.raises(BundleFormatError, match=words) as caught:
         open_bundle(bundle)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(
@@ -153,16 +170,84 @@ def test_a_manifest_that_this_project_would_not_write_is_refused(
         b"\xff\xfe\x00",
         b'{"schema": 3, "schema": 3}',
         b'{"schema": NaN}',
-        b'{"schema": 3, "x": 1e999}',
+        b'{"schema": 4, "x": 1e999}',
         b"[" * 100_000,
         b'{"schema": ' + b"9" * 10_000 + b"}",
+        b'{"schema": ' + b"9" * 5_000_000 + b"}",
+        b'{"schema": %d, "x": ' % SCHEMA + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"schema": "' + b"x" * 5_000_000 + b'"}',
+        b'{"' + b"x" * 5_000_000 + b'": 1, "' + b"x" * 5_000_000 + b'": 1}',
+        b'{"schema": %d, "labels": [' % SCHEMA + b"{}," * 2_700_000 + b"{}]}",
+        b" " * (MAX_MANIFEST_BYTES + 1),
     ],
-    ids=["empty", "list", "bare", "bytes", "twice", "nan", "infinite", "deep", "huge"],
+    ids=[
+        *("empty", "list", "bare", "bytes", "twice", "nan", "infinite", "deep", "huge", "quadratic", "nested", "long"),
+        *("long and twice", "many", "large"),
+    ],
 )
-def test_a_manifest_that_is_not_ours_is_refused(bundle: Path, text: bytes) -> None:
+def test_a_manifest_that_is_not_ours_is_refused_in_time_and_in_few_words(bundle: Path, text: bytes) -> None:
     (bundle / "manifest.json").write_bytes(text)
-    with pytest.raises(BundleFormatError):
+    start = time.process_time()
+    with pytest.raises((BundleFormatError, BundleTamperedError)) as caught:
         open_bundle(bundle)
+    assert time.process_time() - start < 5
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["manifest.json", "fp32.onnx", "golden.npz"])
+def test_what_is_no_regular_file_is_refused_without_waiting(bundle: Path, name: str) -> None:
+    path = bundle / name
+    whole = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BundleFormatError, match="no regular file"):
+        Classifier(bundle)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BundleNotFoundError, match="cannot be read"):
+        Classifier(bundle)
+    path.rmdir()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(BundleFormatError, match="link"):
+        Classifier(bundle)
+    path.unlink()
+    path.write_bytes(whole)
+    open_bundle(bundle)
+
+
+def test_a_name_that_no_system_takes_is_no_bundle(tmp_path: Path) -> None:
+    for name in ("x" * 5000, "x\0y"):
+        with pytest.raises(BundleNotFoundError, match="No bundle"):
+            open_bundle(tmp_path / name)
+
+
+def test_a_digest_is_checked_without_the_file_in_memory(bundle: Path) -> None:
+    path = bundle / "large.html"
+    with path.open("wb") as file:
+        file.truncate(64 * 2**20)  # zeros that take no room on the disk
+    digest = hashlib.sha256(bytes(64 * 2**20)).hexdigest()
+    opened = open_bundle(bundle)
+    tracemalloc.start()
+    opened.check(FileRecord("large.html", digest, 64 * 2**20))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 2**20
+    with pytest.raises(BundleTamperedError, match="not the file that was sealed"):
+        opened.check(FileRecord("large.html", "0" * 64, 64 * 2**20))
+    with pytest.raises(BundleTamperedError, match="67,108,864 bytes and was sealed with 9"):
+        opened.check(FileRecord("large.html", digest, 9))
+    with pytest.raises(BundleNotFoundError, match="missing"):
+        opened.check(FileRecord("none.html", digest, 9))
+
+
+def test_a_file_that_grew_since_the_bundle_was_opened_is_refused(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    with (bundle / "golden.npz").open("ab") as file:
+        file.write(bytes(10**6))
+    for look in (opened.read, opened.check):
+        with pytest.raises(BundleTamperedError):
+            look(opened.manifest.golden.file)
 
 
 def test_golden_pictures_are_read_as_they_were_written(bundle: Path) -> None:
@@ -207,10 +292,10 @@ def test_golden_arrays_of_another_kind_are_refused(
         open_bundle(bundle).golden()
 
 
-def zipped(content: bytes) -> bytes:
+def zipped(content: bytes, how: int = zipfile.ZIP_DEFLATED) -> bytes:
     """An archive whose members are all this."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", how) as archive:
         for name in ("images", "probabilities", "labels", "files", "file_sizes", "file_images"):
             archive.writestr(f"{name}.npy", content)
     return buffer.getvalue()
@@ -228,16 +313,41 @@ def npy(shape: tuple[int, ...], content: bytes = b"") -> bytes:
         b"not an archive",
         zipped(npy((10**12,))),
         zipped(npy((10**7,), bytes(10**7))),
+        zipped(npy((1,), b"a"), zipfile.ZIP_STORED)[:-12]
+        + b"\xff\xff"
+        + zipped(npy((1,), b"a"), zipfile.ZIP_STORED)[-10:],
+        zipped(b"\x93NUMPY\1\0\x10\0{'descr': " + b"-" * 9000 + b"1", zipfile.ZIP_STORED),
         zipped(b"\x93NUMPY\x01\x00\x10\x00{'descr': ((((("),
         zipped(b"no array"),
         npy((3,), b"abc"),
     ],
-    ids=["not an archive", "claims a terabyte", "unpacks to much", "broken header", "no array", "no archive"],
+    ids=[
+        *("not an archive", "claims a terabyte", "unpacks to much", "many members", "a deep expression"),
+        *("broken header", "no array", "no archive"),
+    ],
 )
 def test_a_hostile_golden_file_is_refused(bundle: Path, reseal: Callable[..., None], content: bytes) -> None:
     (bundle / "golden.npz").write_bytes(content)
     reseal(bundle)
     with pytest.raises(BundleFormatError, match="not a golden file"):
+        open_bundle(bundle).golden()
+
+
+def test_a_golden_label_that_is_no_character_is_refused(bundle: Path, reseal: Callable[..., None]) -> None:
+    content = (bundle / "golden.npz").read_bytes()
+    (bundle / "golden.npz").write_bytes(broken := content.replace("r".encode("utf-32-le"), b"\xff\xff\x11\0", 1))
+    assert broken != content
+    path = bundle / "golden.npz"
+    with zipfile.ZipFile(path) as archive:
+        members = {}
+        for info in archive.infolist():
+            info.CRC = None  # type: ignore[assignment]  # it does not fit any more
+            members[info.filename] = archive.open(info).read()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    reseal(bundle)
+    with pytest.raises(BundleFormatError, match="no character"):
         open_bundle(bundle).golden()
 
 

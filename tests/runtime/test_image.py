@@ -1,14 +1,20 @@
 """Pictures of every kind are read right, and what is no picture is refused."""
 
 import io
+import os
 import struct
+import threading
+import time
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_files import encoded
 from PIL import Image
 
+import signs_runtime.image as image_module
 from signs_runtime import ImageError, InputSpec
 from signs_runtime.image import MAX_PIXELS, find_pictures, read_image, stages
 
@@ -112,6 +118,18 @@ def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
         assert pixel_of(path) == ORANGE
 
 
+def test_the_first_picture_of_a_phones_several_counts(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    first, second = Image.new("RGB", (16, 24), ORANGE), Image.new("RGB", (16, 24), "blue")
+    for options in ({}, {"exif": exif}, {"progressive": True}):
+        path = tmp_path / "a.jpg"
+        first.save(path, "MPO", save_all=True, append_images=[second], **options)
+        with Image.open(path) as image:
+            assert image.format == "MPO"
+        assert np.allclose(pixel_of(path), ORANGE, atol=4)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_cameras_turn_is_undone(tmp_path: Path, orientation: int) -> None:
     upright = np.zeros((4, 6, 3), np.uint8)
@@ -211,6 +229,74 @@ def test_a_format_that_starts_another_program_is_refused(tmp_path: Path) -> None
         read_image(path, SPEC)
 
 
+def test_an_array_may_have_its_channels_the_other_way_round() -> None:
+    rng = np.random.default_rng(5)
+    for shape in ((4, 6, 3), (33, 21, 3)):
+        pixels = rng.integers(0, 256, shape, np.uint8)
+        expected = read_image(pixels, SPEC)
+        given = read_image(np.ascontiguousarray(pixels[..., ::-1]), SPEC, channels="BGR")
+        assert np.array_equal(given, expected)
+        assert given.flags.c_contiguous
+
+
+def test_the_order_of_channels_is_for_arrays_alone(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (6, 4), ORANGE))
+    for picture in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(ImageError, match="a file has its own order of colours"):
+            read_image(picture, SPEC, channels="BGR")
+    with pytest.raises(ImageError, match="choose one of RGB, BGR"):
+        read_image(np.zeros((4, 6, 3), np.uint8), SPEC, channels="RBG")
+
+
+def test_a_model_of_one_colour_takes_arrays_without_channels() -> None:
+    spec = InputSpec(4, 6, "L")
+    for shape in ((4, 6), (33, 21)):
+        pixels = np.random.default_rng(6).integers(0, 256, shape, np.uint8)
+        assert np.array_equal(read_image(pixels, spec), read_image(pixels[:, :, None], spec))
+
+
+@pytest.mark.parametrize("colour", ["RGB", "L"])
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "key", "I;16"])
+def test_a_picture_that_is_converted_in_strips_has_the_very_pixels_of_one_converted_whole(
+    tmp_path: Path, kind: str, colour: str
+) -> None:
+    rng = np.random.default_rng(7)
+    side = 1100  # more than a strip, and not a multiple
+    noise = Image.fromarray(rng.integers(0, 256, (side, side, 4), np.uint8))
+    options: dict[str, object] = {}
+    if kind == "I;16":
+        image = Image.fromarray(rng.integers(0, 2**16, (side, side), np.uint16))
+        whole = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    else:
+        image = noise.convert("RGB").quantize(16) if kind == "P" else noise.convert("RGB" if kind == "key" else kind)
+        if kind in ("P", "key"):
+            options["transparency"] = bytes(range(0, 256, 16)) if kind == "P" else image.getpixel((0, 0))
+        image = Image.open(save(tmp_path / "a.png", image, **options))
+        image.load()
+        rgba = image.convert("RGBA")
+        whole = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    path = save(tmp_path / "b.png", image, **options)
+    spec = InputSpec(side, side, colour)
+    assert np.array_equal(read_image(path, spec), np.asarray(whole.convert(colour)).reshape(spec.shape))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("colour", ["RGB", "L"])
+def test_a_picture_too_large_to_be_turned_is_shrunk_first_with_the_same_pixels_up_to_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orientation: int, colour: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(8).integers(0, 256, (47, 77, 3), np.uint8)
+    path = save(tmp_path / "a.jpg", Image.fromarray(pixels), exif=exif, quality=95)
+    for resize in ("nearest", "bilinear", "bicubic", "lanczos"):
+        spec = InputSpec(9, 14, colour, resize)
+        expected = read_image(path, spec).astype(int)
+        with monkeypatch.context() as patched:
+            patched.setattr(image_module, "MAX_PIXELS", 100)
+            assert np.abs(read_image(path, spec) - expected).max() <= 1
+
+
 @pytest.mark.parametrize(
     "array",
     [
@@ -224,6 +310,88 @@ def test_a_format_that_starts_another_program_is_refused(tmp_path: Path) -> None
 def test_an_array_that_is_no_picture_is_refused(array: np.ndarray) -> None:
     with pytest.raises(ImageError, match="uint8 of shape"):
         read_image(array, SPEC)
+
+
+def jpeg_of(width: int, height: int, **options: object) -> bytes:
+    """A small JPEG whose header claims another size."""
+    content = bytearray(encoded(Image.new("RGB", (16, 16), ORANGE), "JPEG", **options))
+    frame = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
+    content[frame + 5 : frame + 9] = struct.pack(">2H", height, width)
+    return bytes(content)
+
+
+def in_scans(content: bytes) -> bytes:
+    """A JPEG whose first scan has one of its three components."""
+    scan = content.find(b"\xff\xda")
+    return content[: scan + 2] + b"\0\x08\x01" + content[scan + 5 : scan + 7] + content[scan + 11 :]
+
+
+def scanned(content: bytes, times: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    last, end = content.rfind(b"\xff\xda"), content.rfind(b"\xff\xd9")
+    return content[:end] + content[last:end] * times + content[end:]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (scanned(jpeg_of(8_000, 8_000, progressive=True), 1000), r"1,010 scans of 8000x8000 pixels take too long"),
+        (jpeg_of(20_000, 16_000), "more than the 201,000,000 allowed"),
+        (jpeg_of(14_000, 10_000, progressive=True), "more than the 119,"),
+        (in_scans(jpeg_of(14_000, 10_000)), "more than the 119,"),
+        (jpeg_of(10_000, 9_000, progressive=True, subsampling=0), "more than the 83,"),
+        (encoded(Image.new("1", (70_000, 1)), "PNG"), "no side may have more than 65,535"),
+        (encoded(Image.new("1", (1, 70_000)), "PNG"), "no side may have more than 65,535"),
+        (b"P6\n1100 1000\n99\n" + bytes(3_300_000), "more than the 1,000,000 allowed"),
+        (b"P3\n1100 1000\n255\n" + b"1 " * 3_300_000, "more than the 1,000,000 allowed"),
+    ],
+    ids=["many scans", "jpeg", "progressive", "scans", "progressive 4:4:4", "wide", "tall", "scaled", "plain"],
+)
+def test_what_would_take_too_much_memory_or_time_is_refused_by_its_header(content: bytes, words: str) -> None:
+    start = time.process_time()
+    with pytest.raises(ImageError, match=words):
+        read_image(io.BytesIO(content), SPEC)
+    assert time.process_time() - start < 1
+
+
+def test_a_phones_picture_of_108_megapixels_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.new("RGB", (12_000, 9_000), ORANGE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.allclose(pixel_of(path), ORANGE, atol=4)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_read_and_a_device_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="a device, not a picture"):
+        read_image("/dev/zero", SPEC)
+    pipe = tmp_path / "a.png"
+    os.mkfifo(pipe)
+    content = encoded(Image.new("RGB", (6, 4), ORANGE), "PNG")
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    assert pixel_of(pipe) == ORANGE
+    writer.join()
+
+
+def test_a_pipe_that_does_not_end_is_refused() -> None:
+    class Endless(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:
+            return len(buffer)
+
+    with pytest.raises(ImageError, match="come out of this pipe"):
+        read_image(io.BufferedReader(Endless()), SPEC)
+
+
+def test_a_file_larger_than_any_picture_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.new("RGB", (6, 4)), "PNG"))
+    os.truncate(path, 2**30 + 1)  # zeros that take no room on the disk
+    with pytest.raises(ImageError, match="1,073,741,825 bytes are more than"):
+        read_image(path, SPEC)
 
 
 def test_a_folder_stands_for_its_pictures(tmp_path: Path) -> None:

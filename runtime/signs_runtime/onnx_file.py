@@ -1,0 +1,463 @@
+"""Reads an ONNX file strictly, without onnx or protobuf, and refuses what no exported classifier has.
+
+A model passes here before onnxruntime sees a byte of it. Everything that is not named below is refused: fields,
+operators, element types. Weights are skipped by their length, so that the check takes milliseconds for any size.
+
+The wire format is protobuf's (https://protobuf.dev/programming-guides/encoding), the fields are onnx.proto's
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_runtime.errors import BundleFormatError
+
+MAX_BYTES = 2**31 - 1  # protobuf's own limit
+MAX_FIELDS = 1_000_000  # keeps reading under a second; ResNet-50 has 3,400, in int8 9,300, DenseNet-121 12,000
+MAX_NODES = 10_000  # ConvNeXt-Tiny has 990; onnxruntime loads 10,000 convolutions in 3 s
+MAX_TENSORS = 20_000  # in the file; onnxruntime loads 60,000 in 5 s
+MAX_ARGUMENTS = 1000  # of a node; onnxruntime loads a sum of 100,000 in 24 s
+MAX_RANK = 8  # dimensions of a value
+OPSETS = range(13, 22)  # the shape rules of `onnx_sizes` are those of these versions; exports have 17
+IR_VERSIONS = range(4, 14)  # before 4, weights had to be inputs too
+STANDARD_DOMAINS = ("", "ai.onnx")
+_MAX_TYPED = 65_536  # values that a tensor may hold in a typed field; more are raw bytes
+
+FLOAT, UINT8, INT8, UINT16, INT16, INT32, INT64, BOOL, FLOAT16, DOUBLE, UINT32, UINT64 = (*range(1, 8), *range(9, 14))
+DTYPES: dict[int, np.dtype[Any]] = {  # TensorProto.DataType, without strings, complex numbers and less than 8 bits
+    FLOAT: np.dtype("<f4"),
+    UINT8: np.dtype("u1"),
+    INT8: np.dtype("i1"),
+    UINT16: np.dtype("<u2"),
+    INT16: np.dtype("<i2"),
+    INT32: np.dtype("<i4"),
+    INT64: np.dtype("<i8"),
+    BOOL: np.dtype("?"),
+    FLOAT16: np.dtype("<f2"),
+    DOUBLE: np.dtype("<f8"),
+    UINT32: np.dtype("<u4"),
+    UINT64: np.dtype("<u8"),
+}
+
+Span = tuple[int, int]  # where something lies in the file: from, to
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WIRES = {"int": _VARINT, "float": _FIXED32, "text": _BYTES, "bytes": _BYTES}
+
+# message -> field number -> name and kind; a star: any number of times. "bytes" are not read: messages and data.
+_FIELDS: dict[str, dict[int, str]] = {
+    "model": {
+        1: "ir_version int",
+        2: "producer_name text",
+        3: "producer_version text",
+        4: "domain text",
+        5: "model_version int",
+        6: "doc_string text",
+        7: "graph bytes",
+        8: "opset_import bytes*",
+        14: "metadata_props bytes*",
+    },
+    "opset import": {1: "domain text", 2: "version int"},
+    "metadata entry": {1: "key text", 2: "value text"},
+    "graph": {
+        1: "node bytes*",
+        2: "name text",
+        5: "initializer bytes*",
+        10: "doc_string text",
+        11: "input bytes*",
+        12: "output bytes*",
+        13: "value_info bytes*",
+        14: "quantization_annotation bytes*",
+        16: "metadata_props bytes*",
+    },
+    "annotation": {1: "tensor_name text", 2: "parameters bytes*"},
+    "node": {
+        1: "input text*",
+        2: "output text*",
+        3: "name text",
+        4: "op_type text",
+        5: "attribute bytes*",
+        6: "doc_string text",
+        7: "domain text",
+        9: "metadata_props bytes*",
+    },
+    "attribute": {
+        1: "name text",
+        2: "f float",
+        3: "i int",
+        4: "s bytes",
+        5: "t bytes",
+        7: "floats float*",
+        8: "ints int*",
+        9: "strings bytes*",
+        13: "doc_string text",
+        20: "type int",
+    },
+    "tensor": {
+        1: "dims int*",
+        2: "data_type int",
+        4: "float_data float*",
+        5: "int32_data int*",
+        7: "int64_data int*",
+        8: "name text",
+        9: "raw_data bytes",
+        12: "doc_string text",
+        14: "data_location int",
+        16: "metadata_props bytes*",
+    },
+    "value": {1: "name text", 2: "type bytes", 3: "doc_string text", 4: "metadata_props bytes*"},
+    "type": {1: "tensor_type bytes", 6: "denotation text"},
+    "tensor type": {1: "elem_type int", 2: "shape bytes"},
+    "shape": {1: "dim bytes*"},
+    "dimension": {1: "dim_value int", 2: "dim_param text", 3: "denotation text"},
+}
+_REFUSED = {  # message and field number -> what it would do
+    ("model", 20): "training information",
+    ("model", 25): "functions of its own",
+    ("graph", 15): "sparse weights",
+    ("attribute", 6): "a graph inside a node (control flow)",
+    ("attribute", 11): "graphs inside a node (control flow)",
+    ("attribute", 21): "a reference to a function's attribute",
+    ("attribute", 22): "sparse weights",
+    ("attribute", 23): "sparse weights",
+    ("tensor", 6): "strings in place of numbers",
+    ("tensor", 13): "weights outside the file (external data)",
+}
+
+
+def _tags(fields: dict[int, str]) -> dict[int, tuple[str, str, bool]]:
+    """What stands before a field in the file -> its name, kind, and whether it may come again."""
+    tags = {}
+    for number, text in fields.items():
+        name, kind = text.split()
+        repeated, kind = kind.endswith("*"), kind.rstrip("*")
+        tags[number << 3 | _WIRES[kind]] = (name, kind, repeated)
+        if repeated and kind in ("int", "float"):
+            tags[number << 3 | _BYTES] = (name, f"packed {kind}", True)
+    return tags
+
+
+_TAGS = {message: _tags(fields) for message, fields in _FIELDS.items()}
+_NO_FIELDS: dict[str, Any] = {
+    message: {name: [] for name, _, repeated in tags.values() if repeated} for message, tags in _TAGS.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Numbers in the file: raw bytes at a place in it, or a few values that were written one by one."""
+
+    name: str
+    kind: int  # a key of DTYPES
+    shape: tuple[int, ...]
+    raw: Span | None
+    values: tuple[float, ...]  # where there is no raw
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator with its attributes as Python has them: numbers, text, tensors, and tuples of numbers."""
+
+    op: str
+    inputs: tuple[str, ...]  # "": not given
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]  # Any: as above
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What the graph is given; a dimension that is left open has a name."""
+
+    name: str
+    kind: int
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The parts of a model that say what it computes."""
+
+    content: bytes
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    tensors: tuple[Tensor, ...]
+    nodes: tuple[Node, ...]
+
+    @cached_property
+    def is_quantized(self) -> bool:
+        """Whether any of it computes in 8 bits."""
+        return any("Quantize" in node.op or "Integer" in node.op or "QLinear" in node.op for node in self.nodes)
+
+    def array(self, tensor: Tensor) -> NDArray[Any]:  # Any: of the tensor's dtype
+        """The numbers of a tensor; raw ones are not copied."""
+        dtype = DTYPES[tensor.kind]
+        if tensor.raw is None:
+            bits = np.array(tensor.values, np.uint16 if tensor.kind == FLOAT16 else dtype)
+            return bits.view(dtype).reshape(tensor.shape)
+        count = prod(tensor.shape)
+        return np.frombuffer(self.content, dtype, count, tensor.raw[0]).reshape(tensor.shape)
+
+
+def check_model(content: bytes) -> None:
+    """Refuse an ONNX file that is not a plain, self-contained picture classifier of bounded memory and work.
+
+    Raises BundleFormatError with the rule that it breaks.
+    """
+    from signs_runtime.onnx_sizes import check_sizes
+
+    check_sizes(read_graph(content))
+
+
+def read_graph(content: bytes) -> Graph:
+    """Read the graph of an ONNX file and hold the file to its format. Raises BundleFormatError."""
+    if len(content) > MAX_BYTES:
+        refuse(f"it has {len(content):,} bytes, more than the {MAX_BYTES:,} that protobuf allows")
+    try:
+        return _Reader(content).graph()
+    except (IndexError, struct.error):
+        refuse("it ends in the middle of a field")
+    except UnicodeDecodeError as error:
+        refuse(f"a name in it is not UTF-8 ({error.reason})")
+    except (OverflowError, ValueError) as error:
+        if isinstance(error, BundleFormatError):
+            raise
+        refuse(f"a number in it does not fit its type ({error})")
+
+
+def refuse(evidence: str) -> NoReturn:
+    """Raise BundleFormatError; the words are cut where they quote a file's own too long."""
+    raise BundleFormatError(
+        f"The model is not one that signs-edge exports: {evidence[:500]}. Take the bundle from its source again."
+    )
+
+
+class _Reader:
+    """Takes a file apart by the tables above; counts what it reads."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.left = MAX_FIELDS
+
+    def graph(self) -> Graph:
+        model = self.read("model", (0, len(self.content)))
+        if "graph" not in model:
+            refuse("it has no graph: this is no ONNX file")
+        if model.get("ir_version") not in IR_VERSIONS:
+            refuse(f"its format version is {model.get('ir_version')}, not {IR_VERSIONS[0]} to {IR_VERSIONS[-1]}")
+        opsets = [self.read("opset import", span) for span in model["opset_import"]]
+        versions = {each.get("domain", ""): each.get("version", 0) for each in opsets}
+        if foreign := versions.keys() - set(STANDARD_DOMAINS):
+            refuse(f"it needs operators of {sorted(foreign)!r:.200}, outside the ONNX standard")
+        if len(opsets) != 1 or next(iter(versions.values())) not in OPSETS:
+            refuse(f"its operators are of version {list(versions.values())!r:.100}, not {OPSETS[0]} to {OPSETS[-1]}")
+        self.metadata(model)
+        return self._graph(self.read("graph", model["graph"]))
+
+    def _graph(self, graph: dict[str, Any]) -> Graph:  # Any: by the tables
+        self.metadata(graph)
+        for field, most in (("node", MAX_NODES), ("initializer", MAX_TENSORS), ("value_info", 2 * MAX_NODES)):
+            if len(graph[field]) > most:
+                refuse(f"it has {len(graph[field]):,} {field}s, more than {most:,}")
+        for span in graph["quantization_annotation"]:
+            for parameter in self.read("annotation", span)["parameters"]:
+                self.read("metadata entry", parameter)
+        for span in (*graph["value_info"], *graph["output"]):
+            self.value(span)
+        return Graph(
+            self.content,
+            tuple(map(self.value, graph["input"])),
+            tuple(self.value(span).name for span in graph["output"]),
+            tuple(map(self.tensor, graph["initializer"])),
+            tuple(map(self.node, graph["node"])),
+        )
+
+    def read(self, message: str, span: Span) -> dict[str, Any]:  # Any: by the tables
+        """The fields of a message by their names, each of its kind; a field that may be repeated is a list."""
+        content, tags, left = self.content, _TAGS[message], self.left
+        found: dict[str, Any] = {name: [] for name in _NO_FIELDS[message]}
+        at, end = span
+        while at < end:
+            tag = content[at]
+            at += 1
+            if tag > 0x7F:
+                tag, at = self.varint(at - 1)
+            if tag not in tags:
+                self.refuse_field(message, tag)
+            name, kind, repeated = tags[tag]
+            left -= 1
+            value: Any
+            if kind == "int":
+                value = content[at]
+                at += 1
+                if value > 0x7F:
+                    value, at = self.varint(at - 1)
+                    value -= (value >> 63) << 64
+            elif kind == "float":
+                (value,) = struct.unpack_from("<f", content, at)
+                at += 4
+            else:
+                length = content[at]
+                at += 1
+                if length > 0x7F:
+                    length, at = self.varint(at - 1)
+                if length > end - at:
+                    refuse(f"the {name} of a {message} claims {length:,} bytes, and {max(0, end - at):,} are left")
+                value = content[at : at + length].decode() if kind == "text" else (at, at + length)
+                at += length
+            if not repeated:
+                if name in found:
+                    refuse(f"a {message} has two of {name}")
+                found[name] = value
+            elif kind == "packed int":
+                numbers = self.packed(value)
+                left -= len(numbers)
+                found[name] += numbers
+            elif kind == "packed float":
+                found[name] += struct.unpack(f"<{(value[1] - value[0]) / 4:.0f}f", content[value[0] : value[1]])
+            else:
+                found[name].append(value)
+            if left < 0:
+                refuse(f"it has more than {MAX_FIELDS:,} fields")
+        if at > end:
+            refuse(f"a {message} is longer than it claims")
+        self.left = left
+        return found
+
+    def packed(self, span: Span) -> list[int]:
+        at, end = span
+        if end - at > 10 * _MAX_TYPED:
+            refuse(f"a list of numbers takes {end - at:,} bytes; so many are written as raw bytes")
+        if (part := self.content[at:end]).isascii():  # each in one byte: zero points
+            return list(part)
+        numbers = []
+        value = shift = 0
+        for byte in part:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                if value >> 64:
+                    refuse("a number in it has more than 64 bits")
+                numbers.append(value - ((value >> 63) << 64))
+                value = shift = 0
+            elif shift > 63:
+                refuse("a number in it has more than 64 bits")
+        if shift:
+            refuse("a list of numbers ends in the middle of one")
+        return numbers
+
+    def varint(self, at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = self.content[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > 63:
+                refuse("a number in it has more than 64 bits")
+        if value >> 64:
+            refuse("a number in it has more than 64 bits")
+        return value, at
+
+    def refuse_field(self, message: str, tag: int) -> NoReturn:
+        if what := _REFUSED.get((message, tag >> 3)):
+            refuse(f"it has {what}")
+        refuse(f"a {message} has field {tag >> 3} of wire type {tag & 7}, which this runtime does not know")
+
+    def metadata(self, holder: dict[str, Any]) -> None:  # Any: by the tables
+        for span in holder["metadata_props"]:
+            self.read("metadata entry", span)
+
+    def value(self, span: Span) -> Input:
+        value = self.read("value", span)
+        self.metadata(value)
+        name = value.get("name", "")
+        tensor_type = self.read("tensor type", self._part("type", value, "type", "tensor_type", name))
+        kind = tensor_type.get("elem_type")
+        if kind not in DTYPES:
+            refuse(f"{name!r:.100} is of element type {kind}, which this runtime does not take")
+        if "shape" not in tensor_type:
+            return Input(name, kind, ("unknown",) * (MAX_RANK + 1))
+        dims = [self.read("dimension", each) for each in self.read("shape", tensor_type["shape"])["dim"]]
+        return Input(name, kind, tuple(each.get("dim_value", each.get("dim_param", "")) for each in dims))
+
+    def _part(self, message: str, holder: dict[str, Any], field: str, inner: str, name: str) -> Span:  # Any: as read
+        part = self.read(message, holder[field]) if field in holder else {}
+        if inner not in part:
+            refuse(f"{name!r:.100} is no tensor")
+        span: Span = part[inner]
+        return span
+
+    def tensor(self, span: Span) -> Tensor:
+        tensor = self.read("tensor", span)
+        self.metadata(tensor)
+        name, kind, shape = tensor.get("name", ""), tensor.get("data_type"), tuple(tensor["dims"])
+        if tensor.get("data_location", 0) != 0:
+            refuse(f"the weights {name!r:.100} lie outside the file (external data)")
+        if kind not in DTYPES:
+            refuse(f"the weights {name!r:.100} are of element type {kind}, which this runtime does not take")
+        if len(shape) > MAX_RANK or any(not 0 <= side <= MAX_BYTES for side in shape):
+            refuse(f"the weights {name!r:.100} have the shape {shape!r:.200}")
+        count, raw = prod(shape), tensor.get("raw_data")
+        typed = {field: tensor[field] for field in ("float_data", "int32_data", "int64_data") if tensor[field]}
+        size = count * DTYPES[kind].itemsize
+        if raw is not None:
+            if typed or raw[1] - raw[0] != size:
+                refuse(f"the weights {name!r:.100} hold {raw[1] - raw[0]:,} bytes, and their shape needs {size:,}")
+            return Tensor(name, kind, shape, raw, ())
+        field = {FLOAT: "float_data", INT64: "int64_data"}.get(kind, "int32_data")
+        values = tuple(typed.pop(field, ()))
+        if typed or len(values) != count or count > _MAX_TYPED or kind in (DOUBLE, UINT32, UINT64):
+            refuse(f"the weights {name!r:.100} hold {len(values):,} values, and their shape {shape} needs {count:,}")
+        if kind != FLOAT and values:
+            limits = np.iinfo(np.uint16 if kind == FLOAT16 else np.uint8 if kind == BOOL else DTYPES[kind])
+            if min(values) < limits.min or max(values) > limits.max:
+                refuse(f"the weights {name!r:.100} hold numbers that do not fit their type")
+        return Tensor(name, kind, shape, None, values)
+
+    def node(self, span: Span) -> Node:
+        node = self.read("node", span)
+        self.metadata(node)
+        op = node.get("op_type", "")
+        if node.get("domain", "") not in STANDARD_DOMAINS:
+            refuse(f"it uses {node['domain']!r:.100}.{op:.100}, outside the ONNX standard")
+        attributes = dict(map(self.attribute, node["attribute"]))
+        if len(attributes) != len(node["attribute"]):
+            refuse(f"a {op:.100} has an attribute twice")
+        if max(len(node["input"]), len(node["output"])) > MAX_ARGUMENTS:
+            refuse(f"a {op:.100} has more than {MAX_ARGUMENTS:,} inputs or outputs")
+        return Node(op, tuple(node["input"]), tuple(node["output"]), attributes)
+
+    def attribute(self, span: Span) -> tuple[str, Any]:  # Any: as Node says
+        attribute = self.read("attribute", span)
+        name, kind = attribute.get("name", ""), attribute.get("type")
+        field = _ATTRIBUTES.get(kind or 0)
+        given = [key for key in _ATTRIBUTES.values() if attribute.get(key) not in (None, [])]
+        if field is None or any(key != field for key in given):
+            refuse(f"the attribute {name!r:.100} of type {kind} holds {given}")
+        value: Any = attribute.get(field, 0 if field in ("i", "f") else (0, 0))
+        if field == "t":
+            return name, self.tensor(value)
+        if field == "s":
+            return name, self.text(value)
+        if field == "strings":
+            return name, tuple(map(self.text, value))
+        return name, tuple(value) if isinstance(value, list) else value
+
+    def text(self, span: Span) -> str:
+        return self.content[slice(*span)].decode()
+
+
+_ATTRIBUTES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}  # AttributeProto.AttributeType
+
+
+def names(values: Iterable[str]) -> str:
+    """Names for a message, cut to a line."""
+    return f"{', '.join(map(repr, values)):.200}"
