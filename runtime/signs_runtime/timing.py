@@ -180,9 +180,7 @@ def _ask_golden(candidate: Candidate, classifier: "Classifier") -> tuple[bool, s
         return True, "a file alone has no golden pictures"
     bundle = open_bundle(path)
     answers = ask_golden(bundle.variant(candidate.variant), bundle.golden(), lambda: classifier)
-    says = (
-        f"{answers.same_label} of {answers.pictures} as Keras, probabilities off by up to {answers.max_difference:.1e}"
-    )
+    off = f"probabilities off by up to {answers.max_difference:.1e} of {answers.tolerance:.1e} allowed"
     return answers.passed, answers.error or f"{answers.same_label} of {answers.pictures} as Keras, {off}"
 
 
