@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from signs_runtime.input_spec import InputSpec
+    from signs_runtime.placement import Placement
+    from signs_runtime.stream import Outcome
     from signs_runtime.verification import Verification, verify
 
 __version__ = "0.1.0"
@@ -32,6 +34,8 @@ __all__ = [
     "ImageError",
     "InputSpec",
     "OnnxruntimeMissingError",
+    "Outcome",
+    "Placement",
     "Prediction",
     "ProviderError",
     "SignsError",
@@ -45,6 +49,8 @@ _HOMES = {
     "Classifier": "classifier",
     "Prediction": "classifier",
     "InputSpec": "input_spec",
+    "Outcome": "stream",
+    "Placement": "placement",
     "Verification": "verification",
     "verify": "verification",
 }

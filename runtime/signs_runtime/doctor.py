@@ -114,7 +114,7 @@ def examine(bundle: Path | None = None, device: str | None = None, root: Path = 
     checks: dict[str, Callable[[], list[Finding]]] = {
         "python": lambda: check_python(sys.version_info[:2]),
         "onnxruntime": lambda: check_onnxruntime(found(), installed(), 8 * struct.calcsize("P"), _host()),
-        "version": lambda: check_version(version(), {*cpu()[1], *_sme(root)}),
+        "version": lambda: check_version(version(), {*cpu()[1], *_sme_of_macos()}),
         "providers": lambda: check_providers(found(), device),
         "gpu": lambda: check_gpu(found(), device, root),
         "cpu": lambda: check_cpu(platform.machine(), *cpu()),
@@ -377,12 +377,12 @@ def _get(provider: str, *, is_jetson: bool = False) -> str:
     return f"install an onnxruntime that has {provider}: https://onnxruntime.ai/docs/execution-providers"
 
 
-def _sme(root: Path) -> set[str]:
-    """ARM's matrix unit, by Linux's or by macOS's word for it."""
-    if sys.platform == "darwin":
-        asked = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_SME"], capture_output=True, text=True)
-        return {"sme"} if asked.stdout.strip() == "1" else set()
-    return {"sme"}.intersection(_text(root / "proc/cpuinfo").split())
+def _sme_of_macos() -> set[str]:
+    """ARM's matrix unit, which macOS tells in its own way."""
+    if sys.platform != "darwin":
+        return set()
+    asked = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_SME"], capture_output=True, text=True)
+    return {"sme"} if asked.stdout.strip() == "1" else set()
 
 
 def _host() -> str:

@@ -153,6 +153,8 @@ def test_the_public_names_are_these_and_all_of_them_can_be_had() -> None:
         "ImageError",
         "InputSpec",
         "OnnxruntimeMissingError",
+        "Outcome",
+        "Placement",
         "Prediction",
         "ProviderError",
         "SignsError",
