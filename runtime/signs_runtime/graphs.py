@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +42,10 @@ def start(model: Model, setting: Setting, *, cached: bool = True) -> Any:  # Any
     `start_session` and `model.read` do.
     """
     kept = _place(model, setting) if cached and setting.device == "cpu" else None
-    if kept is not None and (_is_whole(kept) or _make(model, setting, kept)):
-        # A graph that is kept and yet does not start was made by another build of onnxruntime.
-        with contextlib.suppress(BundleFormatError, OSError):
-            os.utime(kept)  # the last used stay
-            return start_session(kept / _GRAPH, setting, optimize=False)
-        shutil.rmtree(kept, ignore_errors=True)
+    if kept is not None:
+        session = _open(kept, setting) or (_make(model, setting, kept) and _open(kept, setting))
+        if session:
+            return session
     return start_session(_checked(model), setting)
 
 
@@ -60,7 +59,7 @@ def digest_of(path: Path) -> str:
 
 
 def _checked(model: Model) -> bytes:
-    from signs_runtime.onnx_file import check_model  # a start from a kept graph needs none of it
+    from signs_runtime.model_check import check_model  # a start from a kept graph needs none of it
 
     content = model.read()
     check_model(content)
@@ -77,13 +76,33 @@ def _place(model: Model, setting: Setting) -> Path | None:
     return folder / name
 
 
-def _is_whole(kept: Path) -> bool:
-    """The files are those that were written: a full disk or a flipped bit makes them new."""
+def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSession, or None
+    """Start a kept graph; None where there is none, or not the files that were written.
+
+    The weights, which onnxruntime only maps, are read and checked while it starts.
+    """
     try:
         digests = from_json(dict[str, str], parse_json((kept / _DIGESTS).read_bytes(), _DIGESTS), _DIGESTS)
-        return _GRAPH in digests and all(digest_of(kept / name) == digest for name, digest in digests.items())
+        if digests.pop(_GRAPH, None) != digest_of(kept / _GRAPH):
+            return None
+        os.utime(kept)  # the last used stay
     except (OSError, BundleFormatError):
-        return False
+        return None
+    whole: list[bool] = []
+
+    def check_weights() -> None:
+        with contextlib.suppress(OSError):
+            whole.append(all(digest_of(kept / name) == digest for name, digest in digests.items()))
+
+    checking = threading.Thread(target=check_weights)
+    checking.start()
+    try:
+        session = start_session(kept / _GRAPH, setting, optimize=False)
+    except BundleFormatError:  # it was made by another build of onnxruntime, or its weights are cut off
+        session = None
+    finally:
+        checking.join()
+    return session if whole == [True] else None
 
 
 def _make(model: Model, setting: Setting, kept: Path) -> bool:

@@ -31,9 +31,10 @@ from signs_runtime.manifest import (
     parse_manifest,
     seals_of,
 )
-from signs_runtime.onnx_file import DTYPES, check_model, read_graph
-from signs_runtime.onnx_operators import RULES
-from signs_runtime.onnx_sizes import Walk
+from signs_runtime.model_check import check_model
+from signs_runtime.model_check.onnx_file import DTYPES, read_graph
+from signs_runtime.model_check.operators import RULES
+from signs_runtime.model_check.sizes import Walk
 from signs_runtime.session import import_onnxruntime
 
 Mutate = Callable[[bytes], bytes]

@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["signs_runtime", "PIL", "zipfile", "jso
     from doors import DOORS, MAX_MEMORY, MAX_SECONDS, BrokenWordError, Door, peak_memory
 
     import signs_runtime.image
-    import signs_runtime.onnx_file  # noqa: F401
+    import signs_runtime.model_check.onnx_file  # noqa: F401
 
 
 def fuzz(door: Door, board: Board, corpus: Path, seconds: int, seed: int) -> None:

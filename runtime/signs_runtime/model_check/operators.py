@@ -8,9 +8,9 @@ from math import ceil, prod
 
 import numpy as np
 
-from signs_runtime.onnx_file import BOOL, DTYPES, FLOAT, INT32, INT64, Tensor
-from signs_runtime.onnx_layers import LAYERS
-from signs_runtime.onnx_values import MAX_ATTRIBUTE, MAX_KNOWN, Array, Call, Rule, Shape, Value, broadcast, same
+from signs_runtime.model_check.layers import LAYERS
+from signs_runtime.model_check.onnx_file import BOOL, DTYPES, FLOAT, INT32, INT64, Tensor
+from signs_runtime.model_check.values import MAX_ATTRIBUTE, MAX_KNOWN, Array, Call, Rule, Shape, Value, broadcast, same
 
 _INTEGERS = frozenset(kind for kind, dtype in DTYPES.items() if dtype.kind in "iu")
 _MAX_BLOCK = 8192

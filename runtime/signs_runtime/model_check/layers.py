@@ -6,8 +6,8 @@ The rules are those of https://onnx.ai/onnx/operators.
 from collections.abc import Sequence
 from math import ceil, prod
 
-from signs_runtime.onnx_file import FLOAT, INT32, UINT8
-from signs_runtime.onnx_values import Call, Rule, Value, broadcast, same
+from signs_runtime.model_check.onnx_file import FLOAT, INT32, UINT8
+from signs_runtime.model_check.values import Call, Rule, Value, broadcast, same
 
 _FLOAT_BYTES = 4
 

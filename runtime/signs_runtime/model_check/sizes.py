@@ -8,9 +8,9 @@ ConvTranspose in 0 groups.
 from collections import Counter
 
 from signs_runtime.errors import BundleFormatError
-from signs_runtime.onnx_file import DTYPES, MAX_RANK, Graph, Input, Node, names, refuse
-from signs_runtime.onnx_operators import RULES
-from signs_runtime.onnx_values import Call, Rule, Value
+from signs_runtime.model_check.onnx_file import DTYPES, MAX_RANK, Graph, Input, Node, names, refuse
+from signs_runtime.model_check.operators import RULES
+from signs_runtime.model_check.values import Call, Rule, Value
 
 MAX_SIDE = 8192  # pixels of an input, as `manifest` has it
 MAX_LIVE = 384 * 2**20  # bytes of values alive at once for one picture; VGG19 at 224x224 has 26 MB

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_runtime.onnx_file import DTYPES, FLOAT16, Graph, Node, Tensor, names, refuse
+from signs_runtime.model_check.onnx_file import DTYPES, FLOAT16, Graph, Node, Tensor, names, refuse
 
 MAX_KNOWN = 1024  # numbers of a shape computation
 MAX_ATTRIBUTE = 2**31 - 1  # of any integer that says a size

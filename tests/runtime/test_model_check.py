@@ -19,7 +19,8 @@ from tiny_onnx import (
 )
 
 from signs_runtime import BundleFormatError
-from signs_runtime.onnx_file import MAX_FIELDS, check_model
+from signs_runtime.model_check import check_model
+from signs_runtime.model_check.onnx_file import MAX_FIELDS
 
 WHOLE = colour_classifier()
 RELU = node("Relu", "x", "y")
