@@ -31,9 +31,10 @@ FLOOR_MULTIPLE = 16  # times what float32 loses in Keras at that stage; measured
 LEAST_FLOOR = 2.0**-18  # of a channel's size: gelu's tail was seen to lose 2e-6 in onnxruntime and nothing in Keras
 QUIET = 0.03  # of the whole tensor's size, added to a channel's: what is quieter is rounding noise of the others
 STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some hardly vary over a few pictures
-# How far a stage may be off, over its size. Measured on SIGNS: 0.1 for int8, 0.004 for float16; weights of another
-# training, which answer as well, give 0.7 to 1.
-COARSE_LIMITS: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.05}
+# How far a stage may be off, over its size. Measured on SIGNS: 0.1 for int8, 0.004 for float16, and 0.06 where a batch
+# norm enlarges what a depthwise convolution left among float16's subnormal numbers; weights of another training, which
+# answer as well, give 0.7 to 1.
+COARSE_LIMITS: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.2}
 
 _QUANTIZED = "signs/quantized/"  # before the name of a tensor: what it is after its quantization
 

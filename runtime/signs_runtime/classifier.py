@@ -263,7 +263,7 @@ class Classifier:
         accept: Callable[[Choice], None],
     ) -> None:
         """Start on the first candidate that starts and is accepted; of auto's, those before it say why they are not."""
-        threading.Thread(target=_import_pillow, daemon=True).start()  # while onnxruntime opens the model
+        threading.Thread(target=_import_pillow).start()  # while onnxruntime opens the model
         passed_over: list[str] = []
         for choice in candidates:
             setting = choice.setting

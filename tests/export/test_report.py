@@ -207,13 +207,14 @@ def test_the_document_agrees_with_the_manifest_and_names_no_paths(bundle: Path, 
 def test_the_cards_numbers_are_the_manifests(bundle: Path) -> None:
     manifest = open_bundle(bundle).manifest
     card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
-    rows = {row[0]: row for row in table_rows(card) if row[0] in ("fp32", "fp16") and len(row) == 7}
+    rows = {row[0]: row for row in table_rows(card) if row[0] in ("fp32", "fp16") and len(row) == 8}
     tests = {row[0]: row for row in table_rows(card) if len(row) == 4}
     for variant in manifest.variants:
         row, (low, high) = rows[variant.name], variant.test_accuracy.interval
         assert row[1:3] == [variant.file.path, f"{variant.file.bytes / 1e6:.1f} MB"]
-        assert row[4] == f"{variant.parity.same_label} of {variant.parity.pictures}"
-        assert row[5:] == [f"{variant.parity.max_difference:.1e}", f"{variant.parity.mean_difference:.1e}"]
+        assert row[3] == f"{manifest.run.peak_memory[variant.name] / 1e6:.1f} MB"
+        assert row[5] == f"{variant.parity.same_label} of {variant.parity.pictures}"
+        assert row[6:] == [f"{variant.parity.max_difference:.1e}", f"{variant.parity.mean_difference:.1e}"]
         assert tests[variant.name][1] == f"{variant.test_accuracy.correct} of {variant.test_accuracy.total}"
         assert tests[variant.name][3] == f"{low:.1%} to {high:.1%}"
     assert manifest.provenance.model_sha256 in card
@@ -249,7 +250,7 @@ def test_hostile_names_stay_text_and_the_page_stays_small(
     json.loads(dump_report(document), parse_constant=pytest.fail)  # NaN and Infinity are not JSON
     card = model_card(document)
     assert "<script" not in card.replace(r"\<", "")
-    assert len({len(row) for row in table_rows(card)} - {4, 7}) == 0  # a pipe in a label is no new cell
+    assert len({len(row) for row in table_rows(card)} - {4, 8}) == 0  # a pipe in a label is no new cell
     assert any(row[0].startswith(HOSTILE) for row in table_rows(card))
 
 
