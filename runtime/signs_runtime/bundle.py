@@ -36,12 +36,8 @@ class Bundle:
 
     def check(self, record: FileRecord) -> None:
         """Check one file's digest without having it in memory. Raises as `read` does."""
-        digest, size = hashlib.sha256(), 0
         with _open(self.folder, record) as file:
-            while size <= record.bytes and (chunk := file.read(_CHUNK)):  # it may grow meanwhile
-                digest.update(chunk)
-                size += len(chunk)
-        self._hold(record, size, digest.hexdigest())
+            self._hold(record, *digest_of(file, record.bytes))
 
     def _hold(self, record: FileRecord, size: int, digest: str) -> None:
         if size != record.bytes or digest != record.sha256:
@@ -64,6 +60,15 @@ class Bundle:
         from signs_runtime.golden import parse_golden  # a start needs none of it
 
         return parse_golden(self.read(self.manifest.golden.file), self.manifest)
+
+
+def digest_of(file: IO[bytes], most: int) -> tuple[int, str]:
+    """A file's bytes and their SHA-256 in hex, in little memory; of one that grows beyond `most`, no more than that."""
+    digest, size = hashlib.sha256(), 0
+    while size <= most and (chunk := file.read(_CHUNK)):
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()
 
 
 def is_model_file(path: Path) -> bool:
@@ -90,7 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not os.path.lexists(path):
         raise BundleNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}. Name what build-and-export made.")
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         text = file.read(MAX_MANIFEST_BYTES + 1)
     return parse_manifest(text)
 
@@ -98,7 +103,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _open(folder: Path, record: FileRecord) -> IO[bytes]:
     """Open a file of the size that was sealed."""
     path = folder / record.path
-    file = _open_regular(path)
+    file = open_regular(path)
     size = os.fstat(file.fileno()).st_size
     if size != record.bytes:
         file.close()
@@ -106,7 +111,7 @@ def _open(folder: Path, record: FileRecord) -> IO[bytes]:
     return file
 
 
-def _open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file: a pipe would block, a device never end, a link lead out of the folder."""
     if os.path.islink(path):  # noqa: PTH114  # as in read_manifest
         raise BundleFormatError(f"{path} is a link: a bundle's files lie in its own folder.")

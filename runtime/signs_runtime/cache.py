@@ -53,10 +53,18 @@ def read_kept(path: Path) -> str | None:
 
 def keep(path: Path, text: str) -> bool:
     """Write a file whole or not at all; False where the cache cannot be written to."""
-    written = path.with_name(f".{path.name}.{os.getpid()}")
+    import tempfile  # a start that finds what it needs does without
+
     try:
-        written.write_text(text, encoding="utf-8")
-        written.replace(path)
+        handle, written = tempfile.mkstemp(prefix=".", dir=path.parent)
     except OSError:
+        return False
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(written, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            Path(written).unlink()
         return False
     return True

@@ -24,11 +24,11 @@ from signs_runtime.errors import (
     SignsError,
     VerificationError,
 )
-from signs_runtime.graphs import Model, digest_of, start
+from signs_runtime.graphs import Model, start
 from signs_runtime.input_spec import InputSpec
 from signs_runtime.limits import find_limits
-from signs_runtime.manifest import Variant, check_input, check_labels, from_json, parse_json
-from signs_runtime.placement import AUTO, Choice, Placement, choices, setting_for
+from signs_runtime.manifest import check_input, check_labels, from_json, parse_json
+from signs_runtime.placement import AUTO, Choice, Placement, Request, choices
 from signs_runtime.profiles import find_profile
 from signs_runtime.session import PROVIDERS, Setting, count_nodes
 
@@ -104,7 +104,7 @@ class Classifier:
     ) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold={threshold} is no probability; give a number in 0 to 1.")
-        path = Path(path)
+        path, request = Path(path), Request(variant, device, threads)
         self._threshold, self._cached, self._limits = threshold, cache, find_limits()
         self._batch: int | None = None  # of a stream, as measured
         bundle = None if is_model_file(path) else open_bundle(path)
@@ -113,13 +113,11 @@ class Classifier:
                 raise BundleNotFoundError(f"{path} is one file; name its bundle to choose the variant {variant!r}.")
             if verify:
                 raise BundleNotFoundError(f"{path} is one file, without golden pictures; name its bundle to verify it.")
-            if not path.is_file():
+            if not path.exists():
                 raise BundleNotFoundError(f"No model at {path}; run build-and-export first.")
-            self._model = Model(digest_of(path), path.read_bytes)
-            candidates = choices(device, threads, self._limits, is_provable=False)
-            self._start(path, path.name, device, candidates, lambda choice: None)
+            self._start_file(path, request)
         else:
-            self._start_bundle(bundle, variant, device, threads, verify=verify)
+            self._start_bundle(bundle, request, verify=verify)
         if threshold and UNSURE in self.labels:
             raise BundleFormatError(f"{path} has a label {UNSURE!r}, which a threshold gives to all below it.")
         self._stream_lock = threading.Lock()
@@ -154,6 +152,8 @@ class Classifier:
             batch = self._batch or default_batch(self.input)
         elif batch < 1:
             raise ValueError(f"batch={batch} takes no pictures; give a number from 1, or None for the best.")
+        if channels not in ("RGB", "BGR"):
+            raise ValueError(f"channels={channels!r} is unknown; choose RGB or BGR.")
         workers = self.placement.threads if self.placement.device == "cpu" else min(4, self._limits.threads)
         return Stream(partial(self._answer, channels=channels), workers, batch).run(pictures)
 
@@ -228,50 +228,60 @@ class Classifier:
                 self._stream_session = start(self._model, setting, cached=self._cached)
             return self._stream_session
 
-    def _start_bundle(
-        self, bundle: Bundle, variant: str | None, device: str, threads: int | None, *, verify: bool
-    ) -> None:
+    def _start_file(self, path: Path, request: Request) -> None:
+        model = Model.of_file(path)
+        candidates = choices(request, self._limits, None, None)
+        self._start(lambda variant: (path.name, path, model), request, candidates, lambda choice: None)
+
+    def _start_bundle(self, bundle: Bundle, request: Request, *, verify: bool) -> None:
         """Start what was measured to be the fastest, as far as it was left open, or what is safe."""
-        digest = bundle.manifest.digest
-        if variant is not None:
-            bundle.variant(variant)
-        profile = find_profile(digest, self._limits) if self._cached else None
-        best = None if profile is None else profile.best(variant, None if device == AUTO else device, threads)
-        if (
-            profile is not None
-            and best is not None
-            and best.variant in {each.name for each in bundle.manifest.variants}
-        ):
-            chosen = bundle.variant(best.variant)
-            setting = setting_for(best.device, best.threads, self._limits)
-            measured = [Choice(setting, f"the fastest that `signs tune` measured here: {best.milliseconds:.2f} ms")]
-            self._batch = profile.batch
-        else:
-            chosen, measured = bundle.variant(variant), []
-        self._model = Model(chosen.file.sha256, partial(bundle.read, chosen.file))
-        path = bundle.folder / chosen.file.path
-        others = choices(device, threads, self._limits, is_provable=True)
-        candidates = measured if device != AUTO and measured else (*measured, *others)
-        self._start(path, chosen.name, device, candidates, partial(self._accept, bundle, chosen, verify=verify))
+        default = bundle.variant(request.variant).name
+        profile = find_profile(bundle.manifest.digest, self._limits) if self._cached else None
+        self._batch = None if profile is None else profile.batch
+
+        def find(variant: str | None) -> tuple[str, Path, Model]:
+            found = bundle.variant(variant)
+            return (
+                found.name,
+                bundle.folder / found.file.path,
+                Model(found.file.sha256, partial(bundle.read, found.file)),
+            )
+
+        def accept(choice: Choice) -> None:
+            """Hold what was started to the manifest and, where it must prove itself, to the golden pictures."""
+            variant = bundle.variant(self.placement.variant)
+            if (self.labels, self.input) != (bundle.manifest.labels, bundle.manifest.input):
+                raise BundleTamperedError(
+                    f"{bundle.folder}: {variant.file.path} and the manifest disagree on the labels or the input."
+                )
+            if verify or choice.must_prove:
+                from signs_runtime.verification import verify_once  # it starts Classifiers of its own
+
+                verify_once(bundle, variant, self, this_device(self.placement.device, self.placement.threads))
+
+        self._start(find, request, choices(request, self._limits, profile, default), accept)
 
     def _start(
         self,
-        path: Path,
-        variant: str,
-        requested: str,
+        find: Callable[[str | None], tuple[str, Path, Model]],
+        request: Request,
         candidates: Iterable[Choice],
         accept: Callable[[Choice], None],
     ) -> None:
-        """Start on the first candidate that starts and is accepted; of auto's, those before it say why they are not."""
+        """Start on the first candidate that starts and is accepted; of auto's, those before it say why they are not.
+
+        `find` gives a variant's name, path and model.
+        """
         threading.Thread(target=_import_pillow).start()  # while onnxruntime opens the model
         passed_over: list[str] = []
         for choice in candidates:
             setting = choice.setting
+            variant, path, model = find(choice.variant)
             try:
-                self._session = start(self._model, setting, cached=self._cached)
+                self._session = start(model, setting, cached=self._cached)
                 self.labels, self.input = _describe(self._session, path)
                 self.placement = Placement(
-                    requested=requested,
+                    requested=request.device,
                     device=setting.device,
                     provider=PROVIDERS[setting.device],
                     why="; ".join([choice.why, *passed_over]),
@@ -281,22 +291,12 @@ class Classifier:
                     nodes=count_nodes(self._session),
                 )
                 accept(choice)
+                self._model = model
                 return
             except (ProviderError, VerificationError) as error:
-                if requested != AUTO or setting.device == "cpu":
+                if request.device != AUTO or setting.device == "cpu":
                     raise
-                passed_over.append(f"not {setting.device}: {str(error).splitlines()[0]}")
-
-    def _accept(self, bundle: Bundle, variant: Variant, choice: Choice, *, verify: bool) -> None:
-        """Hold what was started to the manifest and, where it must prove itself, to the golden pictures."""
-        if (self.labels, self.input) != (bundle.manifest.labels, bundle.manifest.input):
-            raise BundleTamperedError(
-                f"{bundle.folder}: {variant.file.path} and the manifest disagree on the labels or the input."
-            )
-        if verify or choice.must_prove:
-            from signs_runtime.verification import verify_once  # it starts Classifiers of its own
-
-            verify_once(bundle, variant, self, this_device(self.placement.device, self.placement.threads))
+                passed_over.append(f"not {variant} on {setting.device}: {str(error).splitlines()[0]}")
 
 
 def read_image(picture: "Picture", spec: InputSpec, channels: "Channels" = "RGB") -> NDArray[np.uint8]:

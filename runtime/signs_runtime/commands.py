@@ -73,6 +73,8 @@ def predict(
     from signs_runtime.image import find_pictures
     from signs_runtime.predictions import CsvTable, JsonDocument, TextTable
 
+    if threshold != threshold:
+        raise click.UsageError("--threshold nan is no probability.")
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of one result; choose one.")
     classifier = Classifier(bundle, variant=variant, device=device, threads=threads, threshold=threshold)
@@ -88,6 +90,7 @@ def predict(
                 written.add(outcome.picture, outcome.prediction)
                 continue
             if strict:
+                written.end()
                 raise outcome.error
             failed = True
             written.add_error(outcome.picture, outcome.error)

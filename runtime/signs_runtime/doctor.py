@@ -40,6 +40,8 @@ OLDEST_ONNXRUNTIME = (1, 23)  # as its extras have it
 # Of no use to most who have the GPU wheel, and not among its extras: missing is only wrong where it is asked for.
 _EXTRA_PROVIDERS = ("TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 
+_PROBE_BYTES = 2**20  # a full disk takes none
+
 _EXTRAS = {
     "CPUExecutionProvider": "cpu",
     "CUDAExecutionProvider": "gpu",
@@ -299,14 +301,18 @@ def check_cache() -> list[Finding]:
     status = nearest.stat()
     owned = f"{nearest} is {stat.filemode(status.st_mode)}, of user {status.st_uid}"
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(_PROBE_BYTES))
     except OSError as error:
         says = f"{folder} cannot be written to ({error.strerror}; {owned}), {without}"
         return [Finding("cache", "note", says, fix)]
-    if nearest == folder and not is_private(folder):
-        says = f"{owned}: another user can write to it, so that nothing in it is used"
-        return [Finding("cache", "problem", says, f"chown {os.geteuid()} {folder} && chmod 700 {folder}")]
+    if nearest == folder:
+        for each in (folder, *(inside for inside in folder.iterdir() if inside.is_dir())):
+            if not is_private(each):
+                says = f"others can write to {each}, so that nothing in it is used"
+                return [
+                    Finding("cache", "problem", says, f"chown -R {os.geteuid()} {folder} && chmod -R go-w {folder}")
+                ]
     return [Finding("cache", "ok", f"{folder} can be written to")]
 
 

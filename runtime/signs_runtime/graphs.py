@@ -10,21 +10,23 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import signs_runtime
+from signs_runtime.bundle import digest_of, open_regular
 from signs_runtime.cache import part_of_cache
 from signs_runtime.device import this_cpu
-from signs_runtime.errors import BundleFormatError, ProviderError
-from signs_runtime.manifest import from_json, parse_json
+from signs_runtime.errors import BundleError, BundleFormatError, BundleTamperedError, ProviderError
+from signs_runtime.manifest import MAX_FILE_BYTES, from_json, parse_json
 from signs_runtime.session import Setting, import_onnxruntime, start_session
 
 _KEPT = 8  # the graphs used last; each is as large as its model
+_ABANDONED = 3600  # seconds after which a graph that was being made is left from a process that was killed
 _GRAPH, _DIGESTS = "graph.onnx", "digests.json"
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,21 @@ class Model:
 
     sha256: str
     read: Callable[[], bytes]
+
+    @classmethod
+    def of_file(cls, path: Path) -> "Model":
+        """A file alone, by the digest of what is in it now. Raises BundleNotFoundError and BundleFormatError."""
+        path = Path(os.path.realpath(path))
+        sha256 = _digest(path)
+
+        def read() -> bytes:
+            with open_regular(path) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise BundleTamperedError(f"{path} was replaced while it was opened; start again.")
+            return content
+
+        return cls(sha256, read)
 
 
 def start(model: Model, setting: Setting, *, cached: bool = True) -> Any:  # Any: onnxruntime.InferenceSession
@@ -49,13 +66,12 @@ def start(model: Model, setting: Setting, *, cached: bool = True) -> Any:  # Any
     return start_session(_checked(model), setting)
 
 
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file in hex, in little memory."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _digest(path: Path) -> str:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise BundleFormatError(f"{path} has {size:,} bytes; a model has at most {MAX_FILE_BYTES:,}.")
+        return digest_of(file, size)[1]
 
 
 def _checked(model: Model) -> bytes:
@@ -83,16 +99,17 @@ def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSes
     """
     try:
         digests = from_json(dict[str, str], parse_json((kept / _DIGESTS).read_bytes(), _DIGESTS), _DIGESTS)
-        if digests.pop(_GRAPH, None) != digest_of(kept / _GRAPH):
+        if digests.pop(_GRAPH, None) != _digest(kept / _GRAPH):
             return None
-        os.utime(kept)  # the last used stay
-    except (OSError, BundleFormatError):
+    except (OSError, BundleError):
         return None
+    with contextlib.suppress(OSError):  # of a cache that can only be read
+        os.utime(kept)  # the last used stay
     whole: list[bool] = []
 
     def check_weights() -> None:
-        with contextlib.suppress(OSError):
-            whole.append(all(digest_of(kept / name) == digest for name, digest in digests.items()))
+        with contextlib.suppress(OSError, BundleError):
+            whole.append(all(_digest(kept / name) == digest for name, digest in digests.items()))
 
     checking = threading.Thread(target=check_weights)
     checking.start()
@@ -107,13 +124,16 @@ def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSes
 
 def _make(model: Model, setting: Setting, kept: Path) -> bool:
     """Optimise the model and keep the graph, whole or not at all. Raises as `model.read` and `check_model` do."""
+    import tempfile  # a start from a kept graph needs none of it
+
     content = _checked(model)
-    written = kept.with_name(f".{kept.name}.{os.getpid()}")
     try:
-        shutil.rmtree(written, ignore_errors=True)
-        written.mkdir(mode=0o700)
+        written = Path(tempfile.mkdtemp(prefix=".", dir=kept.parent))
+    except OSError:
+        return False
+    try:
         start_session(content, setting, save_to=written / _GRAPH)
-        digests = {path.name: digest_of(path) for path in written.iterdir()}
+        digests = {path.name: _digest(path) for path in written.iterdir()}
         (written / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
         shutil.rmtree(kept, ignore_errors=True)
         written.rename(kept)
@@ -126,6 +146,8 @@ def _make(model: Model, setting: Setting, kept: Path) -> bool:
 
 def _forget_old(folder: Path) -> None:
     with contextlib.suppress(OSError):  # another process may forget them, too
-        graphs = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        for path in sorted(graphs, key=lambda each: each.stat().st_mtime)[:-_KEPT]:
+        used = {path: path.stat().st_mtime for path in folder.iterdir()}
+        graphs = sorted((path for path in used if not path.name.startswith(".")), key=used.__getitem__)
+        left = [path for path in used if path.name.startswith(".") and used[path] < time.time() - _ABANDONED]
+        for path in (*graphs[:-_KEPT], *left):
             shutil.rmtree(path, ignore_errors=True)

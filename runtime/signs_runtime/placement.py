@@ -1,13 +1,16 @@
 """Decides where a model runs and says why: what is asked for by name, or the first of several that proves itself."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from signs_runtime.errors import ProviderError
 from signs_runtime.limits import Limits
+from signs_runtime.profiles import Profile
 from signs_runtime.session import PROVIDERS, Setting, built_devices
 
 AUTO = "auto"
+_MOST_THREADS = 4  # times the machine's cores; onnxruntime waits for ever where the system grants fewer than asked
 
 # Tried without a measurement, in this order; the others only where `signs tune` has measured them, or by name.
 _ACCELERATORS = ("cuda", "directml", "migraphx", "openvino", "coreml")
@@ -29,36 +32,63 @@ class Placement:
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting to try, and why it."""
+    """A variant in a setting to try, and why it."""
 
+    variant: str | None  # of the bundle; None: a file alone
     setting: Setting
     why: str
-    must_prove: bool = False  # nobody asked for this device and nothing was measured on it
+    must_prove: bool = False  # nobody asked for this device, or it has failed here: the golden pictures decide
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; None and "auto": left open."""
+
+    variant: str | None
+    device: str
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        if self.device != AUTO and self.device not in PROVIDERS:
+            raise ProviderError(f"device={self.device!r} is unknown; choose one of {AUTO}, {', '.join(PROVIDERS)}.")
+        most = _MOST_THREADS * (os.cpu_count() or 1)
+        if self.threads is not None and not 1 <= self.threads <= most:
+            raise ProviderError(
+                f"threads={self.threads} cannot compute here; give a number from 1 to {most}, or leave it open."
+            )
+
+
+def choices(request: Request, limits: Limits, profile: Profile | None, default: str | None) -> Iterator[Choice]:
+    """What to try in turn: what `signs tune` measured, the fastest first, or what is safe, and the CPU last.
+
+    `default` is the bundle's variant where nothing was measured; None for a file alone, which has no golden pictures
+    for an accelerator to prove itself with.
+    """
+    device = None if request.device == AUTO else request.device
+    measured = [] if profile is None else profile.passed(request.variant, device, request.threads)
+    for i, each in enumerate(measured):
+        setting = setting_for(each.device, each.threads, limits)
+        why = f"the {'next ' if i else ''}fastest that `signs tune` measured here: {each.milliseconds:.2f} ms"
+        yield Choice(each.variant, setting, why)
+    if device is not None and measured:
+        return
+    built = built_devices()
+    accelerators = [each for each in _ACCELERATORS if each in built and default is not None]
+    for each_device in [device] if device else [*accelerators, "cpu"]:
+        setting = setting_for(each_device, request.threads, limits)
+        failed = default is not None and profile is not None and profile.has_failed(default, each_device)
+        if device is not None:
+            yield Choice(default, setting, "asked for by name", must_prove=failed)
+        elif each_device == "cpu":
+            why = "this onnxruntime has no other device" if built == ["cpu"] else "no other device is proved here"
+            yield Choice(default, setting, why, must_prove=failed)
+        else:
+            provider = PROVIDERS[each_device]
+            why = f"this onnxruntime was built for {provider}, which answers the golden pictures as Keras did"
+            yield Choice(default, setting, why, must_prove=True)
 
 
 def setting_for(device: str, threads: int | None, limits: Limits) -> Setting:
     """How a session on this device computes: with the threads asked for, or with as many as may run at once."""
     chosen = limits.threads if threads is None else threads
-    if chosen < 1:
-        raise ValueError(f"threads={threads} computes nothing; give a number from 1, or None for what is allowed.")
     return Setting(device, chosen, spin=limits.may_spin and 1 < chosen <= limits.cores)
-
-
-def choices(requested: str, threads: int | None, limits: Limits, *, is_provable: bool) -> Iterator[Choice]:
-    """The settings to try in turn, where nothing was measured: the device asked for, or auto's, and the CPU last.
-
-    Raises ProviderError for an unknown device.
-    """
-    if requested != AUTO:
-        if requested not in PROVIDERS:
-            raise ProviderError(f"device={requested!r} is unknown; choose one of {AUTO}, {', '.join(PROVIDERS)}.")
-        yield Choice(setting_for(requested, threads, limits), "asked for by name")
-        return
-    built = built_devices()
-    for device in _ACCELERATORS if is_provable else ():
-        if device in built:
-            why = f"this onnxruntime was built for {PROVIDERS[device]}, which answers the golden pictures as Keras did"
-            yield Choice(setting_for(device, threads, limits), why, must_prove=True)
-    others = [device for device in built if device != "cpu"]
-    why = "this onnxruntime has no other device" if not others else "no other device was measured or proved here"
-    yield Choice(setting_for("cpu", threads, limits), why)

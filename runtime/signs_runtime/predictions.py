@@ -59,6 +59,7 @@ class CsvTable:
     def add(self, picture: Path, prediction: Prediction) -> None:
         ranked = [value for pair in prediction.top_k(self._top_k)[1:] for value in pair]
         self._writer.writerow([picture, prediction.label, prediction.probability, *ranked, ""])
+        sys.stdout.flush()  # into a pipe, too, a line comes when its picture is labelled
 
     def add_error(self, picture: Path, error: SignsError) -> None:
         self._writer.writerow([picture, *[""] * (2 * self._top_k), explain(picture, error)])

@@ -1,5 +1,6 @@
 """What `signs tune` measured on this device, kept in the cache folder for each bundle, and what follows from it."""
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -12,7 +13,7 @@ from signs_runtime.device import this_cpu
 from signs_runtime.errors import BundleFormatError
 from signs_runtime.limits import Limits
 from signs_runtime.manifest import from_json, parse_json
-from signs_runtime.session import built_devices, import_onnxruntime
+from signs_runtime.session import PROVIDERS, built_devices, import_onnxruntime
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Measurement:
     milliseconds: float | None  # for one picture, the median; None: not timed
     peak_memory: int | None  # bytes, of a process that does nothing else
 
+    def __post_init__(self) -> None:
+        if self.device not in PROVIDERS or self.threads < 1:
+            raise BundleFormatError(f"{self.threads} threads on {self.device!r} compute nothing.")
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -35,18 +40,22 @@ class Profile:
     measured: tuple[Measurement, ...]
     batch: int | None  # None: streams were not timed
 
-    def best(self, variant: str | None, device: str | None, threads: int | None) -> Measurement | None:
-        """The fastest that passed, among those with what is given; None: no such was measured."""
-        fits = [
-            each
-            for each in self.measured
-            if each.passed
-            and each.milliseconds is not None
-            and variant in (None, each.variant)
-            and device in (None, each.device)
-            and threads in (None, each.threads)
-        ]
-        return min(fits, key=lambda each: each.milliseconds or 0.0, default=None)
+    def __post_init__(self) -> None:
+        if self.batch == 0:
+            raise BundleFormatError("A batch of no pictures computes nothing.")
+
+    def passed(self, variant: str | None, device: str | None, threads: int | None) -> list[Measurement]:
+        """The fastest of each variant and device that passed, among those with what is given, the fastest first."""
+        fits: dict[tuple[str, str], Measurement] = {}
+        for each in sorted_by_speed(self.measured):
+            asked = (variant in (None, each.variant), device in (None, each.device), threads in (None, each.threads))
+            if each.passed and each.milliseconds is not None and all(asked):
+                fits.setdefault((each.variant, each.device), each)
+        return list(fits.values())
+
+    def has_failed(self, variant: str, device: str) -> bool:
+        """The golden pictures were answered wrongly by this variant there, or not at all."""
+        return any(not each.passed and (each.variant, each.device) == (variant, device) for each in self.measured)
 
     def to_text(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -75,6 +84,14 @@ def keep_profile(digest: str, limits: Limits, profile: Profile) -> bool:
     """Keep a profile for the next start; False where the cache folder cannot be written to."""
     folder = part_of_cache("profiles")
     return folder is not None and keep(folder / _name(digest, limits), profile.to_text())
+
+
+def forget_profile(digest: str, limits: Limits) -> None:
+    """Let the next start choose as if nothing had been measured."""
+    folder = part_of_cache("profiles")
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            (folder / _name(digest, limits)).unlink()
 
 
 def _name(digest: str, limits: Limits) -> str:

@@ -1,9 +1,11 @@
 """Labels pictures as they come: decoding and inference overlap, order is kept, and little waits in memory."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -46,50 +48,40 @@ class Stream(Generic[Item, Answer]):
 
     def run(self, pictures: Iterable[Item]) -> Iterator[Outcome[Item, Answer]]:
         """Yield each picture's outcome in order. `pictures` is read in a thread of its own, twice `batch` ahead."""
-        waiting: queue.Queue[tuple[Item, Future[Answer | SignsError]] | None] = queue.Queue()
-        ordered: queue.Queue[tuple[Item, Future[Answer | SignsError]] | BaseException | None] = queue.Queue()
+        waiting: queue.SimpleQueue[tuple[Item, Future[Answer | SignsError]]] = queue.SimpleQueue()
+        ordered: queue.SimpleQueue[tuple[Item, Future[Answer | SignsError]] | BaseException | None]
+        ordered = queue.SimpleQueue()
         room = threading.Semaphore(2 * self.workers * self.batch)
         is_left = threading.Event()
+        pool = ThreadPoolExecutor(self.workers)  # its threads are waited for when Python ends
 
         def read() -> None:
             end: BaseException | None = None
             try:
                 for picture in pictures:
-                    while not room.acquire(timeout=_POLL):
-                        if is_left.is_set():
-                            return
+                    while not room.acquire(timeout=_POLL) and not is_left.is_set():
+                        pass
                     if is_left.is_set():
                         return
                     item = (picture, Future[Answer | SignsError]())
                     waiting.put(item)
                     ordered.put(item)
-            except BaseException as error:  # the source's own: it is raised where the pictures are taken from
+                    pool.submit(work)
+            except BaseException as error:  # the source's own: it is raised where the outcomes are taken
                 end = error
             finally:
                 ordered.put(end)
-                for _ in range(self.workers):
-                    waiting.put(None)
 
         def work() -> None:
-            while (first := waiting.get()) is not None and not is_left.is_set():
-                items, ends = [first], 0
-                while len(items) < self.batch and not ends:
-                    try:
-                        following = waiting.get_nowait()
-                    except queue.Empty:
-                        break
-                    if following is None:
-                        ends = 1
-                    else:
-                        items.append(following)
+            """Take what is there, which an earlier picture's work may have taken already."""
+            items: list[tuple[Item, Future[Answer | SignsError]]] = []
+            with suppress(queue.Empty):
+                while len(items) < self.batch:
+                    items.append(waiting.get_nowait())
+            if items and not is_left.is_set():
                 self._resolve(items, more=not waiting.empty())
-                if ends:
-                    return
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(self.workers)]
-        threads.append(threading.Thread(target=read, daemon=True))
-        for thread in threads:
-            thread.start()
+        threading.Thread(target=read, daemon=True).start()  # a source may never give another picture
         try:
             while (item := ordered.get()) is not None:
                 if isinstance(item, BaseException):
@@ -103,6 +95,8 @@ class Stream(Generic[Item, Answer]):
                     yield Outcome(picture, None, found)
         finally:
             is_left.set()
+            if not sys.is_finalizing():  # then they have been waited for, and the reader stopped wherever it was
+                pool.shutdown(wait=True, cancel_futures=True)  # what is in the model ends there
 
     def _resolve(self, items: Sequence[tuple[Item, "Future[Answer | SignsError]"]], *, more: bool) -> None:
         try:

@@ -5,9 +5,12 @@ golden pictures, and then, for each batch size and time that it reads, a picture
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 SECONDS = 0.4  # of one round
 _WARM_UP = 3  # runs
+_PATIENCE = 120  # seconds for a start or a round; a provider may hang
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class Timer:
         self._candidate = candidate
         command = [sys.executable, "-P", "-m", "signs_runtime.timing", json.dumps(asdict(candidate))]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed by __exit__
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._said, text=True)
 
     def __enter__(self) -> "Timer":
         return self
@@ -72,6 +77,7 @@ class Timer:
         if kind is not None:
             self._process.kill()
         self._process.communicate()
+        self._said.close()
 
     def start(self) -> Started:
         """Wait until it has started; to be called once."""
@@ -93,10 +99,14 @@ class Timer:
 
     def _hear(self) -> str:
         assert self._process.stdout is not None
-        assert self._process.stderr is not None
+        impatient = threading.Timer(_PATIENCE, self._process.kill)
+        impatient.start()
         line = self._process.stdout.readline()
+        impatient.cancel()
         if not line:  # the process has ended
-            said = self._process.stderr.read().strip() or f"its process ended with {self._process.wait()}"
+            ended = self._process.wait()
+            self._said.seek(0)
+            said = self._said.read().strip() or f"its process ended with {ended}"
             raise TimingError(f"{self._candidate.variant or self._candidate.path} could not be timed: {said}")
         return line
 
@@ -197,6 +207,9 @@ def _peak_memory() -> int | None:
 
 
 if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    sys.stdout = answers
     try:
         _serve(Candidate(**json.loads(sys.argv[1])))
     except SignsError as error:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from signs_runtime.bundle import Bundle, open_bundle
 from signs_runtime.errors import BundleNotFoundError, ProviderError
 from signs_runtime.limits import Limits, find_limits
-from signs_runtime.profiles import Measurement, Profile, keep_profile, sorted_by_speed
+from signs_runtime.profiles import Measurement, Profile, forget_profile, keep_profile, sorted_by_speed
 from signs_runtime.session import PROVIDERS, built_devices
 from signs_runtime.timing import SECONDS, Candidate, Timer, TimingError
 
@@ -62,13 +62,14 @@ def tune(
         on_step("first look", i, len(candidates))
         measured.append(_look(candidate, config))
     on_step("first look", len(candidates), len(candidates))
-    close = _close_to_best(measured)
+    close, digest = _close_to_best(measured), bundle.manifest.digest
     if not close:
+        forget_profile(digest, limits)  # what passed once does not now
         reasons = "\n".join(
             f"  {each.variant}, {each.device}, {each.threads} threads: {each.says}" for each in measured
         )
         raise ProviderError(
-            f"{path}: no setting answers the golden pictures as Keras did within what was asked; nothing was kept.\n"
+            f"{path}: no setting answers the golden pictures as Keras did within what was asked; nothing is kept.\n"
             f"{reasons}"
         )
     timed = _time_in_rounds(bundle, close, config.seconds, on_step)
@@ -76,7 +77,6 @@ def tune(
     winner = min(timed.values(), key=lambda each: each.milliseconds or 0.0)
     batch = _time_batches(bundle, winner, config.seconds, on_step)
     profile = Profile(sorted_by_speed(measured), batch)
-    digest = bundle.manifest.digest
     return Tuning(digest, profile, winner, keep_profile(digest, limits, profile), limits)
 
 
@@ -134,14 +134,21 @@ def _time_in_rounds(
     taken: dict[Measurement, list[float]] = {each: [] for each in close}
     with ExitStack() as stack:
         timers = {each: stack.enter_context(Timer(_candidate(bundle, each))) for each in close}
-        for timer in timers.values():
-            timer.start()
-        for i in range(ROUNDS):
-            on_step("rounds", i, ROUNDS)
-            for each, timer in timers.items():
-                taken[each].append(timer.milliseconds(seconds=seconds))
+        for i in range(1 + ROUNDS):
+            on_step("rounds", max(0, i - 1), ROUNDS)
+            for each, timer in list(timers.items()):
+                try:
+                    if i == 0:
+                        timer.start()
+                    else:
+                        taken[each].append(timer.milliseconds(seconds=seconds))
+                except TimingError:  # where memory is short, not all can be there at once: the first look counts
+                    del timers[each]
         on_step("rounds", ROUNDS, ROUNDS)
-    return {each: replace(each, milliseconds=statistics.median(values)) for each, values in taken.items()}
+    return {
+        each: replace(each, milliseconds=statistics.median(values or [each.milliseconds or 0.0]))
+        for each, values in taken.items()
+    }
 
 
 def _time_batches(bundle: Bundle, winner: Measurement, seconds: float, on_step: Callable[[str, int, int], None]) -> int:

@@ -38,7 +38,8 @@ def tune(
     """Find the fastest proved way to run BUNDLE on this device, and keep it for every later start.
 
     Every variant, device and number of threads must first answer the golden pictures as Keras did; what passes is timed
-    side by side. Takes less than a minute. `signs info BUNDLE` shows what a start then chooses.
+    side by side. Takes less than a minute, and replaces what was kept before. `signs info BUNDLE` shows what a start
+    then chooses.
     """
     from signs_runtime.tune import TuneConfig, to_json
     from signs_runtime.tune import tune as find

@@ -438,7 +438,12 @@ def test_a_cache_that_others_can_write_to_is_a_problem(cache: Path) -> None:
     cache.chmod(0o777)
     (finding,) = check_cache()
     assert (finding.level, "nothing in it is used" in finding.says) == ("problem", True)
-    assert f"chmod 700 {cache}" in finding.fix
+    assert f"chmod -R go-w {cache}" in finding.fix
+    cache.chmod(0o700)
+    (cache / "profiles").mkdir()
+    (cache / "profiles").chmod(0o770)
+    (finding,) = check_cache()
+    assert (finding.level, str(cache / "profiles") in finding.says) == ("problem", True)
 
 
 def test_telemetry_that_is_left_on_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from colours import LABELS, SIZE, plain
 from tiny_onnx import colour_classifier
 
-from signs_runtime import BundleTamperedError, Classifier
+from signs_runtime import BundleFormatError, BundleTamperedError, Classifier
+from signs_runtime.graphs import Model, start
+from signs_runtime.session import Setting
 
 
 def graphs(cache: Path) -> list[Path]:
@@ -90,6 +93,52 @@ def test_only_the_graphs_used_last_are_kept(tmp_path: Path, cache: Path) -> None
         (newest,) = set(graphs(cache)) - set(graphs(cache)[:0]) if i == 0 else (graphs(cache)[-1],)
         os.utime(newest, (10**9 + i, 10**9 + i))
     assert len(graphs(cache)) == 8
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_refused(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(colour_classifier(LABELS, SIZE))
+    model = Model.of_file(path)
+    path.write_bytes(colour_classifier(LABELS, SIZE, sharpness=0.2))
+    for cached in (True, False):
+        with pytest.raises(BundleTamperedError, match="was replaced while it was opened"):
+            start(model, Setting("cpu", 1, False), cached=cached)
+    assert not list((cache / "graphs").iterdir())
+
+
+def test_a_stream_never_runs_what_came_in_the_models_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(colour_classifier(LABELS, SIZE))
+    classifier = Classifier(path, threads=2, cache=False)
+    path.write_bytes(colour_classifier(tuple(reversed(LABELS)), SIZE))
+    outcomes = classifier.stream([plain("red")] * 50)
+    with pytest.raises(BundleTamperedError):
+        assert {outcome.prediction.label for outcome in outcomes} == {"red"}
+
+
+def test_a_file_larger_than_a_model_can_be_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"")
+    os.truncate(path, 10**10)
+    with pytest.raises(BundleFormatError, match="10,000,000,000 bytes"):
+        Classifier(path)
+
+
+def test_a_model_file_may_be_linked_to(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(colour_classifier(LABELS, SIZE))
+    (tmp_path / "b.onnx").symlink_to(tmp_path / "a.onnx")
+    assert Classifier(tmp_path / "b.onnx").predict(plain("red")).label == "red"
+
+
+def test_what_a_killed_process_left_is_removed_after_a_while(bundle: Path, cache: Path) -> None:
+    (cache / "graphs").mkdir(parents=True, mode=0o700)
+    cache.chmod(0o700)
+    for name, age in (("left", 10_000), ("being made", 0)):
+        (cache / "graphs" / f".{name}").mkdir()
+        at = time.time() - age
+        os.utime(cache / "graphs" / f".{name}", (at, at))
+    Classifier(bundle)
+    assert {path.name for path in graphs(cache) if path.name.startswith(".")} == {".being made"}
 
 
 def test_processes_that_start_at_once_make_one_whole_graph(bundle: Path, cache: Path) -> None:

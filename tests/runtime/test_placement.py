@@ -43,7 +43,7 @@ def test_a_provider_that_the_build_lists_and_cannot_start_is_refused_by_name_and
         Classifier(bundle, device="cuda")
     placement = Classifier(bundle).placement
     assert placement.device == "cpu"
-    assert "not cuda: " in placement.why
+    assert "not fp32 on cuda: " in placement.why
 
 
 def test_a_provider_that_takes_no_node_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +56,11 @@ def test_a_provider_that_takes_no_node_is_refused(bundle: Path, monkeypatch: pyt
 
 
 def test_threads_that_compute_nothing_are_refused(bundle: Path) -> None:
-    with pytest.raises(ValueError, match="threads=0"):
-        Classifier(bundle, threads=0)
+    for threads in (0, 3000, 2**31):  # more than the system grants would wait for ever
+        with pytest.raises(ProviderError, match=f"threads={threads}"):
+            Classifier(bundle, threads=threads)
+    result = CliRunner().invoke(signs, ["info", str(bundle), "--threads", "3000"])
+    assert (result.exit_code, "threads=3000" in result.stderr) == (1, True)
 
 
 def test_info_shows_how_a_bundle_would_run_here(bundle: Path) -> None:

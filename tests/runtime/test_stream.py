@@ -1,6 +1,9 @@
 """Streams: in order, a few ahead, one bad picture is one bad outcome."""
 
 import itertools
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,9 +115,43 @@ def test_a_stream_takes_frames_in_bgr_where_it_is_told(bundle: Path) -> None:
     assert [each.prediction.label for each in classifier.stream(frames)] == list(reversed(LABELS))
 
 
-def test_a_batch_of_no_pictures_is_refused(bundle: Path) -> None:
+def test_a_batch_of_no_pictures_and_unknown_channels_are_refused_at_once(bundle: Path) -> None:
     with pytest.raises(ValueError, match="batch=0"):
         Classifier(bundle).stream([], batch=0)
+    with pytest.raises(ValueError, match="channels='GBR'"):
+        Classifier(bundle).stream([], channels="GBR")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("left", ["for _ in stream: break", "next(stream)", "next(stream); stream.close()"])
+def test_a_process_that_leaves_a_stream_ends_well(bundle: Path, left: str) -> None:
+    """Threads that are inside onnxruntime when Python ends would abort the process."""
+    code = (
+        "import sys, itertools, numpy; from signs_runtime import Classifier\n"
+        "image = numpy.zeros((8, 6, 3), 'uint8')\n"
+        f"stream = Classifier(sys.argv[1], threads=2).stream(itertools.repeat(image))\n{left}"
+    )
+    for _ in range(3):
+        result = subprocess.run([sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_folder_ends_as_the_shell_has_it(
+    bundle: Path, pictures: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(20_000):
+        (folder / f"{i}.png").symlink_to(pictures / "red.png")
+    command = [sys.executable, "-c", "from signs_runtime.commands import signs; signs()", "predict", bundle, folder]
+    process = subprocess.Popen([*command, "--csv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(3):
+        process.stdout.readline()  # it labels
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Interrupted" in said) == (code, True)
 
 
 def test_several_streams_and_predictions_share_one_classifier(bundle: Path, images: Images) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 from colours import LABELS, SIZE, plain
 from tiny_onnx import colour_classifier
 
-from signs_runtime import Classifier, ProviderError
+from signs_runtime import Classifier, ProviderError, VerificationError
 from signs_runtime.bundle import open_bundle
 from signs_runtime.commands import signs
 from signs_runtime.errors import SignsError
@@ -46,9 +47,9 @@ def test_a_variant_that_answers_wrongly_is_never_chosen_however_fast(
     assert Classifier(three_variants).placement.variant == tuning.winner.variant
     with pytest.raises(ProviderError, match="no setting answers the golden pictures as Keras did"):
         tune(three_variants, TuneConfig(variants=("int8",), threads=(1,), seconds=QUICK))
+    assert "measured" not in Classifier(three_variants).placement.why
     result = run("tune", three_variants, "--variant", "int8", "--threads", 1)
     assert (result.exit_code, "probabilities off by" in result.stderr) == (1, True)
-    assert Classifier(three_variants).placement.variant == tuning.winner.variant  # a failure changes nothing
 
 
 def test_the_command_shows_a_table_and_later_starts_choose_what_won(three_variants: Path, cache: Path) -> None:
@@ -83,15 +84,57 @@ def test_what_is_asked_for_by_name_is_the_fastest_of_its_kind(bundle: Path, cach
 
 def test_a_failed_setting_is_no_choice_though_it_is_the_fastest() -> None:
     profile = Profile((measured("wrong", 0.1, passed=False), measured("slow", 5.0), measured("untimed", None)), None)
-    best = profile.best(None, None, None)
-    assert best is not None
-    assert best.variant == "slow"
-    assert profile.best("wrong", None, None) is None
-    assert profile.best("untimed", None, None) is None
+    assert [each.variant for each in profile.passed(None, None, None)] == ["slow"]
+    assert profile.passed("wrong", None, None) == profile.passed("untimed", None, None) == []
+    assert profile.has_failed("wrong", "cpu")
+    assert not profile.has_failed("slow", "cpu")
+
+
+def test_where_the_fastest_device_is_gone_the_next_that_passed_is_chosen_and_no_pair_that_failed(
+    three_variants: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ["CUDAExecutionProvider", *onnxruntime.get_available_providers()]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    limits, digest = find_limits(), open_bundle(three_variants).manifest.digest
+    on_cuda = replace(measured("int8", 0.5), device="cuda")
+    failed = replace(measured("int8", None, passed=False))
+    keep_profile(digest, limits, Profile((on_cuda, measured("fp16", 4.0), measured("fp32", 2.0), failed), 4))
+    placement = Classifier(three_variants).placement
+    assert (placement.variant, placement.device) == ("fp32", "cpu")
+    assert placement.why.startswith("the next fastest that `signs tune` measured here: 2.00 ms; not int8 on cuda: ")
+    assert Classifier(three_variants, variant="fp16").placement.variant == "fp16"
+
+
+def test_what_failed_here_and_is_asked_for_must_prove_itself(
+    three_variants: Path, reseal: Callable[..., None], cache: Path
+) -> None:
+    (three_variants / "int8.onnx").write_bytes(colour_classifier(LABELS, SIZE, sharpness=0.01))
+    reseal(three_variants)
+    digest = open_bundle(three_variants).manifest.digest
+    assert Classifier(three_variants, variant="int8").placement.variant == "int8"  # nothing is known of it
+    keep_profile(digest, find_limits(), Profile((measured("int8", None, passed=False),), None))
+    with pytest.raises(VerificationError, match="fails its proof"):
+        Classifier(three_variants, variant="int8")
+
+
+def test_where_nothing_passes_any_more_an_earlier_profile_is_forgotten(bundle: Path, cache: Path) -> None:
+    tune(bundle, TuneConfig(threads=(1,), seconds=QUICK))
+    assert len(list((cache / "profiles").iterdir())) == 1
+    with pytest.raises(ProviderError):
+        tune(bundle, TuneConfig(threads=(1,), max_memory=1))
+    assert list((cache / "profiles").iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"measured": [], "batch": -1}', '{"measured": [{}], "batch": null}', "\xff"]
+    "text",
+    [
+        "",
+        "{",
+        '{"measured": [], "batch": -1}',
+        '{"measured": [], "batch": 0}',
+        '{"measured": [{}], "batch": null}',
+        "\xff",
+    ],
 )
 def test_a_damaged_profile_is_none(bundle: Path, cache: Path, text: str) -> None:
     limits, digest = find_limits(), open_bundle(bundle).manifest.digest
