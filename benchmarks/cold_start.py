@@ -1,8 +1,8 @@
 """From the start of a process to its first label: this runtime beside bare onnxruntime and beside Keras.
 
 Each start is a process of its own, the candidates in turn; medians and ratios. Bare onnxruntime loads the same file and
-runs it once on an array; the runtime reads a picture file, too. `first` starts with an empty cache folder. Bytecode is there
-before, as pip leaves it.
+runs it once on an array; the runtime reads a picture file, too. `first` starts with an empty cache folder. Bytecode is
+there before, as pip leaves it.
 """
 
 import argparse

@@ -47,10 +47,10 @@ def main() -> None:
                 flush=True,
             )
             assert not any(each.passed for each in wrong)
-        variants = [each.name for each in open_bundle(bundle).manifest.variants]
+        # As files alone, which nothing that is known of the bundle keeps from running.
         candidates = {
-            (name, threads): Candidate(str(bundle), name, threads=threads)
-            for name in variants
+            (each.name, threads): Candidate(str(bundle / each.file.path), threads=threads)
+            for each in open_bundle(bundle).manifest.variants
             for threads in range(1, find_limits().threads + 1)
         }
         timed = time_side_by_side({f"{n} {t}": each for (n, t), each in candidates.items()}, rounds=arguments.rounds)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from signs_runtime.errors import SignsError
+from signs_runtime.errors import SignsError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from signs_runtime.checks import Answers
     from signs_runtime.classifier import Classifier
 
 SECONDS = 0.4  # of one round
@@ -143,7 +144,12 @@ def _serve(candidate: Candidate) -> None:
 
     from signs_runtime import Classifier
 
-    classifier = Classifier(**asdict(candidate))
+    try:
+        classifier = Classifier(**asdict(candidate))
+    except VerificationError as error:  # it failed before, and again
+        (answers,) = error.verification.variants
+        print(json.dumps(asdict(Started(False, _describe(answers), None))), flush=True)
+        return
     rng = np.random.default_rng(0)
     classifier.predict(rng.integers(0, 256, classifier.input.shape, np.uint8))
     peak = _peak_memory()
@@ -190,8 +196,12 @@ def _ask_golden(candidate: Candidate, classifier: "Classifier") -> tuple[bool, s
         return True, "a file alone has no golden pictures"
     bundle = open_bundle(path)
     answers = ask_golden(bundle.variant(candidate.variant), bundle.golden(), lambda: classifier)
+    return answers.passed, _describe(answers)
+
+
+def _describe(answers: "Answers") -> str:
     off = f"probabilities off by up to {answers.max_difference:.1e} of {answers.tolerance:.1e} allowed"
-    return answers.passed, answers.error or f"{answers.same_label} of {answers.pictures} as Keras, {off}"
+    return answers.error or f"{answers.same_label} of {answers.pictures} as Keras, {off}"
 
 
 def _peak_memory() -> int | None:

@@ -36,7 +36,8 @@ def test_a_variant_that_answers_wrongly_is_never_chosen_however_fast(
 ) -> None:
     (three_variants / "int8.onnx").write_bytes(colour_classifier(LABELS, SIZE, sharpness=0.01))
     reseal(three_variants)
-    tuning = tune(three_variants, TuneConfig(threads=(1,), seconds=QUICK))
+    for _ in range(2):  # that it failed is known the second time
+        tuning = tune(three_variants, TuneConfig(threads=(1,), seconds=QUICK))
     assert tuning.winner.variant in ("fp32", "fp16")
     wrong = next(each for each in tuning.profile.measured if each.variant == "int8")
     assert (wrong.passed, wrong.milliseconds, "3 of 3 as Keras, probabilities off by" in wrong.says) == (
