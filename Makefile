@@ -75,6 +75,7 @@ ifdef MODEL
 	$(BIN)/signs export $(MODEL) $(DATA) $(SCALING) --variants fp32,int8,fp16 -o bench/bundle
 	$(BIN)/python benchmarks/int8_speed.py bench/bundle
 	$(BIN)/python benchmarks/int8_without_vnni.py bench/bundle $(DATA)
+	rm -rf bench/hands
 	$(BIN)/signs draw bench/hands --count 200
 	$(BIN)/python benchmarks/cold_start.py bench/bundle bench/hands/0_IMG_0000.png --keras $(MODEL)
 	$(BIN)/python benchmarks/runtime_overhead.py bench/bundle bench/hands
