@@ -79,6 +79,7 @@ ifdef MODEL
 	$(BIN)/signs draw bench/hands --count 200
 	$(BIN)/python benchmarks/cold_start.py bench/bundle bench/hands/0_IMG_0000.png --keras $(MODEL)
 	$(BIN)/python benchmarks/runtime_overhead.py bench/bundle bench/hands
+	$(BIN)/python benchmarks/session_settings.py bench/bundle bench/hands
 	$(BIN)/python benchmarks/runtime_memory.py bench/bundle bench/hands/0_IMG_0000.png
 	$(BIN)/python benchmarks/throughput.py bench/bundle bench/hands
 	$(BIN)/python benchmarks/tuning.py bench/bundle

@@ -49,8 +49,6 @@ class Request:
     threads: int | None
 
     def __post_init__(self) -> None:
-        if self.device != AUTO and self.device not in PROVIDERS:
-            raise ProviderError(f"device={self.device!r} is unknown; choose one of {AUTO}, {', '.join(PROVIDERS)}.")
         most = _MOST_THREADS * (os.cpu_count() or 1)
         if self.threads is not None and not 1 <= self.threads <= most:
             raise ProviderError(

@@ -74,7 +74,7 @@ def start_session(
     BundleFormatError for what is not an ONNX model.
     """
     onnxruntime = import_onnxruntime()
-    provider = _require_provider(setting.device)
+    provider = require_provider(setting.device)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised below; onnxruntime would also print it
     options.intra_op_num_threads = setting.threads
@@ -127,7 +127,8 @@ def count_nodes(session: Any) -> dict[str, int] | None:  # Any: onnxruntime.Infe
     return dict(counted.most_common())
 
 
-def _require_provider(device: str) -> str:
+def require_provider(device: str) -> str:
+    """Onnxruntime's name for a device that it was built for. Raises ProviderError with what it has."""
     provider = PROVIDERS.get(device)
     if provider is None:
         raise ProviderError(f"device={device!r} is unknown; choose one of auto, {', '.join(PROVIDERS)}.")

@@ -10,7 +10,7 @@ from signs_runtime.bundle import Bundle, open_bundle
 from signs_runtime.errors import BundleNotFoundError, ProviderError
 from signs_runtime.limits import Limits, find_limits
 from signs_runtime.profiles import Measurement, Profile, forget_profile, keep_profile, sorted_by_speed
-from signs_runtime.session import PROVIDERS, built_devices
+from signs_runtime.session import built_devices, require_provider
 from signs_runtime.timing import SECONDS, Candidate, Timer, TimingError
 
 ROUNDS = 5
@@ -88,11 +88,7 @@ def list_candidates(bundle: Bundle, config: TuneConfig, limits: Limits) -> list[
     variants = [bundle.variant(name).name for name in config.variants] if config.variants else None
     built = built_devices()
     for device in config.devices or ():
-        if device not in built:
-            raise ProviderError(
-                f"device={device!r} needs {PROVIDERS.get(device, 'another onnxruntime')}, and this onnxruntime has "
-                f"{', '.join(built)}; install signs-runtime's extra for it."
-            )
+        require_provider(device)
     doubled = [2**i for i in range(limits.threads.bit_length())]
     threads = sorted(set(config.threads or (*(n for n in doubled if n <= limits.threads), limits.threads)))
     found = [

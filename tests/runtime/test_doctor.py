@@ -20,7 +20,6 @@ from click.testing import CliRunner
 from signs_runtime.bundle import open_bundle
 from signs_runtime.device import describe_cpu
 from signs_runtime.doctor import (
-    FAULTS,
     OLDEST_ONNXRUNTIME,
     PYTHONS,
     Finding,
@@ -37,6 +36,7 @@ from signs_runtime.doctor import (
     needed_memory,
 )
 from signs_runtime.doctor_command import doctor
+from signs_runtime.known_faults import FAULTS
 from signs_runtime.limits import find_limits
 from signs_runtime.provider_libraries import Onnxruntime, find_onnxruntime, how_to_get_library, why_not_loadable
 
