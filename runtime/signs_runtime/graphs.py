@@ -1,7 +1,8 @@
 """Optimised graphs, kept in the cache folder: a second start neither optimises a model nor copies its weights.
 
 A graph's weights lie in a file of their own, which onnxruntime maps into memory: they take no memory twice, and load
-when they are used. ResNet-50's fp32.onnx starts in 6 ms instead of 230 and takes 150 MB instead of 290.
+when they are used. ResNet-50's fp32.onnx starts in 7 ms instead of 230 and takes 150 MiB instead of 300
+(benchmarks/session_settings.py).
 """
 
 import contextlib

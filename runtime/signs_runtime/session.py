@@ -79,10 +79,10 @@ def start_session(
     options.log_severity_level = 4  # what goes wrong is raised below; onnxruntime would also print it
     options.intra_op_num_threads = setting.threads
     options.add_session_config_entry(_SPIN, str(int(setting.spin)))
-    # Spinning on after a run only takes time from what comes next: int8's loop of files to labels 2.4 ms, 2.8 without.
+    # Spinning on after a run takes the core from others; stopping costs nothing (benchmarks/session_settings.py).
     options.add_session_config_entry(_STOP_SPINNING, "1")
     options.add_session_config_entry(_NODES, "1")
-    # Measured on ResNet-50 at batch sizes 1 and 16: as fast without, and int8 peaks at 99 MB instead of 109.
+    # As fast without, and int8 peaks at 97 MiB instead of 107 (the same benchmark).
     options.enable_cpu_mem_arena = False
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
