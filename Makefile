@@ -27,10 +27,11 @@ demo: setup  ## Run the main job on the embedded data, and label new pictures wi
 	$(BIN)/signs draw demo/hands --count 6 --seed 1
 	$(BIN)/signs predict demo/bundle demo/hands
 
-lint: setup  ## Style and types.
+lint: setup  ## Style, types, and the floors of the house.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Two at once: a test that trains takes 3 GB. OpenBLAS's threads wait by spinning, which two processes cannot afford.
 test: setup  ## Every test; SIGNS_DATA and SIGNS_MODEL add those on real pictures.
@@ -49,10 +50,10 @@ edge: wheels  ## The runtime's tests on the built edge wheel, with its own depen
 	.venv-edge/bin/python -m pytest tests/runtime tests/fuzz
 
 mutations: setup  ## The parity gate's score against made faults, and its false alarms; MODEL=, DATA= and SCALING= as for bench.
-	$(BIN)/python tests/parity/mutation_score.py
-	$(BIN)/python tests/parity/mutation_score.py --honest 20
+	$(BIN)/python -m tests.parity.mutation_score
+	$(BIN)/python -m tests.parity.mutation_score --honest 20
 ifdef MODEL
-	$(BIN)/python tests/parity/mutation_score.py --model $(MODEL) --data $(DATA) $(SCALING)
+	$(BIN)/python -m tests.parity.mutation_score --model $(MODEL) --data $(DATA) $(SCALING)
 endif
 
 SECONDS ?= 600
@@ -63,7 +64,7 @@ fuzz: $(UV)  ## Fuzz what reads pictures and bundles for SECONDS=600 of CPU, on 
 	$(UV) export --quiet --locked --only-group fuzz --no-emit-workspace -o .venv-fuzz/fuzz-requirements.txt
 	$(UV) pip install --quiet --python .venv-fuzz/bin/python -r .venv-fuzz/requirements.txt -r .venv-fuzz/fuzz-requirements.txt
 	$(UV) pip install --quiet --python .venv-fuzz/bin/python --no-deps -e runtime
-	.venv-fuzz/bin/python tests/fuzz/fuzz.py --seconds $(SECONDS)
+	.venv-fuzz/bin/python -m tests.fuzz.fuzz --seconds $(SECONDS)
 
 bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling unit"], export and int8, on DATA=signs; keep the machine idle.
 	$(BIN)/python benchmarks/epoch_time.py $(DATA)

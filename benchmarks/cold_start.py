@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--keras", type=Path, help="The Keras model of the bundle.")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    from signs_runtime.bundle import open_bundle
+    from signs_runtime.bundle.folder import open_bundle
 
     variants = open_bundle(arguments.bundle).manifest.variants
     with tempfile.TemporaryDirectory() as folder:
@@ -53,10 +53,10 @@ def main() -> None:
         commands: dict[str, tuple[list[str], Path]] = {name: ([code], warm) for name, code in IMPORTS.items()}
         for each in variants:
             file = str(arguments.bundle / each.file.path)
-            ours = [OURS, str(arguments.bundle), each.name, str(arguments.picture)]
+            our_command = [OURS, str(arguments.bundle), each.name, str(arguments.picture)]
             commands[f"{each.name}: bare"] = ([BARE, file], warm)
-            commands[f"{each.name}: ours"] = (ours, warm)
-            commands[f"{each.name}: first"] = (ours, empty)
+            commands[f"{each.name}: ours"] = (our_command, warm)
+            commands[f"{each.name}: first"] = (our_command, empty)
         for command, _ in commands.values():
             _start(command, warm)  # writes bytecode
         taken: dict[str, list[float]] = {name: [] for name in commands}
@@ -65,8 +65,8 @@ def main() -> None:
                 cache = Path(tempfile.mkdtemp(dir=folder)) if cache == empty else cache
                 taken[name].append(_start(command, cache))
         if arguments.keras:
-            keras = [_start([KERAS, str(arguments.keras), str(arguments.picture)], warm) for _ in range(4)]
-            taken["Keras"] = keras[1:]
+            of_keras = [_start([KERAS, str(arguments.keras), str(arguments.picture)], warm) for _ in range(4)]
+            taken["Keras"] = of_keras[1:]
     medians = {name: statistics.median(values) for name, values in taken.items()}
     for name, seconds in medians.items():
         print(f"{name:22} {1000 * seconds:8.0f} ms")

@@ -21,10 +21,10 @@ def measure(candidate: str, data: str, epochs: int) -> list[float]:
     import keras
     import numpy as np
 
-    from signs_builder.recipe import RECIPES, TrainConfig
-    from signs_builder.resnet import resnet50
-    from signs_builder.sources import load_dataset
-    from signs_builder.train import train
+    from signs_builder.data.sources import load_dataset
+    from signs_builder.network.resnet import resnet50
+    from signs_builder.training.recipe import RECIPES, TrainConfig
+    from signs_builder.training.train import train
     from signs_runtime import InputSpec
 
     dataset, spec = load_dataset(data), InputSpec(64, 64)

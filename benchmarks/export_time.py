@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from signs_export.config import SCALINGS, ExportConfig, Scaling
-from signs_runtime.cli import print_json, print_table
+from signs_runtime.commands.shared import print_json, print_table
 
 CONVERSION = "Converting with tf2onnx"
 START, OTHER = "Starting and loading the model", "All else: checks, pages, files"
@@ -59,20 +59,21 @@ def export_once(model: Path, data: str, scaling: Scaling | None) -> dict[str, fl
         yield lambda done: None
         steps[step] = steps.get(step, 0.0) + time.perf_counter() - before
 
-    from signs_builder.commands import start_keras
+    from signs_builder.commands.shared import start_keras
 
     start_keras()
-    from signs_builder.model_file import load_model
-    from signs_builder.sources import load_dataset
+    from signs_builder.data.sources import load_dataset
+    from signs_builder.network.model_file import load_model
     from signs_export.export import export_bundle
-    from signs_export.reference import examine
+    from signs_export.job import Job
+    from signs_export.source.reference import examine
 
     reference = examine(load_model(model), scaling=scaling)
     dataset = load_dataset(data)
     steps[START] = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         config = ExportConfig(variants=("fp32", "int8"))
-        export_bundle(reference, dataset, Path(folder, "bundle"), config, progress=timed, warn=lambda doubt: None)
+        export_bundle(Job(reference, dataset, config, timed, warn=lambda doubt: None), Path(folder, "bundle"))
     steps[OTHER] = time.perf_counter() - start - sum(steps.values())
     return steps
 

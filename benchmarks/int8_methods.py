@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from signs_builder.commands import start_keras
+from signs_builder.commands.shared import start_keras
 from signs_export.config import SCALINGS, ExportConfig, Int8Config
 
 PLAIN = Int8Config(equalization=0, summed_ranges=False, learned_rounding=False, bias_correction=False)
@@ -73,14 +73,15 @@ def main() -> None:
     start_keras()
     import logging
 
-    from signs_builder.model_file import load_model
-    from signs_builder.shift_suite import SHIFTS
-    from signs_builder.sources import load_dataset
-    from signs_export.calibration import choose_calibration
-    from signs_export.convert import convert
-    from signs_export.graph import answers
-    from signs_export.quantize import Quantizer
-    from signs_export.reference import examine
+    from signs_builder.data.sources import load_dataset
+    from signs_builder.evaluation.shift_suite import SHIFTS
+    from signs_builder.network.model_file import load_model
+    from signs_export.convert.convert import convert
+    from signs_export.int8.calibration import choose_calibration
+    from signs_export.int8.prepare import prepare
+    from signs_export.int8.quantize import quantize
+    from signs_export.onnx_graph import answers
+    from signs_export.source.reference import examine
 
     logging.disable(logging.WARNING)
     dataset = load_dataset(arguments.data)
@@ -96,7 +97,7 @@ def main() -> None:
         yield "fp32", model
         yield from by_onnxruntime(model, calibration.images[::2])
         for name, config in STEPS.items():
-            yield name, Quantizer(model, calibration, config).quantize()
+            yield name, quantize(prepare(model, calibration, config))
 
     tests = len(dataset.test)
     print(f"{len(plain):,} pictures, {tests} of them test pictures; agreement of labels with Keras, mean |difference|")

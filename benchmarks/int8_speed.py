@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--openvino", metavar="PYTHON", help="An interpreter that has openvino.")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    from signs_runtime.bundle import open_bundle
-    from signs_runtime.timing import Candidate, time_side_by_side
+    from signs_runtime.bundle.folder import open_bundle
+    from signs_runtime.placement.timing import Candidate, time_side_by_side
 
     manifest = open_bundle(arguments.bundle).manifest
     files = {each.name: arguments.bundle / each.file.path for each in manifest.variants}

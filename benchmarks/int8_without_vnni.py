@@ -16,20 +16,22 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from signs_builder.progress import progress_bar
-from signs_builder.sources import load_dataset
-from signs_export.calibration import Calibration, choose_calibration
+from signs_builder.commands.progress_bar import progress_bar
+from signs_builder.data.sources import load_dataset
 from signs_export.config import Int8Config
-from signs_export.graph import answers, attribute, inner_values, start, weights_of
-from signs_export.quantize import Quantizer
-from signs_export.saturation import predict_saturation
-from signs_export.windows import all_rows
-from signs_runtime.bundle import open_bundle
+from signs_export.int8.calibration import Calibration, choose_calibration
+from signs_export.int8.convolution_windows import all_rows
+from signs_export.int8.prepare import prepare
+from signs_export.int8.quantize import quantize
+from signs_export.int8.saturation import predict_saturation
+from signs_export.onnx_graph import answers, attribute, inner_values, start, weights_of
+from signs_runtime.bundle.folder import open_bundle
 
 CPU = "Haswell"  # AVX2, no VNNI
 NAIVE = Int8Config(
@@ -56,7 +58,7 @@ for model in sorted(folder.glob("*.onnx")):
 
 def emulate(
     models: dict[str, onnx.ModelProto], given: dict[str, NDArray[np.uint8]], *, exact: bool
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:  # Any: integers or floats
     """Each model's first output on the emulated CPU, for its one input, picture by picture."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -102,7 +104,7 @@ def single_layers(model: onnx.ModelProto) -> tuple[dict[str, onnx.ModelProto], d
 
 def compare_layers(float32: onnx.ModelProto, calibration: Calibration) -> bool:
     """Print which layers of the naive model saturate there, and which were predicted; True where none was missed."""
-    naive = Quantizer(float32, calibration, NAIVE).quantize()
+    naive = quantize(prepare(float32, calibration, NAIVE))
     images = calibration.images[:LAYER_PICTURES]
     layers, sources = single_layers(naive)
     values = list(inner_values(naive, sorted(set(sources.values())), images))

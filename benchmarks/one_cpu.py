@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    from signs_runtime.bundle import open_bundle
+    from signs_runtime.bundle.folder import open_bundle
 
     for each in open_bundle(arguments.bundle).manifest.variants:
         candidates = {

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--predictions", type=int, default=100_000)
     parser.add_argument("--starts", type=int, default=1_000)
     arguments = parser.parse_args()
-    from signs_runtime.bundle import open_bundle
+    from signs_runtime.bundle.folder import open_bundle
 
     with tempfile.TemporaryDirectory() as cache:
         for each in open_bundle(arguments.bundle).manifest.variants:

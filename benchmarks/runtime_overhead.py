@@ -21,13 +21,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3000)
     arguments = parser.parse_args()
     from signs_runtime import Classifier
-    from signs_runtime.bundle import open_bundle
-    from signs_runtime.image import find_pictures
+    from signs_runtime.bundle.folder import open_bundle
+    from signs_runtime.pictures.find import find_pictures
 
     files = find_pictures(arguments.pictures)
     for each in open_bundle(arguments.bundle).manifest.variants:
         classifier = Classifier(arguments.bundle, variant=each.name)
-        session, size = classifier._session, (classifier.input.width, classifier.input.height)
+        session, size = classifier._started.session, (classifier.input.width, classifier.input.height)
         image = np.random.default_rng(0).integers(0, 256, (1, *classifier.input.shape), np.uint8)
         filter_ = Image.Resampling[classifier.input.resize.upper()]
 

@@ -19,7 +19,7 @@ import onnxruntime
 from pathlib import Path
 from signs_runtime.image import find_pictures, read_image
 from signs_runtime.input_spec import InputSpec
-from signs_runtime.limits import find_limits
+from signs_runtime.placement.limits import find_limits
 model, saved, arena, stop, height, width, folder = sys.argv[1:]
 options = onnxruntime.SessionOptions()
 options.log_severity_level = 4
@@ -56,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["XDG_CACHE_HOME"] = cache
         from signs_runtime import Classifier
-        from signs_runtime.bundle import open_bundle
+        from signs_runtime.bundle.folder import open_bundle
 
         for each in open_bundle(arguments.bundle).manifest.variants:
             before = set(Path(cache).rglob("graph.onnx"))

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, nargs="+", help="Folders of pictures.")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    from signs_runtime.bundle import open_bundle
+    from signs_runtime.bundle.folder import open_bundle
 
     for each in open_bundle(arguments.bundle).manifest.variants:
         speeds: dict[str, list[float]] = {"loop": [], "stream": []}

@@ -20,7 +20,7 @@ def measure(recipe: str, data: str, accuracy: float, limit: float) -> tuple[bool
     """Whether it was reached within `limit` seconds, the epoch then, and the seconds until then."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "from signs_runtime.commands import signs; signs()", "train", data]
+        command = [sys.executable, "-c", "from signs_runtime.commands.signs import signs; signs()", "train", data]
         command += ["--recipe", recipe, "--validate", "-o", str(Path(folder, "model.keras"))]
         command += ["--epochs", str(EPOCHS[recipe])] if recipe in EPOCHS else []
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -37,9 +37,9 @@ def main() -> None:
         folder = Path(name)
         make_pictures(folder / "data", arguments.count, arguments.size)
         for way in arguments.way or WAYS:
-            command = [sys.executable, "-c", "from signs_runtime.commands import signs; signs()", "train"]
+            command = [sys.executable, "-c", "from signs_runtime.commands.signs import signs; signs()", "train"]
             options = ["--epochs", "1", "-o", str(folder / f"{way}.keras")]
-            options += ["--cache", str(folder / "pixels.npy")] if way == "cache" else []
+            options += ["--decode-to", str(folder / "pixels.npy")] if way == "cache" else []
             if way == "as they come":
                 command[2] = f"import signs_builder.batches as b; b.MEMORY_BYTES = 0; {command[2]}"
             process = subprocess.Popen([*command, str(folder / "data"), *options])

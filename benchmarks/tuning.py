@@ -26,10 +26,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=12)
     arguments = parser.parse_args()
-    from signs_runtime.bundle import open_bundle
-    from signs_runtime.limits import find_limits
-    from signs_runtime.timing import Candidate, time_side_by_side
-    from signs_runtime.tune import TuneConfig, tune
+    from signs_runtime.bundle.folder import open_bundle
+    from signs_runtime.placement.limits import find_limits
+    from signs_runtime.placement.timing import Candidate, time_side_by_side
+    from signs_runtime.placement.tune import TuneConfig, tune
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))
@@ -66,9 +66,9 @@ def add_wrong_variant(bundle: Path, destination: Path) -> Path:
     import hashlib
     import json
 
-    from signs_runtime.bundle import MANIFEST, open_bundle
-    from signs_runtime.classifier import INPUT_KEY, LABELS_KEY
-    from signs_runtime.manifest import FileRecord, dump_manifest
+    from signs_runtime.bundle.folder import MANIFEST, open_bundle
+    from signs_runtime.bundle.manifest import FileRecord, dump_manifest
+    from signs_runtime.bundle.onnx_metadata import INPUT_KEY, LABELS_KEY
 
     shutil.copytree(bundle, destination)
     manifest = open_bundle(destination).manifest

@@ -1,23 +1,24 @@
-"""The pictures of a training: learning curves, confusion, a sheet of what went wrong, gradients. PNG files."""
+"""The charts of a training: learning curves, confusion, a sheet of what went wrong, gradients. PNG files, and SVG."""
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from signs_builder.dataset import Split
+from signs_builder.data.dataset import Split
 from signs_builder.disk import written_whole
-from signs_builder.evaluate import Figures
-from signs_runtime.input_spec import InputSpec
-
-if TYPE_CHECKING:
-    from signs_builder.train import Training
+from signs_builder.evaluation.evaluate import Figures
+from signs_builder.training.state import Epoch, Training
+from signs_runtime.pictures.input_spec import InputSpec
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9661f", "#8a8f98"
+LIGHT, INK = "#dde1e6", "#1c2127"
 SHEET_COLUMNS, SHEET_ROWS = 6, 4  # of wrong pictures, the surest first
 STYLE = {
     "font.size": 10,
@@ -32,28 +33,89 @@ STYLE = {
 }
 
 
-def draw_curves(training: "Training", path: Path) -> None:
+CURVES = {"loss": 1, "accuracy": 100}  # what is drawn of each epoch, and times how much
+SVG_STYLE = {
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "axes.labelcolor": GREY,
+    "axes.edgecolor": GREY,
+    "grid.color": LIGHT,
+    "grid.alpha": 1,
+    "xtick.bottom": False,
+    "ytick.left": False,
+    "xtick.labelcolor": GREY,
+    "ytick.labelcolor": GREY,
+}
+PAGE_COLOURS = {BLUE: "--blue", ORANGE: "--orange", GREY: "--quiet", LIGHT: "--line", INK: "--ink"}
+
+
+def draw_curves(training: Training, path: Path) -> None:
     """Loss and accuracy, epoch by epoch, with the epoch that was kept."""
-    epochs = [each.number for each in training.history]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.6))
         panels = figure.subplots(1, 2)
-        for panel, name, share in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
-            marker = "o" if len(epochs) < 4 else None
-            own = [share * getattr(each, name) for each in training.history]
-            panel.plot(epochs, own, color=BLUE, marker=marker, label="training")
-            validation = [getattr(each, f"validation_{name}") for each in training.history]
-            if None not in validation:
-                values = [share * each for each in validation]
-                panel.plot(epochs, values, color=ORANGE, marker=marker, label="validation")
-                panel.axvline(
-                    training.kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {training.kept_epoch}"
-                )
-            panel.set_title(name.capitalize() + (" in %" if share == 100 else ""))
-            panel.set_xlabel("epoch")
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for panel, name in zip(panels, CURVES, strict=True):
+            _curve(panel, name, training.history, training.kept_epoch)
         panels[0].legend(frameon=False)
         _save(figure, path)
+
+
+def curves_svg(history: Sequence[Epoch], kept_epoch: int) -> str:
+    """The same curves for an HTML page: an inline SVG for each, to stand side by side or one below the other.
+
+    Font and colours are the page's own (PAGE_COLOURS: its CSS variables), so that it shows in light and in dark. The
+    same history gives the same text.
+    """
+    return "\n".join(_curve_svg(name, history, kept_epoch) for name in CURVES)
+
+
+def _curve_svg(name: str, history: Sequence[Epoch], kept_epoch: int) -> str:
+    with mpl.rc_context({**STYLE, **SVG_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(4.2, 2.8))
+        panel = figure.subplots()
+        _curve(panel, name, history, kept_epoch)
+        panel.legend(frameon=False)
+        figure.draw_without_rendering()  # makes the grid's lines
+        for artist in figure.findobj():
+            artist.set_clip_on(False)  # nothing sticks out, and a page that loads nothing holds no url()
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True)
+    return _inline(file.getvalue(), f"{name} by epoch")
+
+
+def _inline(svg: str, title: str) -> str:
+    """What of matplotlib's SVG file an HTML page needs: no prolog, names of groups or fonts; the page's colours."""
+    view = re.search(r'viewBox="[^"]+"', svg)
+    assert view is not None, "matplotlib writes a viewBox"
+    drawing = re.sub(r".*?</defs>", "", svg, count=1, flags=re.DOTALL)  # with metadata and a style for the whole page
+    for pattern, replacement in (
+        (r"\s+", " "),
+        (r"> <", "><"),
+        (r'<g id="[^"]*">', "<g>"),
+        (r" transform=\"rotate\(-0 [^\"]*\"", ""),
+        (r" font-family: [^;\"]*;", ""),
+        (r"xlink:href", "href"),
+        *((colour, f"var({variable})") for colour, variable in PAGE_COLOURS.items()),
+    ):
+        drawing = re.sub(pattern, replacement, drawing)
+    return f'<svg {view[0]} role="img" aria-label="{title}">{drawing.strip()}'
+
+
+def _curve(panel: Axes, name: str, history: Sequence[Epoch], kept_epoch: int) -> None:
+    """Draw `loss` or `accuracy` over the epochs, on the validation pictures too where all epochs were validated."""
+    share = CURVES[name]
+    epochs = [each.number for each in history]
+    marker = "o" if len(epochs) < 4 else None
+    own = [share * getattr(each, name) for each in history]
+    panel.plot(epochs, own, color=BLUE, marker=marker, label="training")
+    validation = [getattr(each, f"validation_{name}") for each in history]
+    if None not in validation:
+        values = [share * each for each in validation]
+        panel.plot(epochs, values, color=ORANGE, marker=marker, label="validation")
+        panel.axvline(kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
+    panel.set_title(name.capitalize() + (" in %" if share == 100 else ""))
+    panel.set_xlabel("epoch")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_confusion(figures: Figures, path: Path) -> None:
@@ -97,7 +159,7 @@ def draw_wrong(figures: Figures, split: Split, spec: InputSpec, path: Path) -> N
 
 
 def draw_gradients(norms: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Gradient norms of each stage over the steps: one panel a network, one line a stage; see gradients.py."""
+    """Gradient norms of each stage over the steps: one panel a network, one line a stage (training/gradients.py)."""
     with mpl.rc_context({**STYLE, "text.parse_math": True}):  # powers of ten on its axis
         figure = Figure(figsize=(9.5, 4))
         panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]

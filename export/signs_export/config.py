@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from signs_runtime.manifest import Budget, Precision
+from signs_runtime.bundle.manifest import Budget, Precision
 
 Scaling = Literal["none", "unit", "tf", "torch", "caffe"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)

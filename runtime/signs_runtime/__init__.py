@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from signs_runtime.classifier import Classifier, Prediction
+    from signs_runtime.device_proof import verify
     from signs_runtime.errors import (
         AnswerError,
         BundleError,
@@ -13,16 +14,15 @@ if TYPE_CHECKING:
         BundleTamperedError,
         ImageError,
         OnnxruntimeMissingError,
+        OptionError,
         ProviderError,
         SignsError,
-        VerificationError,
     )
-    from signs_runtime.input_spec import InputSpec
-    from signs_runtime.placement import Placement
+    from signs_runtime.pictures.input_spec import InputSpec
+    from signs_runtime.placement.choices import Placement
+    from signs_runtime.proof.verification import Verification, VerificationError
     from signs_runtime.stream import Outcome
-    from signs_runtime.verification import Verification, verify
-
-__version__ = "0.1.0"
+    from signs_runtime.version import __version__
 
 __all__ = [
     "AnswerError",
@@ -34,6 +34,7 @@ __all__ = [
     "ImageError",
     "InputSpec",
     "OnnxruntimeMissingError",
+    "OptionError",
     "Outcome",
     "Placement",
     "Prediction",
@@ -48,11 +49,13 @@ __all__ = [
 _HOMES = {
     "Classifier": "classifier",
     "Prediction": "classifier",
-    "InputSpec": "input_spec",
+    "InputSpec": "pictures.input_spec",
     "Outcome": "stream",
-    "Placement": "placement",
-    "Verification": "verification",
-    "verify": "verification",
+    "Placement": "placement.choices",
+    "Verification": "proof.verification",
+    "VerificationError": "proof.verification",
+    "verify": "device_proof",
+    "__version__": "version",
 }
 
 

@@ -1,10 +1,6 @@
 """Every error that the project raises on purpose descends from SignsError and says what to do next."""
 
-import os
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from signs_runtime.verification import Verification
+from typing import ClassVar
 
 EXIT_PARITY = 3  # a command's end where answers are not Keras's
 
@@ -35,17 +31,8 @@ class AnswerError(BundleError, ArithmeticError):
     """The model answers a picture with something that is not a number."""
 
 
-class VerificationError(BundleError):
-    """The bundle is not what was proved, or this device does not run it so; `verification` holds what was found."""
-
-    exit_code = EXIT_PARITY
-
-    def __init__(self, path: "str | os.PathLike[str]", verification: "Verification") -> None:
-        super().__init__(
-            f"{path} fails its proof on this device; take the bundle from its source again, or try another variant or "
-            f"device.\n{verification.failures}"
-        )
-        self.verification = verification
+class OptionError(SignsError, ValueError):
+    """An argument is outside what can be chosen, whatever the bundle and the device."""
 
 
 class ProviderError(SignsError):

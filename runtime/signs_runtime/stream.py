@@ -3,7 +3,7 @@
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ class Stream(Generic[Item, Answer]):
     workers: int
     batch: int
 
-    def run(self, pictures: Iterable[Item]) -> Iterator[Outcome[Item, Answer]]:
+    def run(self, pictures: Iterable[Item]) -> Generator[Outcome[Item, Answer]]:
         """Yield each picture's outcome in order. `pictures` is read in a thread of its own, twice `batch` ahead."""
         waiting: queue.SimpleQueue[tuple[Item, Future[Answer | SignsError]]] = queue.SimpleQueue()
         ordered: queue.SimpleQueue[tuple[Item, Future[Answer | SignsError]] | BaseException | None]

@@ -8,12 +8,12 @@ import onnx
 import pytest
 from networks import hands, network, train_a_little
 
-from signs_builder.dataset import Dataset
-from signs_builder.model_file import save_model
+from signs_builder.data.dataset import Dataset
+from signs_builder.network.model_file import save_model
 from signs_export.config import ExportConfig
-from signs_export.convert import convert
-from signs_export.evidence import Evidence, collected
-from signs_export.reference import Reference, examine
+from signs_export.convert.convert import convert
+from signs_export.gate.evidence import Evidence, collected
+from signs_export.source.reference import Reference, examine
 
 
 @pytest.fixture(scope="session")

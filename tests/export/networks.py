@@ -4,10 +4,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.dataset import Dataset, Split
-from signs_builder.hands import LABELS, draw_hands
+from signs_builder.data.dataset import Dataset, Split
+from signs_builder.data.hands import LABELS, draw_hands
 from signs_export.config import Scaling
-from signs_export.scaling import scale
+from signs_export.source.scaling import scale
 
 SIDE = 32
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signs_builder.dataset import Dataset, Split
-from signs_export.calibration import choose_calibration
+from signs_builder.data.dataset import Dataset, Split
 from signs_export.errors import CalibrationError
+from signs_export.int8.calibration import choose_calibration
 from signs_runtime import ImageError, InputSpec
 
 

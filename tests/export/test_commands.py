@@ -17,10 +17,10 @@ import tf2onnx
 from click.testing import CliRunner, Result
 from networks import network, train_a_little
 
-from signs_builder.dataset import Dataset
-from signs_builder.model_file import save_model
-from signs_export.commands import build_and_export
-from signs_runtime.commands import signs
+from signs_builder.data.dataset import Dataset
+from signs_builder.network.model_file import save_model
+from signs_export.commands.export import build_and_export
+from signs_runtime.commands.signs import signs
 
 SCRIPTS = Path(sys.executable).parent
 

@@ -10,12 +10,12 @@ import onnx
 import pytest
 from networks import SIDE, network, train_a_little
 
-from signs_builder.dataset import Dataset
-from signs_builder.model_file import weights_sha256
+from signs_builder.data.dataset import Dataset
+from signs_builder.network.model_file import weights_sha256
 from signs_export.config import SCALINGS, ExportConfig, Scaling
-from signs_export.convert import check, convert
+from signs_export.convert.convert import check, convert
 from signs_export.errors import ExportError
-from signs_export.reference import Reference, examine
+from signs_export.source.reference import Reference, examine
 from signs_runtime import Classifier
 
 ATOL = 1e-5  # measured 4e-7

@@ -13,14 +13,15 @@ from changed_models import with_last_layer
 from networks import network, train_a_little
 from numpy.typing import NDArray
 
-from signs_builder.dataset import Dataset, Split
-from signs_builder.model_file import weights_sha256
+from signs_builder.data.dataset import Dataset, Split
+from signs_builder.network.model_file import weights_sha256
 from signs_export.config import ExportConfig
-from signs_export.errors import ParityError
-from signs_export.export import choose_golden, export_bundle, seal_model
-from signs_export.reference import Reference, examine
+from signs_export.export import export_bundle, seal_model
+from signs_export.gate.verdict import ParityError
+from signs_export.manifest_entries import choose_golden
+from signs_export.source.reference import Reference, examine
 from signs_runtime import BundleNotFoundError, Classifier, verify
-from signs_runtime.bundle import open_bundle
+from signs_runtime.bundle.folder import open_bundle
 
 FILES = ["MODEL_CARD.md", "fp32.onnx", "golden.npz", "junit.xml", "manifest.json", "report.html", "report.json"]
 CONFIG = ExportConfig(command="pytest", golden_pictures=8)

@@ -13,24 +13,24 @@ import pytest
 from networks import hands, mobile_network, poison, straight_network, train_a_little
 from numpy.typing import NDArray
 
-from signs_builder.dataset import Dataset, Split
-from signs_export.calibration import Calibration, choose_calibration
+from signs_builder.data.dataset import Dataset, Split
 from signs_export.config import ExportConfig, Int8Config
-from signs_export.convert import convert
-from signs_export.equalize import equalize, find_streams
-from signs_export.errors import ParityError
-from signs_export.evidence import Evidence
+from signs_export.convert.convert import convert
 from signs_export.export import seal_model
-from signs_export.graph import answers, attribute, inner_values, weights_of
-from signs_export.observe import observe
-from signs_export.parity import report_at_once
-from signs_export.quantize import Quantizer, layers_in_float
-from signs_export.reference import Reference, examine
-from signs_export.saturation import LARGEST, predict_saturation
-from signs_export.summed_ranges import Summand, choose_ranges, find_summands
+from signs_export.gate.compare import report_at_once
+from signs_export.gate.evidence import Evidence
+from signs_export.gate.verdict import ParityError
+from signs_export.int8.activations import observe
+from signs_export.int8.calibration import Calibration, choose_calibration
+from signs_export.int8.equalize import equalize, find_streams
+from signs_export.int8.quantize import Quantizer, layers_in_float
+from signs_export.int8.saturation import LARGEST, predict_saturation
+from signs_export.int8.summed_ranges import Summand, choose_ranges, find_summands
+from signs_export.onnx_graph import answers, attribute, inner_values, weights_of
+from signs_export.source.reference import Reference, examine
 from signs_runtime import Classifier, InputSpec, verify
-from signs_runtime.bundle import open_bundle
-from signs_runtime.manifest import Budget
+from signs_runtime.bundle.folder import open_bundle
+from signs_runtime.bundle.manifest import Budget
 
 CONFIG = ExportConfig(command="pytest", golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
 NAIVE = Int8Config(

@@ -14,14 +14,14 @@ import pytest
 from networks import branched_network, hands, mobile_network, network, train_a_little
 from numpy.typing import NDArray
 
-from signs_builder.dataset import Dataset
-from signs_builder.model_file import save_model
+from signs_builder.data.dataset import Dataset
+from signs_builder.network.model_file import save_model
 from signs_export.config import ExportConfig
-from signs_export.convert import convert
-from signs_export.layers import layer_outputs, layers_of
-from signs_export.names import name_graph
-from signs_export.reference import examine
-from signs_export.trace import keras_stages, walk_layers
+from signs_export.convert.convert import convert
+from signs_export.convert.graph_names import name_graph
+from signs_export.gate.trace import keras_stages, walk_layers
+from signs_export.source.layers import layer_outputs, layers_of
+from signs_export.source.reference import examine
 
 SIGNS = Path(sys.executable).with_name("signs")
 

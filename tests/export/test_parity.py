@@ -10,14 +10,15 @@ import pytest
 from changed_models import with_last_layer
 from junitparser import JUnitXml
 
-from signs_builder.dataset import Dataset
+from signs_builder.data.dataset import Dataset
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
-from signs_export.evidence import Evidence, collected
-from signs_export.junit import write_junit
-from signs_export.noise_floor import LARGEST, LEAST, MULTIPLE, UNKNOWN, NoiseFloor
-from signs_export.parity import ParityReport, compare
-from signs_export.reference import Reference
+from signs_export.gate.compare import compare
+from signs_export.gate.evidence import Evidence, collected
+from signs_export.gate.noise_floor import LARGEST, LEAST, MULTIPLE, UNKNOWN, NoiseFloor
+from signs_export.gate.verdict import ParityReport
+from signs_export.report.junit import write_junit
+from signs_export.source.reference import Reference
 from signs_runtime import Classifier
 
 CONFIG = ExportConfig()

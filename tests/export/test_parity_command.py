@@ -11,7 +11,7 @@ from changed_models import with_last_layer
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from signs_runtime.commands import signs
+from signs_runtime.commands.signs import signs
 
 
 def parity(*arguments: object) -> Result:

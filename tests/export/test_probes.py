@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from signs_builder.hands import draw_hands
-from signs_export.probes import make_probes
-from signs_runtime.checks import PIXEL_ATOL
-from signs_runtime.image import read_image
-from signs_runtime.input_spec import InputSpec
+from signs_builder.data.hands import draw_hands
+from signs_export.gate.probes import make_probes
+from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.read import read_image
+from signs_runtime.proof.checks import PIXEL_ATOL
 
 SPECS = [InputSpec(32, 32), InputSpec(64, 48), InputSpec(224, 224), InputSpec(300, 400, resize="bicubic")]
 SPECS += [InputSpec(28, 28, "L"), InputSpec(96, 96, resize="nearest")]

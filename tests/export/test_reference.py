@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from networks import network
 
-from signs_builder.resnet import resnet50
+from signs_builder.network.resnet import resnet50
 from signs_export.errors import ExportError
-from signs_export.reference import examine
-from signs_export.scaling import scaling_layer
+from signs_export.source.reference import examine
+from signs_export.source.scaling import scaling_layer
 from signs_runtime import InputSpec, SignsError
 
 layers = keras.layers

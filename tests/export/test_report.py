@@ -12,20 +12,21 @@ import numpy as np
 import onnx
 import pytest
 
-from signs_builder.dataset import Dataset, Split
-from signs_export.chart import BOTTOM, LEFT, RIGHT, TOP, learning_curves
+from signs_builder.data.dataset import Dataset, Split
 from signs_export.config import ExportConfig
-from signs_export.evidence import Evidence
 from signs_export.export import seal_model
-from signs_export.int8 import Int8
-from signs_export.page import model_card, report_page
-from signs_export.parity import report_at_once
-from signs_export.reference import Reference
-from signs_export.report import describe, dump_report
-from signs_export.saturation import Saturation
+from signs_export.gate.compare import report_at_once
+from signs_export.gate.evidence import Evidence
+from signs_export.int8.saturation import Saturation
+from signs_export.int8.variant import Int8
+from signs_export.report.curves import BOTTOM, LEFT, RIGHT, TOP, learning_curves
+from signs_export.report.document import describe, dump_report
+from signs_export.report.page import model_card, report_page
+from signs_export.source.reference import Reference
 from signs_export.variants import Made
-from signs_runtime.bundle import open_bundle
-from signs_runtime.manifest import Budget, FileRecord, Provenance, Speed, parse_json
+from signs_runtime.bundle.folder import open_bundle
+from signs_runtime.bundle.manifest import Budget, FileRecord, Provenance, Speed
+from signs_runtime.bundle.strict_json import parse_json
 
 HOSTILE = "</td><script>alert(1)</script>|`*_[x](http://evil.example)$&amp;"
 CONFIG = ExportConfig(command="signs export 'a <b>.keras' pictures", golden_pictures=8, speed_rounds=1)

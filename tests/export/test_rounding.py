@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from signs_export.rounding import full_scale, round_learned, round_nearest, safe_scale
-from signs_export.saturation import PAIR_LIMIT, pair_sums
+from signs_export.int8.rounding import full_scale, round_learned, round_nearest, safe_scale
+from signs_export.int8.saturation import PAIR_LIMIT, pair_sums
 
 
 def layer(groups: int = 1, filters: int = 12, k: int = 45) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

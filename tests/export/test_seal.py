@@ -14,16 +14,17 @@ import numpy as np
 import onnx
 import pytest
 
-from signs_builder.dataset import Dataset
+from signs_builder.data.dataset import Dataset
 from signs_builder.errors import DiskFullError
 from signs_export.config import ExportConfig
-from signs_export.errors import ExportError, ParityError
-from signs_export.evidence import Evidence
+from signs_export.destination import FAILED_FILES, check_destination, failed_folder, sealed_folder
+from signs_export.errors import ExportError
 from signs_export.export import seal_model
-from signs_export.parity import ParityReport, report_at_once
-from signs_export.reference import Reference
-from signs_export.seal import FAILED_FILES, check_destination, failed_folder, sealed_folder
-from signs_runtime.manifest import SCHEMA, Budget
+from signs_export.gate.compare import report_at_once
+from signs_export.gate.evidence import Evidence
+from signs_export.gate.verdict import ParityError, ParityReport
+from signs_export.source.reference import Reference
+from signs_runtime.bundle.manifest import SCHEMA, Budget
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -10,13 +10,13 @@ import pytest
 from networks import SIDE, train_a_little
 from onnx.numpy_helper import from_array, to_array
 
-from signs_builder.dataset import Dataset
+from signs_builder.data.dataset import Dataset
 from signs_export.config import ExportConfig, Scaling
-from signs_export.convert import convert
-from signs_export.graph import weights_of
-from signs_export.noise_floor import LARGEST, float64_of
-from signs_export.reference import Reference, examine
-from signs_export.trace import first_difference, keras_stages, walk_layers
+from signs_export.convert.convert import convert
+from signs_export.gate.noise_floor import LARGEST, float64_of
+from signs_export.gate.trace import first_difference, keras_stages, walk_layers
+from signs_export.onnx_graph import weights_of
+from signs_export.source.reference import Reference, examine
 
 layers = keras.layers
 

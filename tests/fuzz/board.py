@@ -5,7 +5,7 @@ import struct
 import time
 from pathlib import Path
 
-from doors import peak_memory
+from .doors import peak_memory
 
 INPUT_ROOM = 65_536
 _NUMBERS = struct.Struct("<QdQdQ")  # cases, CPU seconds, peak bytes, the slowest case's seconds, length of the input

@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from signs_runtime.errors import SignsError
-from signs_runtime.golden import parse_golden
-from signs_runtime.input_spec import InputSpec
-from signs_runtime.manifest import (
+from signs_runtime.bundle.golden import parse_golden
+from signs_runtime.bundle.manifest import (
     SCHEMA,
-    Accuracy,
     Budget,
     FileRecord,
     Golden,
     Manifest,
-    Paired,
     Parity,
     Provenance,
     Run,
@@ -31,11 +27,14 @@ from signs_runtime.manifest import (
     parse_manifest,
     seals_of,
 )
+from signs_runtime.engine.session import import_onnxruntime
+from signs_runtime.errors import SignsError
+from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.model_check import check_model
 from signs_runtime.model_check.onnx_file import DTYPES, read_graph
 from signs_runtime.model_check.operators import RULES
 from signs_runtime.model_check.sizes import Walk
-from signs_runtime.session import import_onnxruntime
+from signs_runtime.pictures.input_spec import InputSpec
 
 Mutate = Callable[[bytes], bytes]
 

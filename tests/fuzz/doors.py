@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import bundles
-import pictures
+from . import bundles, pictures
 
 MAX_SECONDS = 5.0
 MAX_MEMORY = 2**30  # bytes of RSS, of the whole process

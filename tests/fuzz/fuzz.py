@@ -1,4 +1,4 @@
-"""Fuzzes the doors through which bytes from outside come in, with atheris: `python tests/fuzz/fuzz.py --seconds 600`.
+"""Fuzzes the doors through which bytes from outside come in, with atheris: `python -m tests.fuzz.fuzz --seconds 600`.
 
 A finding is an exception that is no SignsError, a dead process, more than 5 s or more than 1 GiB. Its input is kept.
 Runs add up: the corpus that was found and the counts stay in the folder of `--work`.
@@ -15,10 +15,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import click
-from board import BOARD_BYTES, Numbers
-from doors import DOORS, Door
 
-HERE = Path(__file__).parent
+from .board import BOARD_BYTES, Numbers
+from .doors import DOORS, Door
+
+ROOT = Path(__file__).parents[2]
 _SLICE = 120  # seconds of one process: a fresh one has no memory that earlier cases left behind
 _COVERAGE = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
 
@@ -65,12 +66,12 @@ class Runner:
         board.write_bytes(bytes(BOARD_BYTES))
         seed = self.stats.starts + int(time.time()) % 10**6 + 1
         with log.open("wb") as output:
-            command = [str(HERE / "worker.py"), self.door.name, str(board), str(self.corpus), str(seconds), str(seed)]
+            command = ["-m", "tests.fuzz.worker", self.door.name, str(board), str(self.corpus), str(seconds), str(seed)]
             process = subprocess.run(
                 [sys.executable, "-X", "faulthandler", *command],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=self.folder,
+                cwd=ROOT,
             )
         numbers, text = Numbers(board), log.read_text(errors="replace")
         stats = self.stats

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from signs_runtime.errors import ImageError
-from signs_runtime.image import read_image
-from signs_runtime.input_spec import InputSpec
+from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.read import read_image
 
 Mutate = Callable[[bytes], bytes]
 

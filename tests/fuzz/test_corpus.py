@@ -4,7 +4,8 @@ import time
 import warnings
 
 import pytest
-from doors import DOORS, MAX_MEMORY, MAX_SECONDS, peak_memory
+
+from .doors import DOORS, MAX_MEMORY, MAX_SECONDS, peak_memory
 
 CASES = [(door.name, name, content) for door in DOORS.values() for name, content in door.seeds().items()]
 

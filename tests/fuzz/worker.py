@@ -1,6 +1,6 @@
 """One run of a fuzzer on one door, in a process of its own: it may die, and then its board says of what.
 
-`python worker.py DOOR BOARD CORPUS SECONDS SEED`; the board is a file that outlives the process.
+`python -m tests.fuzz.worker DOOR BOARD CORPUS SECONDS SEED`; the board is a file that outlives the process.
 """
 
 import random
@@ -11,11 +11,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["signs_runtime", "PIL", "zipfile", "json"]):
-    from board import INPUT_ROOM, Board
-    from doors import DOORS, MAX_MEMORY, MAX_SECONDS, BrokenWordError, Door, peak_memory
-
-    import signs_runtime.image
-    import signs_runtime.model_check.onnx_file  # noqa: F401
+    from .board import INPUT_ROOM, Board
+    from .doors import DOORS, MAX_MEMORY, MAX_SECONDS, BrokenWordError, Door, peak_memory
 
 
 def fuzz(door: Door, board: Board, corpus: Path, seconds: int, seed: int) -> None:

@@ -61,7 +61,9 @@ def test_each_wheel_holds_its_packages_typed_and_licensed(wheels: dict[str, zipf
 
 
 def test_the_reports_templates_are_in_the_wheel(wheels: dict[str, zipfile.ZipFile]) -> None:
-    templates = {path.relative_to(ROOT / "export") for path in (ROOT / "export/signs_export/templates").iterdir()}
+    templates = {
+        path.relative_to(ROOT / "export") for path in (ROOT / "export/signs_export/report/templates").iterdir()
+    }
     assert len(templates) == 4
     assert set(map(str, templates)) <= set(wheels["signs-edge"].namelist())
 
@@ -100,11 +102,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that the other distribution exported from a small Keras model."""
     import keras
 
-    from signs_builder.dataset import Dataset, Split
-    from signs_builder.hands import LABELS, draw_hands
-    from signs_export.config import ExportConfig
+    from signs_builder.data.dataset import Dataset, Split
+    from signs_builder.data.hands import LABELS, draw_hands
     from signs_export.export import export_bundle
-    from signs_export.reference import examine
+    from signs_export.job import Job
+    from signs_export.source.reference import examine
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -118,7 +120,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     split = Split(*draw_hands(24, size=32))
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    export_bundle(examine(model), Dataset("hands", LABELS, split, None, split), folder, ExportConfig())
+    export_bundle(Job(examine(model), Dataset("hands", LABELS, split, None, split)), folder)
     return folder
 
 

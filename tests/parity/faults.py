@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from onnx.helper import get_attribute_value, make_attribute, make_node
 from onnx.numpy_helper import from_array, to_array
 
-from signs_export.calibration import Calibration
 from signs_export.config import ExportConfig, Int8Config
-from signs_export.convert import convert
-from signs_export.graph import weights_of
-from signs_export.names import SCALED
-from signs_export.quantize import Quantizer
-from signs_export.reference import Reference
-from signs_export.scaling import scaling_layer
+from signs_export.convert.convert import convert
+from signs_export.convert.graph_names import SCALED
+from signs_export.int8.calibration import Calibration
+from signs_export.int8.quantize import Quantizer
+from signs_export.onnx_graph import weights_of
+from signs_export.source.reference import Reference
+from signs_export.source.scaling import scaling_layer
 from signs_runtime import Classifier
 from signs_runtime import classifier as classifier_module
-from signs_runtime import image as image_module
-from signs_runtime.classifier import LABELS_KEY, OUTPUT
+from signs_runtime.bundle.onnx_metadata import LABELS_KEY, OUTPUT
+from signs_runtime.pictures import read as image_module
 
 
 @dataclass(frozen=True)

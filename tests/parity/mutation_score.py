@@ -21,20 +21,20 @@ sys.path.append(str(Path(__file__).parents[1] / "export"))
 from faults import FAULTS, Export, Fault, NotApplicableError
 from networks import branched_network, hands, mobile_network, train_a_little
 
-from signs_builder.dataset import Dataset
-from signs_builder.model_file import load_model
-from signs_builder.progress import progress_bar
-from signs_builder.sources import load_dataset
-from signs_export.calibration import choose_calibration
+from signs_builder.commands.progress_bar import progress_bar
+from signs_builder.data.dataset import Dataset
+from signs_builder.data.sources import load_dataset
+from signs_builder.network.model_file import load_model
 from signs_export.config import SCALINGS, ExportConfig, Int8Config, Scaling
-from signs_export.convert import convert
-from signs_export.errors import ParityError
-from signs_export.evidence import Evidence, collected
+from signs_export.convert.convert import convert
 from signs_export.export import export_bundle
-from signs_export.parity import compare
-from signs_export.reference import Reference, examine
-from signs_export.scaling import scale
-from signs_runtime.cli import print_json, print_table
+from signs_export.gate.compare import compare
+from signs_export.gate.evidence import Evidence, collected
+from signs_export.gate.verdict import ParityError
+from signs_export.int8.calibration import choose_calibration
+from signs_export.source.reference import Reference, examine
+from signs_export.source.scaling import scale
+from signs_runtime.commands.shared import print_json, print_table
 
 SIDES = (24, 32, 48)
 PICTURES = 120  # of a model's data that each fault is tried on

@@ -12,10 +12,10 @@ import pytest
 from junitparser import JUnitXml
 from networks import hands, network, train_a_little
 
-from signs_builder.model_file import save_model
+from signs_builder.network.model_file import save_model
 from signs_export.config import ExportConfig
 from signs_export.export import export_bundle
-from signs_export.reference import examine
+from signs_export.source.reference import examine
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -7,7 +7,7 @@ from faults import FAULTS, Export, Fault
 from mutation_score import PICTURES, small_export, try_fault
 
 from signs_export.config import ExportConfig
-from signs_export.evidence import Evidence, collected
+from signs_export.gate.evidence import Evidence, collected
 from signs_runtime import Classifier
 
 CONFIG = ExportConfig(parity_pictures=PICTURES)

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from signs_export.graph import attribute
+from signs_export.onnx_graph import attribute
 
 SCRIPTS = Path(sys.executable).parent
 

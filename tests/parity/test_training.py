@@ -12,9 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from signs_builder.dataset import Split
-from signs_builder.hands import draw_hands
-from signs_builder.recipe import HANDS
+from signs_builder.data.dataset import Split
+from signs_builder.data.embedded import HANDS
+from signs_builder.data.hands import draw_hands
 
 SIGNS = Path(sys.executable).with_name("signs")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_runtime.manifest import FileRecord
+from signs_runtime.bundle.manifest import FileRecord
 
 LABELS = ("red", "green", "blue")
 SIZE = (8, 6)  # height, width

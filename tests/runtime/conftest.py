@@ -5,31 +5,33 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from colours import LABELS, SIZE, plain, record
-from picture_files import picture_files
 from PIL import Image
-from tiny_onnx import colour_classifier
 
-from signs_runtime.golden import GoldenPictures, dump_golden
-from signs_runtime.image import read_image
-from signs_runtime.input_spec import InputSpec
-from signs_runtime.manifest import (
+from signs_runtime.bundle.golden import GoldenPictures, dump_golden
+from signs_runtime.bundle.manifest import (
     SCHEMA,
-    Accuracy,
     Budget,
     Golden,
     Manifest,
-    Paired,
     Parity,
+    Precision,
     Provenance,
     Run,
     Variant,
     dump_manifest,
     parse_manifest,
 )
+from signs_runtime.figures import Accuracy, Paired
+from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.read import read_image
+
+from .colours import LABELS, SIZE, plain, record
+from .picture_files import picture_files
+from .tiny_onnx import colour_classifier
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def bundle(tmp_path: Path) -> Path:
 def reseal() -> Callable[..., None]:
     """Changes a bundle as an attacker who knows the format would: every digest is consistent again."""
 
-    def reseal(folder: Path, **changes: object) -> None:
+    def reseal(folder: Path, **changes: Any) -> None:  # Any: fields of a Manifest
         manifest = parse_manifest((folder / "manifest.json").read_bytes())
         variants = tuple(replace(each, file=record(folder, each.file.path)) for each in manifest.variants)
         golden = replace(manifest.golden, file=record(folder, "golden.npz"))
@@ -93,7 +95,8 @@ def three_variants(bundle: Path, reseal: Callable[..., None]) -> Path:
     """The bundle with two copies of its model, which a device need not answer as exactly."""
     (first,) = parse_manifest((bundle / "manifest.json").read_bytes()).variants
     variants = [first]
-    for name, precision in (("int8", "int8"), ("fp16", "float16")):
+    others: tuple[tuple[str, Precision], ...] = (("int8", "int8"), ("fp16", "float16"))
+    for name, precision in others:
         shutil.copy(bundle / "fp32.onnx", bundle / f"{name}.onnx")
         file = record(bundle, f"{name}.onnx")
         variants.append(replace(first, name=name, precision=precision, file=file, tolerance=1e-3))

@@ -5,20 +5,23 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from colours import LABELS, SIZE, plain
-from tiny_onnx import colour_classifier
 
 from signs_runtime import (
     BundleFormatError,
     BundleNotFoundError,
     Classifier,
     ImageError,
+    OptionError,
     ProviderError,
     SignsError,
 )
+
+from .colours import LABELS, SIZE, plain
+from .tiny_onnx import colour_classifier
 
 
 def test_a_bundle_and_its_model_file_alone_give_the_same_answers(bundle: Path, pictures: Path) -> None:
@@ -49,7 +52,7 @@ def test_a_batch_answers_as_its_pictures_one_by_one(bundle: Path, count: int) ->
 def test_a_picture_is_shown_as_the_model_gets_it_and_step_by_step(bundle: Path, pictures: Path) -> None:
     classifier = Classifier(bundle)
     image = classifier.preprocess(pictures / "green.png")
-    assert (image.dtype, image.shape) == (np.uint8, classifier.input.shape)
+    assert (image.dtype, image.shape) == (np.dtype(np.uint8), classifier.input.shape)
     given = classifier.predict(pictures / "green.png").probabilities
     assert np.array_equal(classifier.probabilities(image[None])[0], given)
     steps = classifier.stages(pictures / "green.png")
@@ -70,7 +73,13 @@ def test_no_pictures_give_no_answers(bundle: Path) -> None:
 
 def test_a_batch_of_the_wrong_kind_is_refused(bundle: Path) -> None:
     classifier = Classifier(bundle)
-    for images in (plain("red"), np.zeros((1, *SIZE, 3)), np.zeros((1, 9, 9, 3), np.uint8), np.zeros((), np.uint8)):
+    wrong: tuple[Any, ...] = (  # Any: of other kinds than it takes
+        plain("red"),
+        np.zeros((1, *SIZE, 3)),
+        np.zeros((1, 9, 9, 3), np.uint8),
+        np.zeros((), np.uint8),
+    )
+    for images in wrong:
         with pytest.raises(ImageError, match="batch must be uint8"):
             classifier.probabilities(images)
 
@@ -78,7 +87,7 @@ def test_a_batch_of_the_wrong_kind_is_refused(bundle: Path) -> None:
 def test_a_variant_that_is_not_there_is_refused_with_those_that_are(bundle: Path) -> None:
     with pytest.raises(BundleNotFoundError, match="it has fp32"):
         Classifier(bundle, variant="int8")
-    with pytest.raises(BundleNotFoundError, match="one file"):
+    with pytest.raises(OptionError, match="one file"):
         Classifier(bundle / "fp32.onnx", variant="int8")
 
 
@@ -153,6 +162,7 @@ def test_the_public_names_are_these_and_all_of_them_can_be_had() -> None:
         "ImageError",
         "InputSpec",
         "OnnxruntimeMissingError",
+        "OptionError",
         "Outcome",
         "Placement",
         "Prediction",
@@ -177,7 +187,7 @@ def test_the_public_names_are_these_and_all_of_them_can_be_had() -> None:
 
 def test_classifying_loads_nothing_that_an_edge_device_lacks(bundle: Path) -> None:
     code = (
-        "import sys, signs_runtime, signs_runtime.commands\n"
+        "import sys, signs_runtime, signs_runtime.commands.signs\n"
         "import numpy\n"
         f"signs_runtime.Classifier({str(bundle)!r}).predict(numpy.zeros((8, 6, 3), 'uint8'))\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'tensorflow', 'keras', 'onnx', 'tf2onnx', 'h5py',"
@@ -187,7 +197,7 @@ def test_classifying_loads_nothing_that_an_edge_device_lacks(bundle: Path) -> No
 
 
 def test_the_commands_start_without_numpy_pillow_and_onnxruntime() -> None:
-    code = "import sys, signs_runtime.commands; print({'numpy', 'PIL', 'onnxruntime'} & set(sys.modules))"
+    code = "import sys, signs_runtime.commands.signs; print({'numpy', 'PIL', 'onnxruntime'} & set(sys.modules))"
     assert run_python(code) == "set()"
 
 
@@ -196,7 +206,7 @@ def test_telemetry_is_off_unless_the_user_wants_it(set_by_user: dict[str, str], 
     code = (
         "import os\n"
         f"os.environ.pop('ORT_DISABLE_TELEMETRY', None); os.environ.update({set_by_user!r})\n"
-        "from signs_runtime.session import import_onnxruntime\n"
+        "from signs_runtime.engine.session import import_onnxruntime\n"
         "import_onnxruntime(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )
     assert run_python(code) == expected
@@ -223,7 +233,7 @@ def test_below_the_threshold_a_prediction_is_unsure(bundle: Path) -> None:
     sure = classifier.predict(plain("green"))
     assert (sure.label, sure.is_sure) == ("green", True)
     assert Classifier(bundle).predict(grey).is_sure
-    with pytest.raises(ValueError, match="threshold=2"):
+    with pytest.raises(OptionError, match="threshold=2"):
         Classifier(bundle, threshold=2)
 
 

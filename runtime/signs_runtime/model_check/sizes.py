@@ -11,8 +11,8 @@ from signs_runtime.errors import BundleFormatError
 from signs_runtime.model_check.onnx_file import DTYPES, MAX_RANK, Graph, Input, Node, names, refuse
 from signs_runtime.model_check.operators import RULES
 from signs_runtime.model_check.values import Call, Rule, Value
+from signs_runtime.pictures.input_spec import MAX_SIDE
 
-MAX_SIDE = 8192  # pixels of an input, as `manifest` has it
 MAX_LIVE = 384 * 2**20  # bytes of values alive at once for one picture; VGG19 at 224x224 has 26 MB
 MAX_FOLDED = 64 * 2**20  # bytes that values made of weights alone may have, beside 16 times the file (int8 in float)
 MAX_WORK = 2**38  # multiplications for one picture, seconds; ViT-H/14 has 1.7e11, ConvNeXt-XL 6e10

@@ -1,0 +1,36 @@
+"""What was measured of a classifier, as commands print it."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from signs_runtime.commands.shared import print_table
+from signs_runtime.figures import Accuracy
+
+if TYPE_CHECKING:
+    from signs_builder.evaluation.evaluate import Figures
+
+MAX_CONFUSION = 12  # classes: a wider table cannot be read
+
+
+def show_figures(figures: "Figures", *, err: bool = False) -> None:
+    """Accuracy, per class with confusion, and the shift suite."""
+    click.echo(f"Test loss = {figures.loss:.4f}\nTest accuracy = {figures.accuracy.share:.4f}", err=err)
+    click.echo(f"Test pictures right: {figures.accuracy}\n", err=err)
+    if len(figures.labels) <= MAX_CONFUSION:
+        rows = [
+            [label, *("." if not count else str(count) for count in row), _percent(figures.per_class.get(label))]
+            for label, row in zip(figures.labels, figures.confusion, strict=True)
+        ]
+        print_table(rows, ("shown \\ said", *figures.labels, "right"), err=err)
+    else:
+        worst = sorted(figures.per_class.items(), key=lambda each: each[1].share)[:MAX_CONFUSION]
+        print_table([[label, str(each)] for label, each in worst], ("worst classes", "right"), err=err)
+    if figures.mean_of_shifts is not None:
+        click.echo(err=err)
+        rows = [[name, _percent(each)] for name, each in figures.shifts.items()]
+        print_table([*rows, ["mean", f"{figures.mean_of_shifts:.1%}"]], ("shift suite", "right"), err=err)
+
+
+def _percent(accuracy: Accuracy | None) -> str:
+    return "-" if accuracy is None else f"{accuracy.share:.1%}"

@@ -1,0 +1,77 @@
+"""What the commands that read pictures or start Keras share: their options, the start of Keras, a data set in words."""
+
+import os
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signs_builder.data.embedded import SYNTHETIC
+from signs_runtime.pictures.input_spec import RESIZE_FILTERS, InputSpec
+
+if TYPE_CHECKING:
+    from signs_builder.data.dataset import Dataset
+
+DEFAULT_SIZE = (64, 64)  # height and width in pixels, as in SIGNS
+
+
+class ImageSize(click.ParamType[tuple[int, int]]):
+    """`96` or `96x128` (height x width) in pixels."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:  # Any: click's
+        if isinstance(value, tuple):
+            return value
+        sides = str(value).lower().split("x")
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
+            self.fail(f"{value!r} is not a size such as 96 or 96x128 (height x width).", param, ctx)
+        return int(sides[0]), int(sides[-1])
+
+
+data_argument = click.argument("data", default=SYNTHETIC)
+image_size_option = click.option(
+    "--image-size", type=ImageSize(), show_default=f"{DEFAULT_SIZE[0]}", help="Height x width of the model's input."
+)
+resize_option = click.option(
+    "--resize",
+    type=click.Choice(RESIZE_FILTERS),
+    default=InputSpec.resize,
+    show_default=True,
+    help="The filter that brings pictures to the model's size.",
+)
+
+
+def start_keras() -> None:
+    """Import Keras and its back end, holding back their notices unless the user has set TensorFlow's log level."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # silences what comes after the import
+    if sys.stderr.isatty():
+        click.echo("Starting Keras ...", err=True)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import keras  # noqa: F401  # the import is the point
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def describe_counts(dataset: "Dataset") -> str:
+    """`SIGNS: 1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1`."""
+    counts = dataset.counts
+    held = f" ({counts['train']:,} and {counts['validation']:,} validation)" if "validation" in counts else ""
+    return (
+        f"{dataset.name}: {len(dataset.all_but_test):,} train{held} and {counts['test']:,} test pictures, "
+        f"labels {', '.join(dataset.labels)}"
+        + (f"; {dataset.skipped:,} other files skipped" if dataset.skipped else "")
+    )

@@ -1,0 +1,290 @@
+"""One training as commands run it: its options, its progress, and what it leaves in its folder."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signs_builder.commands.figures import show_figures
+from signs_builder.training.recipe import DATA_PARALLEL, RECIPES, STRATEGIES, TrainConfig, choose_config
+from signs_runtime.commands.shared import gathered
+from signs_runtime.errors import SignsError
+from signs_runtime.pictures.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    import keras
+
+    from signs_builder.data.dataset import Dataset
+    from signs_builder.evaluation.evaluate import Figures
+    from signs_builder.training.checkpoint import Checkpoint
+    from signs_builder.training.state import Epoch, Training
+    from signs_builder.training.strategy import Spread
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the command line says about a training; None where it says nothing."""
+
+    recipe: str | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    seed: int | None
+    validate: bool
+    patience: int | None
+    init_weights: Path | None
+    resume: bool
+    decode_to: Path | None
+    tensorboard: bool
+    strategy: str | None
+    mixed_precision: bool | None
+
+    def given(self) -> list[str]:
+        """The options that were used."""
+        flags = {"validate", "resume", "tensorboard"}  # of which False says nothing
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        used = [name for name, value in named if value is not None and not (name in flags and not value)]
+        return [f"--{name.replace('_', '-')}" for name in used]
+
+    def config(self, labels: tuple[str, ...]) -> TrainConfig:
+        """The recipe for pictures with these labels, with what the command line sets otherwise."""
+        return choose_config(
+            self.recipe,
+            labels,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+            validate=self.validate or self.patience is not None or None,
+            patience=self.patience,
+        )
+
+
+_OPTIONS = (
+    click.option(
+        "--recipe",
+        type=click.Choice(list(RECIPES)),
+        show_default="hands for pictures labelled 0 to 5, pictures for others",
+        help="How to train.",
+    ),
+    click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's"),
+    click.option("--batch-size", type=click.IntRange(min=1), show_default="the recipe's"),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(min=0, min_open=True, max=1),
+        show_default="the recipe's",
+        help="The highest.",
+    ),
+    click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), show_default="the recipe's"),
+    click.option(
+        "--validate", is_flag=True, help="Train without the validation pictures; keep the epoch that does best on them."
+    ),
+    click.option(
+        "--patience",
+        type=click.IntRange(min=1),
+        help="Validate, and stop after so many epochs without a better one.",
+    ),
+    click.option(
+        "--init-weights",
+        type=click.Path(path_type=Path),
+        help="Start from the layers of the same name in this .keras or .h5 file.",
+    ),
+    click.option("--resume", is_flag=True, help="Continue an interrupted training after its last complete epoch."),
+    click.option(
+        "--decode-to",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Keep the decoded pictures in this .npy file instead of memory; it is written anew.",
+    ),
+    click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs."),
+    click.option(
+        "--strategy",
+        type=click.Choice(STRATEGIES),
+        help="Spread over the GPUs of this host (TensorFlow), or over all devices of all hosts (JAX).",
+    ),
+    click.option(
+        "--mixed-precision/--no-mixed-precision",
+        default=None,
+        show_default="where there is a GPU",
+        help="Compute in bfloat16; the saved model is float32 all the same.",
+    ),
+)
+
+training_options = gathered("training", TrainingOptions, _OPTIONS)  # how to train
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: the model, how it was trained and how good it is; `forget` deletes what --resume needs."""
+
+    model: "keras.Model"
+    config: TrainConfig
+    training: "Training"
+    figures: "Figures"
+    folder: Path
+    spread: "Spread"
+    forget: Callable[[], None]
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON
+        """For machines."""
+        return {
+            "config": asdict(self.config),
+            "history": [asdict(epoch) for epoch in self.training.history],
+            "kept_epoch": self.training.kept_epoch,
+            "stopped_early": self.training.stopped_early,
+            "test": self.figures.as_json(),
+        }
+
+
+def run_training(
+    dataset: "Dataset",
+    spec: InputSpec,
+    options: TrainingOptions,
+    folder: Path,
+    *,
+    check: Callable[["keras.Model"], None],
+    as_json: bool,
+) -> Run:
+    """Train ResNet-50 with a progress bar and a line an epoch, and measure it; the checkpoint is in `folder`.
+
+    `check` gets the untrained network, to refuse early what would fail late.
+    """
+    import keras
+
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.evaluation.evaluate import evaluate
+    from signs_builder.network.model_file import bare_copy
+    from signs_builder.training.checkpoint import Checkpoint
+    from signs_builder.training.strategy import mixed_precision, spread
+    from signs_builder.training.train import Setup, train
+    from signs_builder.training.validation import predict
+
+    config = options.config(dataset.labels)
+    _refuse_early(dataset, config, spec, options)
+    with spread(options.strategy) as over:
+        with mixed_precision(options.mixed_precision):
+            model = new_model(dataset, config, spec)
+        check(model)
+        checkpoint = Checkpoint(folder / "checkpoint.npz", _identity(model, dataset, config, spec, over))
+        _check_start(checkpoint, model, options)
+        logs = [keras.callbacks.TensorBoard(folder / "tensorboard")] if options.tensorboard else []
+        with _saying_how_to_go_on(checkpoint):
+            training = train(
+                model,
+                dataset,
+                config,
+                spec,
+                Setup(checkpoint, options.resume, options.decode_to, logs, over),
+                progress=progress_bar,
+                on_epoch=lambda epoch: _show_epoch(epoch, config, err=as_json or over.process > 0),
+            )
+    measured = bare_copy(model)
+    figures = evaluate(
+        lambda images: predict(measured, images), dataset.test, dataset.labels, spec, progress=progress_bar
+    )
+    return Run(measured, config, training, figures, folder, over, checkpoint.remove)
+
+
+def _refuse_early(dataset: "Dataset", config: TrainConfig, spec: InputSpec, options: TrainingOptions) -> None:
+    """Refuse what a training would come to only at its end, or cannot do here."""
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.errors import ModelError, StrategyError
+
+    if options.decode_to is not None and options.decode_to.suffix != ".npy":
+        raise click.UsageError(f"--decode-to {options.decode_to} must end in .npy; a file of that name is overwritten.")
+    with progress_bar("Looking at the test pictures", len(dataset.test)) as on_done:
+        dataset.test.check(spec, on_done)
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ModelError("--tensorboard needs the package tensorboard: pip install 'signs-edge[tensorboard]'.")
+    if config.validate and options.strategy == DATA_PARALLEL:
+        raise StrategyError(f"--strategy {DATA_PARALLEL} cannot validate: each process sees a part of the answers.")
+
+
+def _identity(
+    model: "keras.Model", dataset: "Dataset", config: TrainConfig, spec: InputSpec, over: "Spread"
+) -> dict[str, Any]:  # Any: JSON
+    """What a checkpoint must agree in with the training that goes on from it."""
+    import keras
+
+    return {
+        "data": dataset.sha256(),
+        "input": asdict(spec),
+        "network": model.name,
+        "backend": keras.backend.backend(),
+        "precision": model.dtype_policy.name,
+        "devices": over.devices,
+        **asdict(config),
+    }
+
+
+def _check_start(checkpoint: "Checkpoint", model: "keras.Model", options: TrainingOptions) -> None:
+    """Look at what there is to resume, and load the weights to start from."""
+    from signs_builder.network.init_weights import load_init_weights
+
+    checkpoint.check(model, resume=options.resume)
+    if options.resume and not checkpoint.path.exists():
+        click.echo(f"{checkpoint.path} does not exist: nothing to resume, so this starts anew.", err=True)
+    if options.init_weights:
+        click.echo(f"{options.init_weights}: {load_init_weights(model, options.init_weights).describe()}.", err=True)
+
+
+@contextmanager
+def _saying_how_to_go_on(checkpoint: "Checkpoint") -> Iterator[None]:
+    """Within it, a training that breaks off says that --resume continues it, where that helps."""
+    from signs_builder.errors import DiskFullError
+
+    try:
+        yield
+    except BaseException as error:
+        if checkpoint.path.exists() and (isinstance(error, DiskFullError) or not isinstance(error, SignsError)):
+            click.echo(f"{checkpoint.path} holds the last complete epoch: continue with --resume.", err=True)
+        raise
+
+
+def new_model(dataset: "Dataset", config: TrainConfig, spec: InputSpec) -> "keras.Model":
+    """An untrained ResNet-50 for these pictures."""
+    import keras
+
+    from signs_builder.network.resnet import resnet50, start_independently
+
+    keras.utils.set_random_seed(config.seed)
+    model = resnet50(spec.shape, len(dataset.labels))
+    if config.independent_start:
+        start_independently(model, config.seed)
+    return model
+
+
+def show_run(run: Run, dataset: "Dataset", spec: InputSpec, *, as_json: bool) -> None:
+    """Write figures and pictures to the run's folder, and show the figures, on stderr where stdout is a machine's.
+
+    Then nothing is left to resume: what the checkpoint held is deleted.
+    """
+    from signs_builder.charts import draw_confusion, draw_curves, draw_wrong
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    document = json.dumps(run.as_json(), indent=2, ensure_ascii=False)
+    (run.folder / "training.json").write_text(f"{document}\n", encoding="utf-8")
+    draw_curves(run.training, run.folder / "curves.png")
+    draw_confusion(run.figures, run.folder / "confusion.png")
+    draw_wrong(run.figures, dataset.test, spec, run.folder / "wrong.png")
+    run.forget()
+    show_figures(run.figures, err=as_json)
+    click.echo(f"Pictures and figures of the training: {run.folder}/", err=as_json)
+
+
+def _show_epoch(epoch: "Epoch", config: TrainConfig, *, err: bool) -> None:
+    validation = ""
+    if epoch.validation_loss is not None:
+        validation = f"  validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.4f}"
+    # Not click.echo, which would write into the bar: rich moves what goes to sys.stdout and sys.stderr above it.
+    print(
+        f"Epoch {epoch.number}/{config.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}{validation}  "
+        f"({epoch.seconds:.0f} s)",
+        file=sys.stderr if err else sys.stdout,
+        flush=True,
+    )

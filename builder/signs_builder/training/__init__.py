@@ -1,0 +1,1 @@
+"""Recipes and what follows them: batches, augmentation, epochs, checkpoints, devices."""

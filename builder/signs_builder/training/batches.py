@@ -1,0 +1,152 @@
+"""Feeds a training: pictures read in parallel, shuffled and changed at random, and the same ones for the same seed."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_builder.data.dataset import Split
+from signs_builder.disk import check_room
+from signs_builder.errors import StrategyError
+from signs_builder.progress import Progress, no_progress
+from signs_builder.training.augment import augment
+from signs_builder.training.recipe import MILD, Augmentation, TrainConfig
+from signs_builder.training.strategy import Spread
+from signs_runtime.pictures.input_spec import InputSpec
+
+MEMORY_BYTES = 2**29  # pictures that take more are read again in each epoch, or from a file of pixels
+WORKERS = 4  # threads that prepare a batch each: Pillow and numpy let go of the interpreter lock
+AHEAD = 6  # batches in preparation
+
+ReadImage = Callable[[int], NDArray[np.uint8]]  # the place in a split -> uint8 spec.shape
+Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+def open_pictures(
+    split: Split, spec: InputSpec, decode_to: Path | None = None, *, progress: Progress = no_progress
+) -> ReadImage:
+    """How to get at pictures again and again in bounded memory.
+
+    All are read at once where they fit into MEMORY_BYTES, or into the file `decode_to`; otherwise each is decoded when
+    it is asked for. Raises ImageError, where all are read at once.
+    """
+    shape = (len(split), *spec.shape)
+    size = int(np.prod(shape))
+    if decode_to is None and size > MEMORY_BYTES:
+        return lambda i: split.image(i, spec)
+    with progress("Reading pictures", len(split)) as on_done:
+        images = split.images(spec, on_done) if decode_to is None else _decode_to(decode_to, split, spec, on_done)
+    return lambda i: images[i]
+
+
+def _decode_to(file: Path, split: Split, spec: InputSpec, on_done: Callable[[int], None]) -> NDArray[np.uint8]:
+    file.unlink(missing_ok=True)
+    shape = (len(split), *spec.shape)
+    check_room(file.parent, int(np.prod(shape)))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        images = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)  # else a disk that fills up ends the process
+        split.read_into(images, spec, on_done)
+        images.flush()
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    stored: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return stored
+
+
+def steps_per_epoch(pictures: int, config: TrainConfig, spread: Spread) -> int:
+    """How many batches an epoch has. Raises StrategyError for a batch that cannot be shared out evenly."""
+    if config.batch_size % spread.devices:
+        raise StrategyError(
+            f"A batch of {config.batch_size} cannot be shared out evenly over {spread.devices} devices."
+        )
+    whole, rest = divmod(pictures, config.batch_size)
+    return whole + (rest >= spread.devices)
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """Endless batches from `first_epoch` (1, 2, ...) on: pixels uint8 (b, *spec.shape), one-hot float32 (b, classes).
+
+    An epoch's order is drawn from (seed, epoch), a picture's changes from (seed, epoch, its place): whoever starts
+    again at an epoch gets the very batches that an unbroken run gets. The order is a full shuffle, not a buffer's.
+    With several devices each process makes its own part of every batch, and a last batch that cannot be shared out
+    evenly loses the pictures that are too many. `drawn` are pictures (uint8, as the others) and labels of hands that
+    take the place of a share of the pictures, where the recipe says so.
+    """
+
+    def __init__(
+        self,
+        read: ReadImage,
+        labels: NDArray[np.int64],
+        classes: int,
+        config: TrainConfig,
+        *,
+        first_epoch: int = 1,
+        spread: Spread = Spread(),  # noqa: B008  # frozen
+        drawn: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.read = read
+        self.one_hot = np.eye(classes, dtype=np.float32)
+        self.targets = self.one_hot[labels]
+        self.drawn = drawn
+        self.config = config
+        self.first_epoch = first_epoch
+        self.spread = spread
+        self.steps_per_epoch = steps_per_epoch(len(labels), config, spread)
+        self.error: Exception | None = None  # what a picture raised: Keras would report it in words of its own
+        self._pool = ThreadPoolExecutor(WORKERS)
+        self._ahead: dict[int, Future[Batch]] = {}
+
+    @property
+    def num_batches(self) -> None:
+        """Endless, in Keras's words."""
+        return
+
+    def __getitem__(self, i: int) -> Batch:
+        for j in range(i, i + AHEAD):
+            if j not in self._ahead:
+                self._ahead[j] = self._pool.submit(self._make, j)
+        try:
+            return self._ahead.pop(i).result()
+        except Exception as error:
+            self.error = error
+            raise
+
+    def close(self) -> None:
+        """Make no more."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _make(self, i: int) -> Batch:
+        past, step = divmod(i, self.steps_per_epoch)
+        epoch = self.first_epoch + past
+        start = step * self.config.batch_size
+        places = self._order(epoch)[start : start + self.config.batch_size]
+        own = len(places) // self.spread.devices * self.spread.devices // self.spread.processes
+        places = places[self.spread.process * own : (self.spread.process + 1) * own]
+        bounds = self.config.augmentation.times(self.config.strength(epoch))
+        pictures, targets = zip(*(self._picture(epoch, int(place), bounds) for place in places), strict=True)
+        return np.stack(pictures), np.stack(targets)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.config.seed, epoch]).permutation(len(self.targets))
+
+    def _picture(self, epoch: int, i: int, bounds: Augmentation) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        if self.config.augmentation == Augmentation():
+            return self.read(i), self.targets[i]
+        rng = np.random.default_rng([self.config.seed, epoch, i])
+        if rng.random() < self.config.calm:
+            bounds = replace(MILD, mirror=bounds.mirror)
+        if self.drawn and rng.random() < self.config.drawn_hands:
+            hands, fingers = self.drawn
+            chosen = rng.integers(len(fingers))
+            return augment(hands[chosen], bounds, rng), self.one_hot[fingers[chosen]]
+        return augment(self.read(i), bounds, rng), self.targets[i]

@@ -1,0 +1,224 @@
+"""Trains a Keras model on a data set: Keras's own fit, fed, watched, checkpointed and resumed epoch by epoch."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_builder.data.dataset import Dataset, Split
+from signs_builder.data.embedded import HANDS
+from signs_builder.data.hands import draw_hands
+from signs_builder.errors import ModelError
+from signs_builder.progress import Progress, no_progress
+from signs_builder.training.allocator import freed_memory_kept
+from signs_builder.training.batches import Batches, open_pictures, steps_per_epoch
+from signs_builder.training.checkpoint import Checkpoint
+from signs_builder.training.recipe import TrainConfig
+from signs_builder.training.state import Epoch, State, Training
+from signs_builder.training.strategy import Spread, check_same_start
+from signs_builder.training.validation import Validation
+from signs_runtime.pictures.input_spec import InputSpec
+
+DRAWN, DRAWN_SEED = 1080, 2  # hands to mix in; seeds 0 and 1 are the embedded data set's and the demo's
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training runs with on this machine; what is learned is the recipe's."""
+
+    checkpoint: Checkpoint | None = None  # where each complete epoch is saved
+    resume: bool = False  # continue after the last epoch that the checkpoint holds
+    decode_to: Path | None = None  # a file for pixels that do not fit into memory
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    spread: Spread = Spread()  # noqa: RUF009  # frozen; over what the model is spread
+
+    def start(self, model: keras.Model) -> State:
+        """Where a compiled model starts: after the checkpoint's last epoch, with its weights, or before the first."""
+        resumed = self.checkpoint.restore(model) if self.checkpoint and self.resume else None
+        state = resumed or State([])
+        check_same_start(self.spread, len(state.epochs))
+        return state
+
+
+def training_splits(dataset: Dataset, config: TrainConfig) -> tuple[Split, Split | None]:
+    """What is trained on, and what the best epoch is chosen on: nothing, unless the recipe validates.
+
+    A data set without validation pictures gives up a tenth of its training pictures to validate.
+    """
+    if not config.validate:
+        return dataset.all_but_test, None
+    if dataset.validation is not None:
+        return dataset.train, dataset.validation
+    return dataset.train.hold_out(f"{dataset.name} has no validation pictures and", np.random.default_rng(config.seed))
+
+
+def train(
+    model: keras.Model,
+    dataset: Dataset,
+    config: TrainConfig,
+    spec: InputSpec,
+    setup: Setup = Setup(),  # frozen
+    *,
+    title: str = "Training",
+    progress: Progress = no_progress,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Training:
+    """Train `model`, which takes pixels as `spec` says and gives probabilities, and leave it with its best weights.
+
+    `title` names the training in its progress. `on_epoch` also gets the epochs that a resumed training has behind it.
+    Raises ImageError for a picture that cannot be read, ModelError where the loss is no longer a number, DiskFullError
+    where a checkpoint cannot be written.
+    """
+    training, apart = training_splits(dataset, config)
+    read = open_pictures(training, spec, setup.decode_to, progress=progress)
+    validation = None if apart is None else Validation(open_pictures(apart, spec, progress=progress), apart.labels)
+    _compile(model, config, steps_per_epoch(len(training), config, setup.spread), setup.spread)
+    state = setup.start(model)
+    for epoch in state.epochs:
+        on_epoch(epoch)
+    watch = _Watch(model, config, setup, validation, state, on_epoch)
+    if len(state.epochs) < config.epochs and not watch.is_over:
+        batches = Batches(
+            read,
+            training.labels,
+            len(dataset.labels),
+            config,
+            first_epoch=len(state.epochs) + 1,
+            spread=setup.spread,
+            drawn=_drawn_hands(dataset, config, spec),
+        )
+        with progress(title, batches.steps_per_epoch * config.epochs) as on_step:
+            _fit(model, batches, watch, on_step)
+    if state.best_weights is not None:
+        model.set_weights(state.best_weights)
+    return Training(tuple(state.epochs), state.best_epoch or len(state.epochs), watch.is_over)
+
+
+class _Watch:
+    """What happens after each epoch: `state` grows by it, is saved and reported, and may end the training."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        config: TrainConfig,
+        setup: Setup,
+        validation: Validation | None,
+        state: State,
+        on_epoch: Callable[[Epoch], None],
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.setup = setup
+        self.validation = validation
+        self.state = state
+        self.on_epoch = on_epoch
+        self.started = time.perf_counter()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the training lost its patience."""
+        return self.state.is_out_of_patience(self.config.patience)
+
+    def end_of_epoch(self, index: int, logs: dict[str, Any]) -> None:  # Any: Keras's own
+        """Keras's on_epoch_end. Raises ModelError where the loss or a weight is no number."""
+        number, loss, accuracy = index + 1, float(logs["loss"]), float(logs["accuracy"])
+        if not np.isfinite(loss):
+            raise self._no_number(f"The loss of epoch {number} is {loss}")
+        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            raise self._no_number(f"After epoch {number} there are weights that are no numbers")
+        measured = (None, None) if self.validation is None else self.validation.measure(self.model)
+        epoch = Epoch(number, loss, accuracy, time.perf_counter() - self.started, *measured)
+        self.state.epochs.append(epoch)
+        if self.state.last_is_best:
+            self.state.best_epoch, self.state.best_weights = number, self.model.get_weights()
+        self.model.stop_training = self.is_over
+        if self.setup.checkpoint and self.setup.spread.process == 0:
+            self.setup.checkpoint.save(self.model, self.state)
+        self.on_epoch(epoch)
+        self.started = time.perf_counter()
+
+    def _no_number(self, what: str) -> ModelError:
+        checkpoint = self.setup.checkpoint
+        kept = (
+            f" {checkpoint.path} holds the epoch before; delete it first."
+            if checkpoint and checkpoint.path.exists()
+            else ""
+        )
+        return ModelError(f"{what}; train again with a smaller --learning-rate.{kept}")
+
+
+def _fit(model: keras.Model, batches: Batches, watch: _Watch, on_step: Callable[[int], None]) -> None:
+    """Keras's fit, from the first epoch of `batches` on; a picture's own error comes out as it is."""
+    steps, done = batches.steps_per_epoch, batches.first_epoch - 1
+    try:
+        on_step(steps * done)
+        with freed_memory_kept():
+            # One endless source for all epochs: TensorFlow takes seconds to end each, see benchmarks/epoch_time.py.
+            model.fit(
+                batches,
+                steps_per_epoch=steps,
+                epochs=watch.config.epochs,
+                initial_epoch=done,
+                callbacks=[
+                    keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: on_step(1)),
+                    keras.callbacks.LambdaCallback(on_epoch_end=watch.end_of_epoch),
+                    *watch.setup.callbacks,
+                ],
+                shuffle=False,
+                verbose=0,
+            )
+    except Exception:
+        if batches.error is not None:  # a picture's own, which Keras wraps in its words
+            raise batches.error from None
+        raise
+    finally:
+        batches.close()
+
+
+def _compile(model: keras.Model, config: TrainConfig, steps: int, spread: Spread) -> None:
+    """Seed Keras, and make the model ready to be trained, or restored, as the recipe says."""
+    keras.utils.set_random_seed(config.seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = layer.momentum if config.batch_norm_momentum is None else config.batch_norm_momentum
+            # On JAX a batch is one array over all devices anyway, and Keras refuses to be asked.
+            layer.synchronized = spread.devices > 1 and keras.backend.backend() == "tensorflow"
+    model.compile(
+        optimizer=keras.optimizers.Adam(_learning_rate(config, steps)),
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, 5 s of ResNet-50
+
+
+def _learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The highest rate, or a straight line up to it and a cosine down from it (https://arxiv.org/abs/1608.03983)."""
+    if config.last_learning_rate is None:
+        return config.learning_rate
+    warmup = min(config.warmup_epochs, config.epochs - 1) * steps
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else config.learning_rate,
+        config.epochs * steps - warmup,
+        alpha=config.last_learning_rate / config.learning_rate,
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _drawn_hands(
+    dataset: Dataset, config: TrainConfig, spec: InputSpec
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    if not config.drawn_hands:
+        return None
+    if dataset.labels != HANDS:
+        raise ModelError(
+            f"This recipe mixes drawn hands in, which show {', '.join(HANDS)}; {dataset.name} shows "
+            f"{', '.join(dataset.labels[:6])}. Choose --recipe pictures."
+        )
+    drawn = Split(*draw_hands(DRAWN, size=max(spec.height, spec.width), seed=DRAWN_SEED))
+    return drawn.images(spec), drawn.labels

@@ -1,0 +1,21 @@
+"""The files of a bundle: what they are called, and how one is written and recorded."""
+
+import hashlib
+from pathlib import Path
+
+from signs_export.config import VARIANTS
+from signs_runtime.bundle.folder import MANIFEST
+from signs_runtime.bundle.manifest import FileRecord
+
+GOLDEN = "golden.npz"
+REPORT, REPORT_DATA, MODEL_CARD = "report.html", "report.json", "MODEL_CARD.md"
+JUNIT = "junit.xml"
+MODELS = {f"{name}.onnx" for name in VARIANTS}
+BUNDLE_FILES = {*MODELS, GOLDEN, REPORT, REPORT_DATA, MODEL_CARD, JUNIT, MANIFEST}  # in bundles of every schema
+FAILED_FILES = {*MODELS, REPORT, REPORT_DATA, JUNIT}  # what a failed export keeps aside
+
+
+def write_file(path: Path, content: bytes) -> FileRecord:
+    """Write a file of the bundle and record it."""
+    path.write_bytes(content)
+    return FileRecord(path.name, hashlib.sha256(content).hexdigest(), len(content))

@@ -1,0 +1,86 @@
+"""The command `signs evaluate`: how good a Keras model or an export is on the test pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from signs_builder.commands.figures import show_figures
+from signs_builder.commands.shared import data_argument, describe_counts, start_keras
+from signs_builder.errors import DatasetError
+from signs_export.commands.options import scaling_option
+from signs_export.config import Scaling
+from signs_runtime.commands.shared import Command, json_option, print_json
+from signs_runtime.pictures.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter
+
+if TYPE_CHECKING:
+    from signs_builder.data.dataset import Dataset
+    from signs_export.source.reference import Reference
+    from signs_runtime import Classifier
+
+
+@click.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@data_argument
+@scaling_option
+@click.option(
+    "--resize",
+    type=click.Choice(RESIZE_FILTERS),
+    show_default=f"{InputSpec.resize}; an export brings its own",
+    help="The filter that brings pictures to a Keras model's size.",
+)
+@click.option("--charts", type=click.Path(path_type=Path), help="Draw the confusion and the wrong pictures here.")
+@json_option
+def evaluate(
+    model: Path, data: str, scaling: Scaling | None, resize: ResizeFilter | None, charts: Path | None, as_json: bool
+) -> None:
+    """Measure MODEL (.keras, .h5, .onnx or a bundle) on DATA's test pictures, and on the shift suite made of them."""
+    from signs_runtime.bundle.folder import is_model_file
+
+    exported = model.is_dir() or is_model_file(model)
+    if scaling is not None and exported:
+        raise click.UsageError("--scaling is for a Keras model; an export scales by itself.")
+    if resize is not None and exported:
+        raise click.UsageError("--resize is for a Keras model; an export reads pictures as it was proved.")
+    if not exported:
+        start_keras()
+    from signs_builder.charts import draw_confusion, draw_wrong
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.data.sources import load_dataset
+    from signs_builder.evaluation.evaluate import evaluate as measure
+
+    dataset = load_dataset(data)
+    click.echo(describe_counts(dataset), err=as_json)
+    answering = _open_export(model, dataset) if exported else _open_keras(model, dataset, scaling, resize)
+    spec = answering.input
+    figures = measure(answering.probabilities, dataset.test, dataset.labels, spec, progress=progress_bar)
+    if charts:
+        draw_confusion(figures, charts / "confusion.png")
+        draw_wrong(figures, dataset.test, spec, charts / "wrong.png")
+    if as_json:
+        print_json({"model": str(model), "data": dataset.name, **figures.as_json()})
+    else:
+        show_figures(figures)
+
+
+def _open_export(path: Path, dataset: "Dataset") -> "Classifier":
+    """A bundle's first variant, as it was proved, or a lone .onnx file, for these labels."""
+    from signs_runtime import Classifier
+
+    classifier = Classifier(path, device="cpu", cache=False)
+    if classifier.labels != dataset.labels:
+        raise DatasetError(f"{path} has the labels {classifier.labels}, {dataset.name} has {dataset.labels}.")
+    return classifier
+
+
+def _open_keras(path: Path, dataset: "Dataset", scaling: Scaling | None, resize: ResizeFilter | None) -> "Reference":
+    """A Keras model that tells as many classes apart as there are labels."""
+    from signs_builder.network.model_file import load_model
+    from signs_export.source.reference import examine
+
+    reference = examine(load_model(path), scaling=scaling, resize=resize or InputSpec.resize)
+    if reference.classes != len(dataset.labels):
+        raise DatasetError(
+            f"{path} tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
+        )
+    return reference

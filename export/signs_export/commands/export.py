@@ -1,0 +1,228 @@
+"""The command `build-and-export`, and `signs export`. Heavy imports wait until a command runs."""
+
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signs_builder.commands.shared import DEFAULT_SIZE, data_argument, describe_counts, start_keras
+from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options
+from signs_export.commands.options import ExportOptions, export_options, scaling_option
+from signs_export.config import Scaling
+from signs_runtime.commands.shared import (
+    Command,
+    describe_memory,
+    describe_speed,
+    json_option,
+    print_json,
+    print_table,
+)
+from signs_runtime.pictures.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    import keras
+
+    from signs_export.export import Export
+    from signs_export.gate.verdict import Verdict
+    from signs_export.job import Job
+    from signs_export.variants import Made
+    from signs_runtime.bundle.manifest import Variant
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@data_argument
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Start from this Keras classifier (.keras, .h5) instead of training.",
+)
+@scaling_option
+@training_options
+@export_options
+@json_option
+def build_and_export(
+    data: str,
+    model: Path | None,
+    scaling: Scaling | None,
+    training: TrainingOptions,
+    options: ExportOptions,
+    as_json: bool,
+) -> None:
+    """Train a classifier on DATA, export it to ONNX, prove it against Keras and seal it as a bundle.
+
+    DATA is a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default). With --model nothing is trained,
+    and DATA gives the labels and the pictures for the proof.
+
+    Exit codes: 0 sealed, 1 an error that is explained, 2 wrong usage, 3 the export does not answer as Keras does.
+    """
+    if model is not None:
+        if training.given():
+            raise click.UsageError(f"{', '.join(training.given())}: nothing is trained with --model.")
+        _export_file(model, data, scaling, options, as_json=as_json)
+        return
+    if scaling is not None:
+        raise click.UsageError("--scaling is for a --model; one that is trained here rescales by itself.")
+    _train_and_export(data, training, options, as_json=as_json)
+
+
+@click.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@data_argument
+@scaling_option
+@export_options
+@json_option
+def export(model: Path, data: str, scaling: Scaling | None, options: ExportOptions, as_json: bool) -> None:
+    """Export MODEL (.keras, .h5) as a bundle, proved against Keras on DATA, which also gives the labels."""
+    _export_file(model, data, scaling, options, as_json=as_json)
+
+
+def _train_and_export(data: str, training: TrainingOptions, options: ExportOptions, *, as_json: bool) -> None:
+    start_keras()
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.data.sources import load_dataset
+    from signs_builder.network.model_file import check_output, save_model, weights_bytes
+    from signs_export.convert.convert import check_backend
+    from signs_export.destination import check_destination
+    from signs_export.job import Job
+    from signs_export.source.reference import examine
+
+    check_backend()
+    dataset = load_dataset(data)
+    click.echo(describe_counts(dataset), err=as_json)
+    spec = InputSpec(*(options.image_size or DEFAULT_SIZE), resize=options.resize)
+    output = options.output
+    keras_file = output.with_name(f"{output.name}.keras")
+    trained = output.with_name(f"{output.name}.trained.keras")  # until the bundle beside it is the same model's
+
+    def check(network: "keras.Model") -> None:
+        check_output(keras_file, network)
+        check_destination(output, 5 * weights_bytes(network))  # the export's, and the saved model's
+
+    folder = output.with_name(f"{output.name}.training")
+    run = run_training(dataset, spec, training, folder, check=check, as_json=as_json)
+    save_model(run.model, trained)
+    show_run(run, dataset, spec, as_json=as_json)
+    click.echo(f"Saved {trained}.", err=as_json)
+    reference = examine(run.model, resize=options.resize)
+    job = Job(reference, dataset, options.config(run.config.seed), progress_bar)
+    _export_job(job, output, training=run.as_json(), as_json=as_json)
+    trained.replace(keras_file)
+    click.echo(f"Renamed it to {keras_file.name}, beside its bundle.", err=as_json)
+
+
+def _export_file(path: Path, data: str, scaling: Scaling | None, options: ExportOptions, *, as_json: bool) -> None:
+    start_keras()
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.data.sources import load_dataset
+    from signs_builder.network.model_file import load_model
+    from signs_export.destination import check_destination
+    from signs_export.job import Job
+    from signs_export.source.reference import examine
+    from signs_export.source.scaling import scaling_layer
+
+    check_destination(options.output, 0)
+    dataset = load_dataset(data)
+    click.echo(describe_counts(dataset), err=as_json)
+    model = load_model(path)
+    reference = examine(model, scaling=scaling, image_size=options.image_size, resize=options.resize)
+    own = scaling_layer(model)
+    if own is not None and reference.scaling != "none":
+        _warn(
+            f"the model already scales pixels in its layer {own}, and --scaling {reference.scaling} does so before it. "
+            "Leave --scaling out unless it was trained that way."
+        )
+    _export_job(Job(reference, dataset, options.config(), progress_bar), options.output, as_json=as_json)
+
+
+def _export_job(
+    job: "Job",
+    output: Path,
+    *,
+    training: dict[str, Any] | None = None,  # Any: JSON
+    as_json: bool,
+) -> None:
+    """Export, prove, seal, and show what came of it."""
+    from signs_export.export import export_bundle
+    from signs_export.gate.verdict import ParityError
+
+    warnings: list[str] = []
+
+    def note(text: str) -> None:
+        warnings.append(text)
+        _warn(text)
+
+    try:
+        result = export_bundle(replace(job, warn=note), output, training=training)
+    except ParityError as error:
+        if as_json:
+            print_json(_document(job, error.verdict, None, warnings, [_variant(error.verdict)]))
+        raise
+    if not as_json:
+        _show(result, output)
+        return
+    made, sealed = result.made, result.bundle.manifest.variants
+    variants = [_variant(each.verdict, each, variant) for each, variant in zip(made, sealed, strict=True)]
+    print_json(_document(job, made[0].verdict, output, warnings, variants))
+
+
+def _warn(text: str) -> None:
+    click.echo(f"Warning: {text}", err=True)
+
+
+def _document(
+    job: "Job", verdict: "Verdict", output: Path | None, warnings: list[str], variants: list[dict[str, Any]]
+) -> dict[str, Any]:  # Any: JSON
+    """What an export says to machines, sealed (at `output`) or not; `verdict` is on any of its variants."""
+    return {
+        "passed": output is not None,
+        "bundle": None if output is None else str(output),
+        "labels": job.dataset.labels,
+        "keras_test_accuracy": asdict(verdict.evidence.accuracy(verdict.expected)),
+        "warnings": warnings,
+        "variants": variants,
+    }
+
+
+def _variant(
+    verdict: "Verdict", made: "Made | None" = None, sealed: "Variant | None" = None
+) -> dict[str, Any]:  # Any: JSON
+    """A variant for machines; what only a sealed one has is null without it."""
+    return {
+        "name": verdict.variant,
+        "file": None if sealed is None else asdict(sealed.file),
+        "precision": verdict.precision,
+        "tolerance": None if sealed is None else sealed.tolerance,
+        "budget": asdict(verdict.budget),
+        "parity": verdict.as_json(),
+        "test_accuracy": asdict(verdict.accuracy),
+        "test_pairs": asdict(verdict.paired),
+        "in_float": None if sealed is None else sealed.in_float,
+        "speed": None if made is None or made.speed is None else asdict(made.speed),
+        "peak_memory": None if made is None else made.peak_memory,
+    }
+
+
+def _show(result: "Export", output: Path) -> None:
+    """The verdicts, and what the variants are worth beside each other."""
+    from signs_export.bundle_files import REPORT
+
+    for made in result.made:
+        click.echo(made.verdict.describe())
+    click.echo()
+    keras = result.keras_accuracy
+    rows = [("Keras", "", "", "", f"{keras.correct}/{keras.total}", "")]
+    rows += [
+        (
+            variant.name,
+            f"{variant.file.bytes / 1e6:.1f} MB",
+            describe_memory(made.peak_memory),
+            describe_speed(made.speed),
+            f"{variant.test_accuracy.correct}/{variant.test_accuracy.total}",
+            ", ".join(variant.in_float) or "none" if variant.precision == "int8" else "",
+        )
+        for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
+    ]
+    print_table(rows, header=("variant", "size", "memory", "speed", "test right", "layers in float"))
+    click.echo(f"Sealed {output}; {output / REPORT} shows it. Next: signs verify {shlex.quote(str(output))}")

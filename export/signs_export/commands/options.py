@@ -1,0 +1,113 @@
+"""How the commands are told to export: the same options for all, and what they mean."""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from signs_builder.commands.shared import image_size_option, resize_option
+from signs_export.config import SCALINGS, VARIANTS, ExportConfig, Int8Config, VariantName
+from signs_runtime.commands.shared import gathered
+from signs_runtime.pictures.input_spec import ResizeFilter
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the commands that export take from the command line."""
+
+    image_size: tuple[int, int] | None
+    resize: ResizeFilter
+    parity_pictures: int
+    int8: bool
+    variants: tuple[VariantName, ...]
+    agreement: float
+    calibration_pictures: int
+    all_int8: bool
+    output: Path
+
+    def config(self, seed: int | None = None) -> ExportConfig:
+        """The export's settings; `seed` is the training's, where there was one."""
+        asked = {*self.variants, *(("int8",) if self.int8 else ())}
+        return ExportConfig(
+            parity_pictures=self.parity_pictures,
+            variants=tuple(name for name in VARIANTS if name == "fp32" or name in asked),
+            int8=Int8Config(
+                calibration_pictures=self.calibration_pictures,
+                agreement=self.agreement,
+                float_layers=not self.all_int8,
+            ),
+            seed=seed,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
+
+
+class Variants(click.ParamType[tuple[VariantName, ...]]):
+    """Names of variants with commas between them."""
+
+    name = "names"
+
+    def convert(
+        self, value: str | tuple[VariantName, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[VariantName, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = [name.strip() for name in value.split(",")]
+        if unknown := [name for name in names if name not in VARIANTS]:
+            self.fail(f"{', '.join(unknown)}: choose from {', '.join(VARIANTS)}", param, ctx)
+        return tuple(name for name in VARIANTS if name in names)
+
+
+scaling_option = click.option(
+    "--scaling",
+    type=click.Choice(SCALINGS),
+    help="What a --model was trained on: 0..255, x / 255, or a mode of keras.applications; needed unless it rescales.",
+)
+pictures_option = click.option(
+    "--parity-pictures",
+    type=click.IntRange(min=1),
+    default=ExportConfig.parity_pictures,
+    show_default=True,
+    help="Compare at most this many pictures: the test split's first, then others, evenly chosen.",
+)
+agreement_option = click.option(
+    "--agreement",
+    type=click.FloatRange(0, 1),
+    default=Int8Config.agreement,
+    show_default=True,
+    help="The least share of pictures on which int8 and fp16 must have Keras's label.",
+)
+_OPTIONS = (
+    image_size_option,
+    resize_option,
+    pictures_option,
+    click.option("--int8", is_flag=True, help="Add an int8 variant: short for --variants fp32,int8."),
+    click.option(
+        "--variants",
+        type=Variants(),
+        default=ExportConfig.variants,
+        show_default=True,
+        help=f"What the bundle holds beside fp32, out of {','.join(VARIANTS)}.",
+    ),
+    agreement_option,
+    click.option(
+        "--calibration-pictures",
+        type=click.IntRange(min=1),
+        default=Int8Config.calibration_pictures,
+        show_default=True,
+        help="Calibrate int8 on this many training pictures.",
+    ),
+    click.option(
+        "--all-int8", is_flag=True, help="Leave no layer in float, even where int8 then misses --agreement and fails."
+    ),
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, resolve_path=True),
+        default="bundle",
+        show_default=True,
+        help="The bundle's folder; a bundle that is there is replaced once the new one has passed.",
+    ),
+)
+export_options = gathered("options", ExportOptions, _OPTIONS)

@@ -1,0 +1,242 @@
+"""The command `signs parity`: the gate that a CI job runs, and the walk that shows where an export goes wrong."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signs_builder.commands.shared import data_argument, resize_option, start_keras
+from signs_export.commands.options import agreement_option, pictures_option, scaling_option
+from signs_export.config import ExportConfig, Int8Config, Scaling
+from signs_runtime.commands.shared import Command, gathered, json_option, print_json, print_table
+from signs_runtime.errors import EXIT_PARITY
+from signs_runtime.figures import finite
+from signs_runtime.pictures.input_spec import ResizeFilter
+
+if TYPE_CHECKING:
+    from signs_export.gate.evidence import Evidence
+    from signs_export.gate.trace import Stage
+    from signs_export.gate.verdict import Verdict
+    from signs_export.job import Job
+    from signs_export.source.reference import Reference
+    from signs_runtime import Classifier
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a comparison is written to, besides the terminal, and which picture is walked through instead."""
+
+    junit: Path | None
+    html: Path | None
+    trace: Path | None
+
+
+_output_options = gathered(
+    "outputs",
+    Outputs,
+    (
+        click.option(
+            "--junit",
+            type=click.Path(path_type=Path, dir_okay=False, writable=True),
+            help="Write the checks as a JUnit file, for CI systems.",
+        ),
+        click.option(
+            "--html",
+            type=click.Path(path_type=Path, dir_okay=False, writable=True),
+            help="Write a page that shows what differs, and where.",
+        ),
+        click.option(
+            "--trace",
+            type=click.Path(path_type=Path),
+            help="Instead, walk this picture file through both sides and show each stage.",
+        ),
+    ),
+)
+
+
+@click.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path))
+@data_argument
+@scaling_option
+@resize_option
+@pictures_option
+@agreement_option
+@_output_options
+@json_option
+def parity(
+    model: Path,
+    bundle: Path,
+    data: str,
+    scaling: Scaling | None,
+    resize: ResizeFilter,
+    parity_pictures: int,
+    agreement: float,
+    outputs: Outputs,
+    as_json: bool,
+) -> None:
+    """Compare every variant of BUNDLE (or one .onnx file) with the Keras MODEL, picture files in, through the runtime.
+
+    The pictures are DATA's, as for build-and-export: "synthetic" by default.
+
+    Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
+    """
+    start_keras()
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.data.sources import load_dataset
+    from signs_builder.disk import check_room
+    from signs_builder.network.model_file import load_model
+    from signs_export.gate.verdict import ParityError
+    from signs_export.job import Job
+    from signs_export.source.reference import examine
+
+    if outputs.trace is not None and (outputs.junit is not None or outputs.html is not None):
+        raise click.UsageError("--trace shows one picture; --junit and --html are about all of them.")
+    for path in (outputs.junit, outputs.html):
+        if path is not None:
+            check_room(path.parent, 0)  # before the work, not after it
+    variants = _variants(bundle)
+    spec = next(iter(variants.values()))[0].input
+    reference = examine(load_model(model), scaling=scaling, image_size=(spec.height, spec.width), resize=resize)
+    if outputs.trace is not None:
+        _show_trace(outputs.trace, reference, variants, as_json=as_json)
+        return
+    config = ExportConfig(parity_pictures=parity_pictures, int8=Int8Config(agreement=agreement))
+    verdicts = _compare(Job(reference, load_dataset(data), config, progress_bar), bundle, variants, outputs)
+    _show_verdicts(verdicts, as_json=as_json)
+    failed = next((verdict for verdict in verdicts if not verdict.passed), None)
+    if failed is not None:
+        raise ParityError(
+            failed,
+            f"{bundle} is not an export of {model} for pictures read with --resize {resize}, or was damaged; export "
+            "the model again.",
+        )
+
+
+def _variants(bundle: Path) -> dict[str, tuple["Classifier", Path]]:
+    """A classifier for each variant, by name, with the .onnx file that it runs."""
+    from signs_runtime import Classifier
+    from signs_runtime.bundle.folder import is_model_file, open_bundle
+
+    if is_model_file(bundle):
+        return {bundle.stem: (Classifier(bundle, device="cpu", cache=False), bundle)}
+    variants = open_bundle(bundle).manifest.variants
+    return {
+        each.name: (Classifier(bundle, variant=each.name, device="cpu", cache=False), bundle / each.file.path)
+        for each in variants
+    }
+
+
+def _compare(
+    job: "Job", bundle: Path, variants: dict[str, tuple["Classifier", Path]], outputs: Outputs
+) -> list["Verdict"]:
+    """The verdict on each variant; the files that are asked for are written."""
+    from signs_export.gate.compare import compare
+    from signs_export.gate.evidence import collected
+    from signs_export.report.junit import write_junit
+
+    with collected(job) as evidence:
+        verdicts = [
+            compare(classifier, file, name, evidence, job.config, progress=job.progress)
+            for name, (classifier, file) in variants.items()
+        ]
+        if outputs.junit is not None:
+            write_junit(verdicts, outputs.junit)
+        if outputs.html is not None:
+            files = [file for _, file in variants.values()]
+            _write_page(outputs.html, bundle, job, evidence, dict(zip(files, verdicts, strict=True)))
+    return verdicts
+
+
+def _show_verdicts(verdicts: list["Verdict"], *, as_json: bool) -> None:
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    floor = verdicts[0].evidence.floor
+    if as_json:
+        document = {"says": floor.says, "tolerance": floor.tolerance}
+        print_json({"passed": not failed, "floor": document, "variants": [each.as_json() for each in verdicts]})
+        return
+    click.echo(floor.says)
+    for verdict in [*(each for each in verdicts if each.passed), *failed[1:]]:  # the first failed is in the error
+        click.echo(verdict.describe())
+
+
+def _write_page(path: Path, bundle: Path, job: "Job", evidence: "Evidence", verdicts: dict[Path, "Verdict"]) -> None:
+    """The report of an export, of what this gate has looked at: verdicts by model file."""
+    import hashlib
+
+    import onnx
+
+    from signs_builder.disk import written_whole
+    from signs_export.manifest_entries import provenance_of
+    from signs_export.report.describe import Findings, describe, describe_variant
+    from signs_export.report.document import ModelFile, shown
+    from signs_export.report.page import report_page
+    from signs_runtime.bundle.folder import is_model_file, open_bundle
+
+    contents = {file: file.read_bytes() for file in verdicts}
+    described = [
+        describe_variant(
+            verdict.variant,
+            ModelFile(shown(file.name), hashlib.sha256(contents[file]).hexdigest(), len(contents[file])),
+            verdict,
+        )
+        for file, verdict in verdicts.items()
+    ]
+    findings = Findings(
+        bundle=bundle.name,
+        float32=onnx.load_from_string(next(iter(contents.values()))),
+        job=job,
+        evidence=evidence,
+        variants=tuple(described),
+        provenance=provenance_of(job),
+        golden_pictures=0 if is_model_file(bundle) else open_bundle(bundle).manifest.golden.pictures,
+    )
+    stages = {verdict.variant: verdict.stages for verdict in verdicts.values()}
+    page = report_page(describe(findings), evidence.images, stages)
+    with written_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _show_trace(
+    picture: Path, reference: "Reference", variants: dict[str, tuple["Classifier", Path]], *, as_json: bool
+) -> None:
+    """Walk one picture through each variant and Keras; ends the command with 3 where a stage differs."""
+    import numpy as np
+    import onnx
+
+    from signs_export.gate.noise_floor import float64_of
+    from signs_export.gate.trace import first_difference, keras_stages, walk_layers, walk_pixels
+    from signs_export.onnx_graph import precision_of
+    from signs_runtime.pictures.read import read_image
+
+    image = read_image(picture, reference.input)
+    keras_side = keras_stages(reference, float64_of(reference), np.stack([image]))
+    document: dict[str, Any] = {}  # Any: JSON
+    differs = False
+    for name, (classifier, file) in variants.items():
+        model = onnx.load(file)
+        stages = (
+            *walk_pixels(classifier, picture, reference.input),
+            *walk_layers(keras_side, model, precision_of(model)),
+        )
+        first = first_difference(stages)
+        differs |= first is not None
+        document[name] = {
+            "first_difference": first and first.name,
+            "stages": [_as_json(stage) for stage in stages],
+        }
+        if not as_json:
+            rows = [(stage.name, "same" if stage.passed else "DIFFERS", stage.says) for stage in stages]
+            print_table(rows, header=(f"{name}: stage", "", "the two sides"))
+            outcome = "every stage is Keras's" if first is None else f"the first stage that differs is {first.name}"
+            click.echo(f"{name}: {outcome}.\n")
+    if as_json:
+        print_json({"passed": not differs, "picture": str(picture), "variants": document})
+    if differs:
+        sys.exit(EXIT_PARITY)
+
+
+def _as_json(stage: "Stage") -> dict[str, Any]:  # Any: JSON
+    return {"name": stage.name, "passed": stage.passed, "error": finite(stage.error), "limit": stage.limit}

@@ -1,0 +1,143 @@
+"""Keras to ONNX: one graph from uint8 pixels to probabilities, of standard operators only, that says what it is."""
+
+import json
+import logging
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import onnx
+
+from signs_export.config import ExportConfig
+from signs_export.convert.graph_names import SCALED, marked, marked_layers, name_graph
+from signs_export.convert.tf2onnx_fixes import (
+    bring_constants_in,
+    bring_weights_back,
+    captured_constants,
+    convert_erfc,
+    tf2onnx_patched,
+)
+from signs_export.errors import ExportError
+from signs_export.source.layers import layers_of
+from signs_export.source.reference import Reference
+from signs_export.source.scaling import scale
+from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, WEIGHTS_KEY
+from signs_runtime.engine.session import import_onnxruntime
+
+
+def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig) -> onnx.ModelProto:
+    """Convert to float32 ONNX: `image` uint8 (batch, h, w, c) in, `probabilities` float32 (batch, labels) out.
+
+    Scaling, and a softmax after logits, are in the graph; batch norms are folded into convolutions. Raises ExportError.
+    """
+    if len(labels) != reference.classes:
+        raise ExportError(
+            f"The model tells {reference.classes} classes apart and the data has {len(labels)} labels "
+            f"({', '.join(labels[:10])}); give the data that the model was trained on."
+        )
+    model = _fold(_trace(reference, config))
+    name_graph(model, [*(layer.name for layer in layers_of(reference.model)), SCALED])
+    _describe(model, labels, reference)
+    check(model)
+    return model
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Refuse a graph that is not complete, standard ONNX: tf2onnx only logs an operator that it cannot map.
+
+    Raises ExportError.
+    """
+    foreign = sorted(
+        {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
+    )
+    if foreign:
+        raise ExportError(f"The graph uses operators outside the ONNX standard: {', '.join(foreign)}.")
+    names = [each.name for each in model.graph.input], [each.name for each in model.graph.output]
+    if names != ([INPUT], [OUTPUT]):
+        raise ExportError(f"The graph takes {names[0]} and gives {names[1]}, not {INPUT} and {OUTPUT}.")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"The model cannot be expressed in ONNX: {error}") from error
+
+
+def check_backend() -> None:
+    """Raise ExportError unless Keras runs on TensorFlow, from whose graphs tf2onnx converts."""
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Export needs Keras's TensorFlow backend, and this is {keras.backend.backend()}. Train and save the model "
+            "with signs train, and run signs export with KERAS_BACKEND=tensorflow."
+        )
+
+
+def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
+    check_backend()
+    import tensorflow as tf
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # check() raises what it would only have logged
+    model, shape = reference.model, reference.input.shape
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator]
+    def classify(image: Any) -> Any:  # Any: tensors
+        pixels = tf.cast(image, tf.float32)
+        with marked(len(layers_of(model))):
+            scaled = scale(pixels, reference.scaling)
+        given = model(scaled, training=False)
+        outputs = tf.cast(keras.tree.flatten(given)[0], tf.float32)
+        return tf.nn.softmax(outputs) if reference.gives_logits else outputs
+
+    try:
+        with tf2onnx_patched(), marked_layers(model):
+            captured = captured_constants(classify.get_concrete_function().graph)
+            # large_model keeps the weights out of the graph that 24 optimizer passes copy: a third of the time.
+            converted, storage = tf2onnx.convert.from_function(
+                classify,
+                input_signature=classify.input_signature,
+                opset=config.opset,
+                custom_op_handlers={"Erfc": (convert_erfc, [])},
+                large_model=True,
+            )
+    except Exception as error:  # tf2onnx raises whatever its passes stumble over
+        raise ExportError(f"tf2onnx cannot convert the model: {error}") from error
+    bring_weights_back(converted, storage.name_to_tensor_data)
+    bring_constants_in(converted, captured)
+    return cast("onnx.ModelProto", converted)
+
+
+def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold batch norms and constants with onnxruntime's basic level, which keeps to standard operators.
+
+    https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            raise ExportError(f"The model cannot be expressed in ONNX: {error}") from error
+        folded = onnx.load(options.optimized_model_filepath)
+    used = {node.domain for node in folded.graph.node}
+    imports = [opset for opset in folded.opset_import if opset.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(imports)
+    return folded
+
+
+def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Reference) -> None:
+    description = {
+        LABELS_KEY: json.dumps(labels, ensure_ascii=False),
+        INPUT_KEY: json.dumps(asdict(reference.input)),
+        WEIGHTS_KEY: reference.weights_sha256,
+    }
+    model.graph.name = "classifier"
+    model.producer_name = "signs-edge"
+    model.doc_string = ""
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, description)

@@ -1,0 +1,185 @@
+"""Names a converted graph after the Keras layers, in an order of its own: the same weights give the same bytes.
+
+tf2onnx numbers what it makes as it goes, and TensorFlow adds numbers to the names of layers.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import keras
+import onnx
+
+from signs_export.source.layers import wrapped_calls
+from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
+
+SCALED, LOGITS = "scaled", "logits"
+BATCH = "batch"  # the name of the dynamic axis
+_MARK = re.compile(r"signs_layer(\d+)(?:_\d+)?/")  # TensorFlow adds a number where a layer is called again
+_MADE = re.compile(r"__\d+(:\d+)?$")  # what tf2onnx made, such as transpositions around a layer's own
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_PARAMETERS = {1: "kernel", 2: "bias"}  # their inputs
+
+
+@contextmanager
+def marked_layers(model: keras.Model) -> Iterator[None]:
+    """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces.
+
+    What scales the pixels before the model can leave the next number, by `marked(len(layers_of(model)))`.
+    """
+
+    def mark(place: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
+        with marked(place):
+            return call()
+
+    with wrapped_calls(model, mark):
+        yield
+
+
+def marked(number: int) -> AbstractContextManager[object]:
+    """A scope of TensorFlow's names that says this number."""
+    import tensorflow as tf
+
+    scope: AbstractContextManager[object] = tf.name_scope(f"signs_layer{number}")
+    return scope
+
+
+def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
+    """Order the nodes by what they compute and name everything; `layers` are the names of what is marked, by number.
+
+    A tensor that bears a layer's name is what this layer gives, perhaps transposed; a convolution or dense node bears
+    that of the layer whose weights it has. The input is `image`, the output `probabilities`, their first axis `batch`;
+    what a last softmax takes is `logits`.
+    """
+    graph = model.graph
+    _put_in_order(graph)
+    last = next(node for node in graph.node if graph.output[0].name in node.output)
+    ends = {last.input[0]: LOGITS} if last.op_type == "Softmax" else {}
+    tensors = _Names({graph.input[0].name: INPUT, graph.output[0].name: OUTPUT, **ends})
+    _name_nodes(graph, layers, tensors)
+    _name_weights(graph, tensors)
+    del graph.value_info[:]  # intermediate shapes would still speak of the old axis name
+    graph.input[0].name, graph.output[0].name = INPUT, OUTPUT
+    for value in (graph.input[0], graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+
+
+def _name_nodes(graph: onnx.GraphProto, layers: list[str], tensors: "_Names") -> None:
+    """Name each node and what it takes and gives, in the graph's order."""
+    weights = {tensor.name for tensor in graph.initializer}
+    inside = _layers_inside(graph, layers, weights)
+    outputs = _layer_outputs(graph, inside)
+    nodes = _Names()
+    for node in graph.node:
+        given = inside.get(node.output[0])
+        owner = next((layer for name in node.input[1:] if name in weights and (layer := _layer(name, layers))), None)
+        is_output = node.output[0] in outputs
+        own = f"{given or 'signs'}/{node.op_type}"  # no Keras layer's name has a slash
+        has_weights = node.op_type in _WEIGHTED
+        node.name = nodes.new((owner or given or own) if has_weights else given if given and is_output else own)
+        for i, name in enumerate(node.input):
+            if name in weights and name not in tensors:
+                part = _PARAMETERS.get(i) if has_weights else None
+                tensors.name(name, f"{node.name}/{part or i}")
+        for name in node.output:
+            tensors.name(name, outputs.get(name, own))
+        for names in (node.input, node.output):
+            names[:] = [tensors[name] for name in names]
+
+
+def _name_weights(graph: onnx.GraphProto, tensors: "_Names") -> None:
+    """Name the initializers, order them as the nodes read them, and drop those that none reads."""
+    kept = {tensors[tensor.name]: tensor for tensor in graph.initializer if tensor.name in tensors}
+    initializers = [kept[name] for name in tensors.given if name in kept]
+    for name, tensor in kept.items():
+        tensor.name = name
+    copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in initializers]
+    del graph.initializer[:]
+    graph.initializer.extend(copies)
+
+
+class _Names:
+    """New names for old ones, each given once."""
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names = {"": "", **(names or {})}  # an input that is left out has no name
+        self._used = set(self._names.values())
+
+    def __contains__(self, old: str) -> bool:
+        return old in self._names
+
+    def __getitem__(self, old: str) -> str:
+        return self._names[old]
+
+    @property
+    def given(self) -> list[str]:
+        """The new names, in the order in which they were given."""
+        return list(self._names.values())
+
+    def new(self, wanted: str) -> str:
+        """The name wanted, or where it is taken the first free one with a number."""
+        name, number = wanted, 1
+        while name in self._used:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._used.add(name)
+        return name
+
+    def name(self, old: str, wanted: str) -> None:
+        """Give `old` a name, unless it has one."""
+        if old not in self._names:
+            self._names[old] = self.new(wanted)
+
+
+def _put_in_order(graph: onnx.GraphProto) -> None:
+    """Order the nodes as they are met on the way back from the output, inputs first."""
+    made_by = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    order: list[int] = []
+    done: set[int] = set()
+    waiting = [(made_by[graph.output[0].name], False)]
+    while waiting:
+        i, inputs_done = waiting.pop()
+        if i in done:
+            continue
+        if inputs_done:
+            done.add(i)
+            order.append(i)
+            continue
+        waiting.append((i, True))
+        waiting += [(made_by[name], False) for name in reversed(graph.node[i].input) if name in made_by]
+    nodes = [onnx.NodeProto.FromString(graph.node[i].SerializeToString()) for i in order]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _layers_inside(graph: onnx.GraphProto, layers: list[str], weights: set[str]) -> dict[str, str]:
+    """The tensors of which it can be told inside which layer they are made, with its name."""
+    inside: dict[str, str] = {}
+    for node in graph.node:
+        owner = _layer(node.output[0], layers)
+        if _MADE.search(node.output[0]):
+            # tf2onnx's own: after something of the layer's it goes on in it, before it (a transposition) it does not.
+            owner = owner if owner in {inside.get(name) for name in node.input} else None
+            biases = [_layer(name, layers) for name in node.input[1:] if name in weights]
+            if owner is None and node.op_type in _WEIGHTED and biases:
+                owner = biases[-1]  # a batch norm's, where it was folded into a convolution
+        if owner is not None:
+            inside.update(dict.fromkeys(node.output, owner))
+    return inside
+
+
+def _layer_outputs(graph: onnx.GraphProto, inside: Mapping[str, str]) -> dict[str, str]:
+    """The tensors that are what a layer gives, with its name: the only one of the layer's that others read."""
+    leaving: dict[str, set[str]] = {}
+    for node in graph.node:
+        for name in node.input:
+            if name in inside and inside[name] != inside.get(node.output[0]):
+                leaving.setdefault(inside[name], set()).add(name)
+    return {names.pop(): layer for layer, names in leaving.items() if len(names) == 1}
+
+
+def _layer(name: str, layers: list[str]) -> str | None:
+    """The layer in whose innermost scope TensorFlow made what bears this name."""
+    marks = _MARK.findall(name)
+    return layers[int(marks[-1])] if marks else None

@@ -1,0 +1,148 @@
+"""What the parity gate looks at beside the answers: each a value with its words and the stage that it accuses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.numpy_helper import to_array
+
+from signs_export.gate.evidence import Evidence
+from signs_export.gate.trace import Stage, first_difference, walk_pixels
+from signs_export.int8.saturation import predict_saturation
+from signs_export.onnx_graph import inner_values, weights_of
+from signs_runtime import Classifier
+from signs_runtime.bundle.onnx_metadata import WEIGHTS_KEY
+from signs_runtime.pictures.read import read_image
+from signs_runtime.proof import checks
+
+PICTURES = 40  # that int8's ranges and sums are looked at on
+MOST_CLIPPED = 1e-3  # of a tensor's numbers, above int8's range; measured on SIGNS: 6e-6, and 2e-2 calibrated on noise
+LEAST_USED = 0.4  # of int8's ranges, by the median tensor; measured: 0.65 to 1, and 0.31 calibrated on noise
+FEW = 24  # pictures, that need not use a range
+_AT_BOUND = 1e-4  # of a stage's numbers, at their maximum: a rectifier that cuts off there (ReLU6)
+_NOTHING = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Check(checks.Check):
+    """Something that the gate looked at, and where it goes wrong if it does."""
+
+    stage: str | None = None  # of a picture's way; None where the check passed or cannot tell
+
+
+def check_labels(labels: tuple[str, ...], misnamed: int, evidence: Evidence) -> Check:
+    """The labels, in the order of the outputs, are the data's; `misnamed` answers bore another than their largest."""
+    wrong = [i for i, (given, wanted) in enumerate(zip(labels, evidence.labels, strict=True)) if given != wanted]
+    if wrong:
+        shown = ", ".join(f"output {i} is {labels[i]!r}, not {evidence.labels[i]!r}" for i in wrong[:5])
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        return Check("labels", False, f"{shown}{more}, which the data has in this place", "labels")
+    if misnamed:
+        return Check("labels", False, f"{misnamed:,} answers bear another label than their largest output's", "labels")
+    return Check("labels", True, f"all {len(labels)}, in the data's order")
+
+
+def read_differently(classifier: Classifier, evidence: Evidence) -> tuple[Path, tuple[Stage, ...]] | None:
+    """The first file of which the runtime makes other pixels than training did, with its stages; None where none is.
+
+    Probes come first: they are made to tell the stages apart.
+    """
+    probes = [read_image(file, evidence.input) for file in evidence.probes]
+    for file, expected in zip((*evidence.probes, *evidence.files), (*probes, *evidence.images), strict=True):
+        if not np.array_equal(classifier.preprocess(file), expected):
+            return file, walk_pixels(classifier, file, evidence.input)
+    return None
+
+
+def check_pixels(
+    classifier: Classifier, evidence: Evidence, difference: tuple[Path, tuple[Stage, ...]] | None
+) -> Check:
+    """The runtime makes the very pixels of each file that Keras saw; `difference` is what `read_differently` found."""
+    if difference is not None:
+        file, stages = difference
+        first = first_difference(stages) or stages[-1]
+        says = f"other pixels than training saw, of {file.name} at first, {first.name}: {first.says}"
+        return Check("preprocessing", False, says, first.name)
+    if classifier.input != evidence.input:
+        says = f"the runtime reads pictures for {classifier.input}, training for {evidence.input}"
+        return Check("preprocessing", False, says, "resized")
+    kinds = f"{len(evidence.probes)} probes of other kinds and sizes"
+    says = f"the same pixels of {len(evidence.files):,} files and of {kinds}"
+    return Check("preprocessing", True, says)
+
+
+def check_layers(stages: Sequence[Stage], evidence: Evidence) -> Check:
+    """Each stage of the model is what Keras computes there."""
+    first = first_difference(stages)
+    pictures = len(evidence.stages.images)
+    if first is not None:
+        return Check(
+            "layers", False, f"the first of {len(stages)} stages to differ, {first.name}: {first.says}", first.name
+        )
+    worst = max(stages, key=lambda stage: stage.error / stage.limit, default=None)
+    closest = "" if worst is None else f"; {worst.name}, the closest to its limit, is {worst.says}"
+    return Check("layers", True, f"{len(stages)} stages on {pictures} pictures{closest}")
+
+
+def check_batches(answers: Mapping[int, NDArray[np.float32]], limit: float) -> Check:
+    """A picture's answer is the same whatever batch it comes in; `answers` (n, labels) by batch size."""
+    together = np.stack(list(answers.values()))
+    spread = float(np.nan_to_num(np.ptp(together, axis=0), nan=np.inf).max())
+    passed = spread <= limit
+    sizes = ", ".join(map(str, answers))
+    says = f"answers at batch sizes {sizes} are up to {spread:.1e} apart, at most {limit:.1e}"
+    return Check("batch sizes", passed, says, None if passed else "batch")
+
+
+def check_ranges(model: onnx.ModelProto, evidence: Evidence, images: NDArray[np.uint8]) -> Check:
+    """int8's ranges are those of real pictures: calibrated on other ones, they cut activations off or lie idle."""
+    entries = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    parameters = weights_of(model)
+    bounded = {name for name, values in evidence.stages.values.items() if (values == values.max()).mean() > _AT_BOUND}
+    clipped = dict.fromkeys((node.input[0] for node in entries), 0)
+    total, reach = dict.fromkeys(clipped, 0), dict.fromkeys(clipped, 0.0)
+    for batch in inner_values(model, list(clipped), images):
+        for node in entries:
+            name, values = node.input[0], batch[node.input[0]]
+            scale, zero = (to_array(parameters[each]) for each in node.input[1:3])
+            levels = np.iinfo(zero.dtype).max - int(zero)
+            reach[name] = max(reach[name], min(1.0, float(values.max()) / max(levels * float(scale), _NOTHING)))
+            if name not in bounded:
+                clipped[name] += int((values > (levels + 0.5) * float(scale)).sum())
+            total[name] += values.size
+    shares = {name: clipped[name] / total[name] for name in clipped}
+    used = float(np.median(list(reach.values()))) if reach else 1.0
+    says = (
+        f"at most {max(shares.values(), default=0.0):.1e} of a tensor's numbers are above int8's range, allowed "
+        f"{MOST_CLIPPED:.0e}; half of the ranges are used up to {used:.0%} or more, at least {LEAST_USED:.0%}"
+    )
+    first = next((name for name, share in shares.items() if share > MOST_CLIPPED), None)
+    if first is None and used < LEAST_USED and len(images) >= FEW:
+        first = min(reach, key=lambda name: reach[name])
+    return Check("calibration", first is None, says, first)
+
+
+def check_sums(model: onnx.ModelProto, images: NDArray[np.uint8]) -> Check:
+    """No sum of two products can leave 16 bits, in which CPUs without VNNI add them."""
+    layers = predict_saturation(model, images)
+    risky = [layer for layer in layers if layer.at_risk]
+    if not risky:
+        return Check("every CPU", True, f"none of {len(layers)} int8 layers can overflow 16 bits, on any CPU")
+    names = ", ".join(layer.layer for layer in risky[:5])
+    more = f" and {len(risky) - 5} more" if len(risky) > 5 else ""
+    says = f"{len(risky)} of {len(layers)} int8 layers can overflow on x86 without VNNI: {names}{more}"
+    return Check("every CPU", False, says, risky[0].layer)
+
+
+def check_weights(model: onnx.ModelProto, evidence: Evidence) -> Check:
+    """The file says that it was made of the Keras model's weights."""
+    said = next((each.value for each in model.metadata_props if each.key == WEIGHTS_KEY), None)
+    if said == evidence.weights_sha256:
+        return Check("weights", True, f"made of Keras's weights {said[:12]}")
+    whose = "does not say" if said is None else f"was made of {said[:12]}"
+    return Check(
+        "weights", False, f"the Keras model has the weights {evidence.weights_sha256[:12]}, the file {whose}", "weights"
+    )

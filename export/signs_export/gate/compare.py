@@ -1,0 +1,128 @@
+"""The parity gate: the runtime reads the picture files, Keras read them too, and the answers are held together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.config import ExportConfig
+from signs_export.errors import ExportError
+from signs_export.gate.checks import (
+    PICTURES,
+    Check,
+    check_batches,
+    check_labels,
+    check_layers,
+    check_pixels,
+    check_ranges,
+    check_sums,
+    check_weights,
+    read_differently,
+)
+from signs_export.gate.evidence import Evidence
+from signs_export.gate.trace import Stage, walk_layers
+from signs_export.gate.verdict import Verdict
+from signs_export.onnx_graph import precision_of
+from signs_runtime import AnswerError, Classifier
+from signs_runtime.bundle.manifest import Budget, Precision
+from signs_runtime.proof.answers import Comparison
+
+
+def compare(
+    classifier: Classifier,
+    file: Path,
+    variant: str,
+    evidence: Evidence,
+    config: ExportConfig,
+    *,
+    progress: Progress = no_progress,
+) -> Verdict:
+    """Label every picture file through the runtime at each batch size, and look at all that a good export has right.
+
+    `file` is the .onnx file that the classifier runs. A miss is a verdict that has not passed. Raises ExportError where
+    the number of labels, or the input's size, leaves nothing to compare.
+    """
+    if len(classifier.labels) != len(evidence.labels) or classifier.input.shape != evidence.input.shape:
+        raise ExportError(
+            f"{variant} has {len(classifier.labels)} labels and takes {classifier.input.shape}; the Keras model and "
+            f"the data have {len(evidence.labels)} and {evidence.input.shape}. Give the model that it was made "
+            "of, and the data that this was trained on."
+        )
+    model = onnx.load(file)
+    precision = precision_of(model)
+    budget = config.budget(precision, evidence.floor.tolerance)
+    sizes = config.batch_sizes
+    with progress(f"Proving {variant}", len(evidence.files) * len(sizes)) as on_done:
+        asked = {size: _ask(classifier, evidence, size, on_done) for size in sizes}
+    answers = {size: given for size, (given, _) in asked.items()}
+    difference = read_differently(classifier, evidence)
+    layers = walk_layers(evidence.stages, model, precision)
+    closeness = budget.max_difference if budget.max_difference is not None else budget.mean_difference
+    checks = [
+        check_labels(classifier.labels, sum(misnamed for _, misnamed in asked.values()), evidence),
+        check_pixels(classifier, evidence, difference),
+        check_layers(layers, evidence),
+    ]
+    if precision == "int8":
+        some = evidence.images[:: -(-len(evidence.images) // PICTURES)]
+        checks += [check_ranges(model, evidence, some), check_sums(model, some)]
+    checks += [check_weights(model, evidence), check_batches(answers, closeness or 0.0)]
+    stages = (*(difference[1] if difference else ()), *layers)
+    return _verdict(variant, evidence, answers, precision, budget, tuple(checks), stages)
+
+
+def verdict_at_once(
+    variant: str, evidence: Evidence, given: NDArray[np.float32], precision: Precision, budget: Budget
+) -> Verdict:
+    """The verdict on answers (n, labels) that were given to all of the evidence's pixels at once."""
+    return _verdict(variant, evidence, {len(given): given}, precision, budget)
+
+
+def _ask(
+    classifier: Classifier, evidence: Evidence, batch_size: int, on_done: Callable[[int], None]
+) -> tuple[NDArray[np.float32], int]:
+    """The answers (n, labels) to the picture files, nan where there is none, and how many bear another label."""
+    given = np.full_like(evidence.expected, np.nan)
+    misnamed = 0
+    for start in range(0, len(given), batch_size):
+        batch = slice(start, start + batch_size)
+        try:
+            predictions = classifier.predict_batch(evidence.files[batch])
+        except AnswerError:  # a miss like any other
+            predictions = []
+        for i, prediction in enumerate(predictions, start):
+            given[i] = prediction.probabilities
+            misnamed += prediction.label != classifier.labels[int(given[i].argmax())]
+        on_done(len(given[batch]))
+    return given, misnamed
+
+
+def _verdict(
+    variant: str,
+    evidence: Evidence,
+    answers: dict[int, NDArray[np.float32]],
+    precision: Precision,
+    budget: Budget,
+    checks: tuple[Check, ...] = (),
+    stages: tuple[Stage, ...] = (),
+) -> Verdict:
+    """The verdict on answers (n, labels) by batch size."""
+    beside_keras = [Comparison(evidence.expected, given) for given in answers.values()]
+    together = np.stack(list(answers.values()))  # (batch sizes, n, labels)
+    furthest = np.argmax([each.differences for each in beside_keras], axis=0)  # (n,)
+    return Verdict(
+        expected=evidence.expected,
+        given=together[furthest, np.arange(len(furthest))],
+        variant=variant,
+        evidence=evidence,
+        flips=np.any([each.flipped for each in beside_keras], axis=0),
+        mean_difference=float(np.nan_to_num(np.abs(together - evidence.expected), nan=np.inf).mean(dtype=np.float64)),
+        batch_sizes=tuple(answers),
+        precision=precision,
+        budget=budget,
+        other_checks=checks,
+        stages=stages,
+    )

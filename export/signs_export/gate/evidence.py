@@ -1,0 +1,99 @@
+"""The pictures of a proof, and all that Keras says of them: asked once, for every variant."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_builder.data.dataset import Split
+from signs_export.gate.noise_floor import NoiseFloor, float64_of, measure_floor
+from signs_export.gate.probes import make_probes
+from signs_export.gate.trace import PICTURES, KerasStages, keras_stages
+from signs_export.job import Job
+from signs_runtime.figures import Accuracy, Paired
+from signs_runtime.pictures.input_spec import InputSpec
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The pictures of a proof and what Keras makes of them."""
+
+    labels: tuple[str, ...]
+    input: InputSpec
+    files: tuple[Path, ...]
+    images: NDArray[np.uint8]  # (n, h, w, c), as Keras saw them
+    truth: NDArray[np.int64]  # (n,)
+    is_test: NDArray[np.bool_]  # (n,)
+    expected: NDArray[np.float32]  # (n, labels)
+    probes: tuple[Path, ...]  # pictures of other sizes and kinds, made of the first ones: see `make_probes`
+    floor: NoiseFloor
+    stages: KerasStages  # of a few pictures, evenly chosen
+    weights_sha256: str
+
+    def accuracy(self, probabilities: NDArray[np.float32]) -> Accuracy:
+        """How many test pictures these probabilities label right."""
+        return Accuracy(int(self._right(probabilities).sum()), int(self.is_test.sum()))
+
+    def paired(self, probabilities: NDArray[np.float32]) -> Paired:
+        """Keras's labels beside these on the test pictures."""
+        keras, other = self._right(self.expected), self._right(probabilities)
+        return Paired(len(keras), int((keras & ~other).sum()), int((other & ~keras).sum()))
+
+    def _right(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        right: NDArray[np.bool_] = (probabilities.argmax(axis=1) == self.truth)[self.is_test]
+        return right
+
+
+@contextmanager
+def collected(job: Job) -> Iterator[Evidence]:
+    """Ask Keras about the test pictures and as many others as the limit allows, evenly chosen.
+
+    Pictures that are not in files (HDF5, synthetic) are in files meanwhile, so that the runtime reads files. Raises
+    ImageError for a picture that cannot be read.
+    """
+    reference, dataset = job.reference, job.dataset
+    test = _thin(dataset.test, job.config.parity_pictures)
+    others = _thin(dataset.all_but_test, job.config.parity_pictures - len(test))
+    with tempfile.TemporaryDirectory() as folder:
+        files = test.files(Path(folder, "test"), dataset.labels) + others.files(Path(folder, "train"), dataset.labels)
+        chosen = Split(files, np.concatenate([test.labels, others.labels]))
+        images = chosen.images(reference.input)
+        with job.progress("Asking Keras", len(images)) as on_done:
+            expected = reference.probabilities(images, on_done)
+        double = float64_of(reference)
+        yield Evidence(
+            labels=dataset.labels,
+            input=reference.input,
+            files=tuple(files),
+            images=images,
+            truth=chosen.labels,
+            is_test=np.arange(len(chosen)) < len(test),
+            expected=expected,
+            probes=_write_probes(images, reference.input, Path(folder)),
+            floor=measure_floor(double, images, expected, progress=job.progress),
+            stages=keras_stages(reference, double, images[:: -(-len(images) // PICTURES)]),
+            weights_sha256=reference.weights_sha256,
+        )
+
+
+def _write_probes(images: NDArray[np.uint8], spec: InputSpec, folder: Path) -> tuple[Path, ...]:
+    paths = []
+    for name, content in make_probes(images, spec).items():
+        paths.append(folder / f"probe-{name}")
+        paths[-1].write_bytes(content)
+    return tuple(paths)
+
+
+def _thin(split: Split, limit: int) -> Split:
+    """At most `limit` pictures of a split, evenly spaced."""
+    if len(split) <= limit:
+        return split
+    kept = np.linspace(0, len(split) - 1, max(limit, 0)).round().astype(int)
+    if isinstance(split.pictures, np.ndarray):
+        return Split(split.pictures[kept], split.labels[kept])
+    pictures: Sequence[Path] = [split.pictures[i] for i in kept]
+    return Split(pictures, split.labels[kept])

@@ -1,0 +1,207 @@
+"""Walks pictures through Keras and through an exported model, stage by stage, to name the first that differs.
+
+A picture's stages are those of `Classifier.stages`, "scaled" where the export scales for the model, each Keras layer,
+"logits" and "probabilities".
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.helper import make_node
+
+from signs_export.convert.graph_names import LOGITS, SCALED
+from signs_export.onnx_graph import inner_values
+from signs_export.source.layers import layer_outputs
+from signs_export.source.reference import Reference, softmax
+from signs_runtime import Classifier
+from signs_runtime.bundle.manifest import Precision
+from signs_runtime.bundle.onnx_metadata import OUTPUT
+from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.read import stages as read_in_stages
+
+PICTURES = 8  # that every layer is compared on
+FLOOR_MULTIPLE = 16  # times what float32 loses in Keras at that stage; measured on SIGNS: at most 1.4 times
+LEAST_FLOOR = 2.0**-18  # of a channel's size: gelu's tail was seen to lose 2e-6 in onnxruntime and nothing in Keras
+QUIET = 0.03  # of the whole tensor's size, added to a channel's: what is quieter is rounding noise of the others
+STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some hardly vary over a few pictures
+# How far a stage may be off, over its size. Measured on SIGNS: 0.1 for int8, 0.004 for float16, and 0.06 where a batch
+# norm enlarges what a depthwise convolution left among float16's subnormal numbers; weights of another training, which
+# answer as well, give 0.7 to 1.
+COARSE_LIMITS: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.2}
+
+_QUANTIZED = "signs/quantized/"  # before the name of a tensor: what it is after its quantization
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far both sides are apart at one stage: in levels of 255 where it is a picture, else over the stage's size."""
+
+    name: str
+    error: float  # infinite where the shapes differ or a number is none
+    limit: float
+    expected: NDArray[np.generic] | None = None  # the two pictures, where it is one
+    given: NDArray[np.generic] | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.limit
+
+    @property
+    def says(self) -> str:
+        if self.expected is not None and self.given is not None and self.expected.shape != self.given.shape:
+            return f"{self.given.shape} instead of {self.expected.shape}"
+        unit = "levels of 255" if self.expected is not None else "of its size"
+        return f"off by {self.error:.2g} {unit}, at most {self.limit:.2g}"
+
+
+@dataclass(frozen=True)
+class KerasStages:
+    """What Keras computes on the way for some pictures, and how much of each stage float32 loses there."""
+
+    images: NDArray[np.uint8]  # (k, h, w, c)
+    values: dict[str, NDArray[Any]]  # by stage, (k, ...), in the order of the calls
+    noise: dict[str, float]  # by stage
+
+
+def keras_stages(reference: Reference, double: Reference | None, images: NDArray[np.uint8]) -> KerasStages:
+    """Walk pixels uint8 (k, h, w, c) through Keras; `double` is the reference in float64, where there is one."""
+    values = _stages(reference, images)
+    if double is None:
+        return KerasStages(images, values, {})
+    exact = _stages(double, images)
+    noise = {name: _worst_channel(exact[name], given) for name, given in values.items() if name in exact}
+    return KerasStages(images, exact, noise)
+
+
+def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:
+    """Compare what an exported model computes on the way with Keras; in float32 also for the first picture alone.
+
+    Stages that the model does not name, as it fused them with others, are left out.
+    """
+    model = _dequantized(model)
+    tensors = _tensors(model, keras_side.values)
+    together = _values(model, tensors, keras_side.images)
+    alone = _values(model, tensors, keras_side.images[:1])
+    stages = []
+    for name in tensors:
+        expected = keras_side.values[name]
+        if precision == "float32":
+            limit = FLOOR_MULTIPLE * max(keras_side.noise.get(name, 0), LEAST_FLOOR)
+            error = max(_worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name]))
+        else:
+            limit, error = COARSE_LIMITS[precision], _off(expected, together[name])
+        stages.append(Stage(name, error, limit))
+    return tuple(stages)
+
+
+def walk_pixels(classifier: Classifier, file: Path, spec: InputSpec) -> tuple[Stage, ...]:
+    """Compare how the runtime reads a picture file with how training did, which read it for `spec`."""
+    given = classifier.stages(file)
+    stages = []
+    for name, picture in read_in_stages(file, spec):
+        expected = np.asarray(picture)
+        same_shape = expected.shape == given[name].shape
+        error = float(np.abs(expected.astype(np.int64) - given[name].astype(np.int64)).max()) if same_shape else np.inf
+        stages.append(Stage(name, error, 0, expected, given[name]))
+    return tuple(stages)
+
+
+def first_difference(stages: Sequence[Stage]) -> Stage | None:
+    """The first stage at which the sides are further apart than they may be."""
+    return next((stage for stage in stages if not stage.passed), None)
+
+
+def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    pixels = reference.scaled(images)
+    last = reference.model.outputs[0]._keras_history.operation
+    ends_in_softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if ends_in_softmax:
+        last.activation = keras.activations.linear  # for its logits
+    try:
+        layers = layer_outputs(reference.model, pixels)
+    finally:
+        if ends_in_softmax:
+            last.activation = keras.activations.softmax
+    stages = {name: values for name, values in layers.items() if name not in (SCALED, LOGITS, OUTPUT)}
+    if reference.scaling != "none":
+        stages = {SCALED: pixels, **stages}
+    stages.pop(last.name, None)
+    if last.name in layers:
+        stages[OUTPUT] = layers[last.name].reshape(len(images), -1)
+        if ends_in_softmax or reference.gives_logits:
+            stages[LOGITS] = stages.pop(OUTPUT)
+            stages[OUTPUT] = softmax(stages[LOGITS])
+    return stages
+
+
+def _dequantized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which what each tensor is after its quantization, which may rectify it, has a name: see `_tensors`."""
+    shown = copy.deepcopy(model)
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            levels = [node.output[0], *node.input[1:]]
+            shown.graph.node.append(make_node("DequantizeLinear", levels, [f"{_QUANTIZED}{node.input[0]}"]))
+    return shown
+
+
+def _tensors(model: onnx.ModelProto, stages: Mapping[str, object]) -> dict[str, str]:
+    """The tensor of the graph that holds each stage, as int8 leaves it where it is quantized."""
+    made = {name for node in model.graph.node for name in node.output}
+    tensors = {}
+    for name in stages:
+        if found := next((tensor for tensor in (f"{_QUANTIZED}{name}", name) if tensor in made), None):
+            tensors[name] = found
+    return tensors
+
+
+def _values(model: onnx.ModelProto, tensors: Mapping[str, str], images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    batches = list(inner_values(model, sorted(set(tensors.values())), images))
+    return {name: np.concatenate([batch[tensor] for batch in batches]) for name, tensor in tensors.items()}
+
+
+def _worst_channel(expected: NDArray[Any], given: NDArray[Any]) -> float:
+    """The largest RMS difference of a channel, over the channel's RMS; arrays (n, ..., channels)."""
+
+    def error(aligned: NDArray[np.float64]) -> float:
+        sizes = _rms(expected) + QUIET * float(np.sqrt(np.square(expected, dtype=np.float64).mean()))
+        return float((_rms(aligned - expected) / np.maximum(sizes, np.finfo(np.float32).tiny)).max())
+
+    return _least(error, expected, given)
+
+
+def _off(expected: NDArray[Any], given: NDArray[Any]) -> float:
+    """The RMS difference over the stage's size, up to a factor for each channel: equalization multiplies them.
+
+    The size is the standard deviation, and of stages that hardly vary a part of the RMS.
+    """
+
+    def error(aligned: NDArray[np.float64]) -> float:
+        axes = tuple(range(expected.ndim - 1))
+        varying, wanted = aligned - aligned.mean(axis=axes), expected - expected.mean(axis=axes)
+        power = np.square(varying).sum(axis=axes)
+        factor = (varying * wanted).sum(axis=axes) / np.maximum(power, np.finfo(np.float32).tiny)
+        size = float(np.sqrt(np.square(wanted).mean() + (STEADY**2) * np.square(expected, dtype=np.float64).mean()))
+        return float(np.sqrt(np.square(factor * aligned - expected).mean())) / (size or 1.0)
+
+    return _least(error, expected, given)
+
+
+def _least(error: Any, expected: NDArray[Any], given: NDArray[Any]) -> float:  # Any: a function of an array
+    """The error in the layout, channels last or first, in which it is least; infinite where neither fits."""
+    layouts = (given, np.moveaxis(given, 1, -1)) if given.ndim > 2 else (given,)
+    fitting = [each.astype(np.float64).reshape(expected.shape) for each in layouts if each.size == expected.size]
+    errors = [error(each) for each in fitting if np.isfinite(each).all()]
+    return min(errors, default=np.inf)
+
+
+def _rms(values: NDArray[Any]) -> NDArray[np.float64]:
+    """The RMS of each channel of (n, ..., channels)."""
+    rms: NDArray[np.float64] = np.sqrt(np.square(values, dtype=np.float64).mean(axis=tuple(range(values.ndim - 1))))
+    return rms

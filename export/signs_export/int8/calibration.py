@@ -1,0 +1,82 @@
+"""The pictures that an int8 variant is calibrated on: chosen, checked, and changed as other cameras would."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_builder.data.dataset import Dataset, Split
+from signs_builder.training.augment import augment
+from signs_builder.training.recipe import Augmentation
+from signs_export.errors import CalibrationError
+from signs_runtime.pictures.input_spec import InputSpec
+
+FEW = 100  # pictures: fewer say too little about the ranges of activations
+_OTHER_CAMERAS = Augmentation(shift=0.12, turn=24, zoom=0.4, mirror=0.5, light=0.4, tint=0.2, blur=0.8, noise=7)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures, each followed by itself under other light or another camera, and what is doubtful about them."""
+
+    images: NDArray[np.uint8]  # (2n, h, w, c)
+    warnings: tuple[str, ...]
+
+
+def choose_calibration(dataset: Dataset, spec: InputSpec, count: int) -> Calibration:
+    """Take `count` training pictures, each class its share, read as the runtime reads them; the same ones every time.
+
+    A picture whose pixels are a test picture's, too, is left out. Raises CalibrationError where none is left, and
+    ImageError for one that cannot be read.
+    """
+    pictures = dataset.all_but_test
+    tested = {_digest(dataset.test.image(i, spec)) for i in range(len(dataset.test))}
+    chosen: list[int] = []
+    images: list[NDArray[np.uint8]] = []
+    both = 0
+    for i in _order(pictures):
+        if len(chosen) == count:
+            break
+        image = pictures.image(i, spec)
+        if _digest(image) in tested:
+            both += 1
+        else:
+            chosen.append(i)
+            images.append(image)
+    if not chosen:
+        why = "all of its training pictures are test pictures, too" if both else "it has no training pictures"
+        raise CalibrationError(f"int8 cannot be calibrated on {dataset.name}: {why}. Give some, or leave int8 out.")
+    doubts = _doubts(dataset, pictures.labels[chosen])
+    if both:
+        doubts.append(f"{both} training pictures that are test pictures, too, were left out of int8's calibration.")
+    rng = np.random.default_rng(0)
+    shifted = np.stack([augment(image, _OTHER_CAMERAS, rng) for image in images])
+    return Calibration(np.stack([images, shifted], axis=1).reshape(-1, *spec.shape), tuple(doubts))
+
+
+def _order(pictures: Split) -> list[int]:
+    """All places in random order, but so that each beginning holds each class as often as the whole does."""
+    order = np.random.default_rng(0).permutation(len(pictures))
+    ranks = np.empty(len(order))
+    for label in np.unique(pictures.labels):
+        own = order[pictures.labels[order] == label]
+        ranks[own] = (np.arange(len(own)) + 0.5) / len(own)
+    in_order: list[int] = np.argsort(ranks, kind="stable").tolist()
+    return in_order
+
+
+def _doubts(dataset: Dataset, labels: NDArray[np.int64]) -> list[str]:
+    doubts = []
+    if len(labels) < FEW:
+        doubts.append(f"int8 is calibrated on {len(labels)} pictures; give {FEW} or more.")
+    missing = [name for i, name in enumerate(dataset.labels) if i not in labels]
+    if len(missing) == len(dataset.labels) - 1:
+        doubts.append("int8 is calibrated on pictures of one class alone; give all classes.")
+    elif missing:
+        doubts.append(f"int8 is calibrated without a picture of {', '.join(missing[:6])}.")
+    return doubts
+
+
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()

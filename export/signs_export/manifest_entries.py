@@ -1,0 +1,106 @@
+"""What the manifest says of an export: its variants, its golden pictures, where it comes from and how it was run."""
+
+import io
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_export.bundle_files import write_file
+from signs_export.config import ExportConfig
+from signs_export.errors import ExportError
+from signs_export.gate.evidence import Evidence
+from signs_export.gate.probes import make_probes
+from signs_export.job import Job
+from signs_export.report.document import shown
+from signs_export.variants import Made
+from signs_runtime.bundle.golden import GoldenPictures, dump_golden
+from signs_runtime.bundle.manifest import FileRecord, Golden, Provenance, Run, Variant
+from signs_runtime.pictures.read import read_image
+
+GOLDEN_SLACK = 1e-3  # of a probability, between CPUs, beyond what int8 and float16 differ from Keras here
+VERSIONS_OF = ("signs-edge", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
+
+
+def variant_of(made: Made, golden: NDArray[np.int64]) -> Variant:
+    """What the manifest says of a variant; `golden` are the places of the golden pictures."""
+    verdict = made.verdict
+    tolerance = verdict.budget.max_difference
+    if tolerance is None:
+        tolerance = float(verdict.differences[golden].max()) + GOLDEN_SLACK
+    return Variant(
+        name=made.name,
+        file=made.file,
+        precision=verdict.precision,
+        tolerance=tolerance,
+        budget=verdict.budget,
+        parity=verdict.summary,
+        test_accuracy=verdict.accuracy,
+        test_pairs=verdict.paired,
+        in_float=() if made.int8 is None else made.int8.in_float,
+    )
+
+
+def golden_places(made: Sequence[Made], evidence: Evidence, count: int) -> NDArray[np.int64]:
+    """The places of `count` golden pictures: such as every variant labels as Keras does. Raises ExportError."""
+    same = np.flatnonzero(~np.any([each.verdict.flipped for each in made], axis=0))
+    if not len(same):
+        raise ExportError("There is no picture that every variant labels as Keras does; give more pictures.")
+    return same[choose_golden(evidence.expected[same], count)]
+
+
+def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Choose pictures for the device's self-test from Keras's probabilities (n, labels): positions, sorted.
+
+    First the least sure picture of each label, which the smallest error flips; then a spread over all margins.
+    """
+    top = np.sort(probabilities, axis=1)
+    by_margin = np.argsort(top[:, -1] - top[:, -2], kind="stable")
+    _, firsts = np.unique(probabilities.argmax(axis=1)[by_margin], return_index=True)
+    chosen = dict.fromkeys(by_margin[np.sort(firsts)][:count].tolist())
+    others = np.array([i for i in by_margin.tolist() if i not in chosen], np.int64)
+    left = min(count - len(chosen), len(others))
+    spread = others[np.linspace(0, len(others) - 1, left).round().astype(int)]
+    return np.sort(np.concatenate([np.array(list(chosen), np.int64), spread]))
+
+
+def write_golden(path: Path, evidence: Evidence, chosen: NDArray[np.int64]) -> Golden:
+    """Write the golden pictures, by their places, and what Keras says of them, for the device's self-test."""
+    images, spec = evidence.images[chosen], evidence.input
+    files = tuple(make_probes(images, spec).values())
+    golden = GoldenPictures(
+        images=images,
+        probabilities=evidence.expected[chosen],
+        labels=evidence.labels,
+        files=files,
+        file_images=np.stack([read_image(io.BytesIO(file), spec) for file in files]),
+    )
+    return Golden(write_file(path, dump_golden(golden)), len(chosen))
+
+
+def run_of(made: Sequence[Made], documents: tuple[FileRecord, ...], config: ExportConfig) -> Run:
+    """What differs when the same weights are exported again."""
+    return Run(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shown(config.command),
+        speeds={each.name: each.speed for each in made if each.speed is not None},
+        peak_memory={each.name: each.peak_memory for each in made if each.peak_memory is not None},
+        documents=documents,
+    )
+
+
+def provenance_of(job: Job) -> Provenance:
+    """Where an export of this model, proved on this data, comes from."""
+    return Provenance(
+        data=shown(job.dataset.name),
+        data_sha256=job.dataset.sha256(),
+        pictures=job.dataset.counts,
+        model_sha256=job.reference.weights_sha256,
+        scaling=job.reference.scaling,
+        seed=job.config.seed,
+        versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
+    )

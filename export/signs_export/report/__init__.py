@@ -1,0 +1,1 @@
+"""The verdicts for people, for machines and for CI systems."""

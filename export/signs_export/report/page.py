@@ -1,0 +1,147 @@
+"""The report for people: one self-contained page and a model card, rendered from the report's document alone."""
+
+import base64
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from signs_builder.charts import curves_svg
+from signs_export.gate.trace import Stage
+from signs_export.report.document import Confused, Document, Share, TestFigures
+
+MOST_LABELS = 20  # of which tables show every one
+MOST_ROWS = 12  # of longer tables, the worst first
+THUMBNAIL = 96  # pixels a side at most
+_QUALITY = 85  # of JPEG: 3 kB for a picture and 12 kB for noise, so that 80 pictures stay below 1 MB
+
+
+def report_page(document: Document, images: NDArray[np.uint8], stages: Mapping[str, Sequence[Stage]]) -> str:
+    """Render the page; `images` are the pixels of the proof's pictures, uint8 (n, h, w, c), `stages` each variant's."""
+    training = document.training
+    curves = "" if training is None else curves_svg(training.history, training.kept_epoch)
+    return _PAGES.get_template("report.html").render(
+        vars(document),
+        tests=_tests(document),
+        curves=Markup(curves),
+        thumbnail=lambda place: _thumbnail(images[place]),
+        differing={name: _differing_pictures(walk) for name, walk in stages.items()},
+    )
+
+
+def model_card(document: Document) -> str:
+    """Render the model card, in Markdown."""
+    return _CARDS.get_template("MODEL_CARD.md").render(vars(document), tests=_tests(document))
+
+
+def _tests(document: Document) -> dict[str, TestFigures]:
+    """What Keras and each variant get right on the test pictures."""
+    return {"Keras": document.keras.test, **{each.name: each.test for each in document.variants}}
+
+
+def matrix(labels: Sequence[str], confusion: Sequence[Confused]) -> list[list[int]]:
+    """The confusion as a table of counts: rows are what pictures show, columns what was said."""
+    counts = {(pair.shows, pair.said): pair.pictures for pair in confusion}
+    return [[counts.get((shows, said), 0) for said in labels] for shows in labels]
+
+
+def confused(confusion: Sequence[Confused]) -> list[Confused]:
+    """The pairs of labels that are taken for another, the most frequent first."""
+    wrong = [pair for pair in confusion if pair.shows != pair.said]
+    return sorted(wrong, key=lambda pair: -pair.pictures)[:MOST_ROWS]
+
+
+def weakest(per_label: dict[str, Share]) -> dict[str, Share]:
+    """The labels to show: all of them where they are few, else those of which least are right."""
+    if len(per_label) <= MOST_LABELS:
+        return per_label
+    return dict(sorted(per_label.items(), key=lambda item: item[1].accuracy)[:MOST_ROWS])
+
+
+def _differing_pictures(stages: Sequence[Stage]) -> list[dict[str, Any]]:  # Any: what the template reads
+    """The picture at each stage of its reading, as training had it, as the runtime has it, and their difference."""
+    rows = []
+    for stage in stages:
+        if stage.expected is None or stage.given is None:
+            continue
+        pictures = {"training": stage.expected, "the runtime": stage.given}
+        if stage.expected.shape == stage.given.shape:
+            # bool and 16-bit pictures, too; a difference of a few levels is to be seen
+            difference = np.abs(stage.expected.astype(np.int64) - stage.given.astype(np.int64))
+            pictures["difference, 8 times"] = np.minimum(8 * difference, 255)
+        shown = {name: _thumbnail(_as_bytes(picture)) for name, picture in pictures.items()}
+        rows.append({"stage": stage.name, "passed": stage.passed, "says": stage.says, "pictures": shown})
+    return rows
+
+
+def _as_bytes(picture: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """A picture of any depth and of 1 to 4 channels as one that can be shown, grey or RGB."""
+    levels = picture.astype(np.int64)
+    levels = levels >> 8 if levels.max() > 255 else levels
+    return levels[..., :3].astype(np.uint8) if levels.ndim == 3 and levels.shape[2] > 1 else levels.astype(np.uint8)
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> str:
+    """A small copy of the picture (h, w, c) as a data URI."""
+    picture = Image.fromarray(image.squeeze())
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{share:.{digits}%}"
+
+
+def _small(value: float | None) -> str:
+    """A small number, such as a difference of probabilities."""
+    return "not a number" if value is None else f"{value:.1e}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _markdown(value: object) -> object:
+    """A text with whatever Markdown, HTML or a table would take for its own escaped; see `_CARDS`."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return re.sub(r"([\\`*_\[\]<>&|#~$])", r"\\\1", value)
+    return value
+
+
+def _environment(*, autoescape: bool, finalize: Callable[[object], object] | None = None) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("signs_export.report"),
+        autoescape=autoescape,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "count": "{:,}".format,
+        "percent": _percent,
+        "small": _small,
+        "megabytes": _megabytes,
+        "verbatim": Markup,  # for a block of code, where nothing is Markdown
+    }
+    environment.globals |= {
+        "matrix": matrix,
+        "confused": confused,
+        "weakest": weakest,
+        "MOST_LABELS": MOST_LABELS,
+        "MOST_ROWS": MOST_ROWS,
+    }
+    return environment
+
+
+_PAGES = _environment(autoescape=True)
+_CARDS = _environment(autoescape=False, finalize=_markdown)

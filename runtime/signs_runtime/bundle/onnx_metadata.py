@@ -1,0 +1,5 @@
+"""What every exported ONNX file holds besides its graph: the names of its ends, and the keys of its metadata_props."""
+
+INPUT, OUTPUT = "image", "probabilities"  # the names in the graph
+LABELS_KEY, INPUT_KEY = "signs.labels", "signs.input"
+WEIGHTS_KEY = "signs.weights"  # the digest of the Keras weights that it was made of

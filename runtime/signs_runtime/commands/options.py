@@ -1,0 +1,31 @@
+"""The options that the device's commands have in common, with one name, one default and one meaning each."""
+
+from pathlib import Path
+
+import click
+
+from signs_runtime.engine.session import PROVIDERS
+from signs_runtime.placement.choices import AUTO
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+device_option = click.option(
+    "--device",
+    type=click.Choice([AUTO, *PROVIDERS]),
+    default=AUTO,
+    show_default=True,
+    help="Device to run on; one that is named is used, or the command fails and says why.",
+)
+variant_option = click.option("--variant", help="A variant of the bundle, as `signs info` lists them.")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    show_default="as tuned, or what this process is allowed",
+    help="Cores to use.",
+)
+batch_size_option = click.option(
+    "--batch-size",
+    "batch",
+    type=click.IntRange(min=1),
+    show_default="as tuned",
+    help="Pictures in one run of the model, at most.",
+)

@@ -1,0 +1,101 @@
+"""Writes predictions for people, for spreadsheets and for machines."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+
+from signs_runtime.classifier import Prediction
+from signs_runtime.commands.shared import print_json, print_table
+from signs_runtime.errors import ImageError, SignsError
+
+
+class Form(Protocol):
+    """A form of results; those who add to it end it."""
+
+    def add(self, picture: Path, prediction: Prediction) -> None: ...
+
+    def add_error(self, picture: Path, error: SignsError) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class TextTable:
+    """A table, printed at the end; errors are words on stderr."""
+
+    def __init__(self, labels: Sequence[str], top_k: int) -> None:
+        self._top_k = top_k
+        self._rows: list[tuple[str, ...]] = []
+        self._errors: list[str] = []
+
+    def add(self, picture: Path, prediction: Prediction) -> None:
+        others = [f"{label} {probability:.4f}" for label, probability in prediction.top_k(self._top_k)]
+        shown = others[1:] if prediction.is_sure else others  # who is unsure wants to see of what
+        self._rows.append((str(picture), prediction.label, f"{prediction.probability:.4f}", ", ".join(shown)))
+
+    def add_error(self, picture: Path, error: SignsError) -> None:
+        self._errors.append(explain(picture, error))
+
+    def end(self) -> None:
+        if self._rows:
+            columns = 4 if any(row[3] for row in self._rows) else 3
+            print_table([row[:columns] for row in self._rows], ("picture", "label", "probability", "others")[:columns])
+        for error in self._errors:
+            click.echo(f"Error: {error}", err=True)
+
+
+class CsvTable:
+    """A line a picture, as soon as it is labelled; a picture without a label has an error."""
+
+    def __init__(self, labels: Sequence[str], top_k: int) -> None:
+        self._top_k, self._labels = top_k, labels
+        self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        ranked = [f"{name}_{i}" for i in range(2, top_k + 1) for name in ("label", "probability")]
+        self._writer.writerow(["picture", "label", "probability", *ranked, "error"])
+
+    def add(self, picture: Path, prediction: Prediction) -> None:
+        ranked = [value for pair in prediction.top_k(self._top_k)[1:] for value in pair]
+        self._writer.writerow([picture, prediction.label, prediction.probability, *ranked, ""])
+        sys.stdout.flush()  # into a pipe, too, a line comes when its picture is labelled
+
+    def add_error(self, picture: Path, error: SignsError) -> None:
+        self._writer.writerow([picture, *[""] * (2 * self._top_k), explain(picture, error)])
+        click.echo(f"Error: {explain(picture, error)}", err=True)
+
+    def end(self) -> None:
+        sys.stdout.flush()
+
+
+class JsonDocument:
+    """One document at the end."""
+
+    def __init__(self, labels: Sequence[str], top_k: int) -> None:
+        self._labels, self._top_k = labels, top_k
+        self._predictions: list[dict[str, Any]] = []
+        self._errors: list[dict[str, str]] = []
+
+    def add(self, picture: Path, prediction: Prediction) -> None:
+        self._predictions.append(
+            {
+                "picture": str(picture),
+                "label": prediction.label,
+                "probability": prediction.probability,
+                "top": [{"label": label, "probability": value} for label, value in prediction.top_k(self._top_k)],
+                "probabilities": dict(zip(self._labels, prediction.probabilities.tolist(), strict=True)),
+            }
+        )
+
+    def add_error(self, picture: Path, error: SignsError) -> None:
+        self._errors.append({"picture": str(picture), "error": explain(picture, error)})
+        click.echo(f"Error: {explain(picture, error)}", err=True)
+
+    def end(self) -> None:
+        print_json({"predictions": self._predictions, "errors": self._errors})
+
+
+def explain(picture: Path, error: SignsError) -> str:
+    """The error with its picture's name, which an ImageError has already."""
+    return str(error) if isinstance(error, ImageError) else f"{picture}: {error}"

@@ -1,0 +1,164 @@
+"""What every command of the project shares: one error handler, found subcommands, tables, JSON."""
+
+import errno
+import functools
+import json
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signs_runtime.errors import SignsError
+
+if TYPE_CHECKING:
+    from signs_runtime.bundle.manifest import Speed
+
+PLUGINS = "signs.commands"  # the entry-point group in which another distribution adds its subcommands
+
+# The user's disk and rights, not our code: shown without a traceback.
+_ENVIRONMENT_ERRNOS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space or choose another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a place that you may write to"),
+    **dict.fromkeys((errno.EBUSY, errno.EXDEV, errno.ENAMETOOLONG), "choose another place"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "choose another place"),
+}
+
+_ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_INTERRUPTS = "signs_runtime.interrupts"  # in click's context: the signals that came so far
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+
+
+class Command(click.Command):
+    """A command that ends with 1 on an error of ours, 3 on a failed parity gate, 130 on Ctrl-C, 143 on SIGTERM.
+
+    Anything else is a bug and shows its traceback. click itself ends with 2 on wrong usage.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:  # Any: click's own
+        warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # refused in our own words
+        with _noting_interrupts() as interrupts:
+            ctx.meta[_INTERRUPTS] = interrupts
+            try:
+                return super().invoke(ctx)
+            except (Exception, KeyboardInterrupt) as error:
+                # Native code may turn a Ctrl-C into an error of its own (TensorFlow does), so the signal decides.
+                if interrupts or isinstance(error, KeyboardInterrupt):
+                    click.echo("Interrupted: nothing is left half-written.", err=True)
+                    sys.exit(128 + (interrupts or [signal.SIGINT])[0])  # as a shell has it
+                if isinstance(error, SignsError):
+                    click.echo(f"Error: {error}", err=True)
+                    sys.exit(error.exit_code)
+                if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRNOS:
+                    click.echo(f"Error: {error}; {_ENVIRONMENT_ERRNOS[error.errno]}.", err=True)
+                    sys.exit(SignsError.exit_code)
+                raise
+
+
+@contextmanager
+def _noting_interrupts() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt on Ctrl-C, SIGTERM and SIGHUP, so that all clean up alike, and note which it was."""
+    noted: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only the main thread has signals
+        return
+    before = {number: signal.signal(number, interrupt) for number in _ENDING_SIGNALS}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_if_interrupted() -> None:
+    """Raise KeyboardInterrupt again where it was swallowed: a Ctrl-C while libraries load was seen to be lost.
+
+    Long work asks this at each step of its progress.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_INTERRUPTS):
+        raise KeyboardInterrupt
+
+
+class PluggedGroup(click.Group):
+    """A group that also finds the subcommands of other installed distributions, and imports only the one it runs."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(plugin.name for plugin in _plugins())})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        own = super().get_command(ctx, name)
+        if own is not None:
+            return own
+        for plugin in _plugins():
+            if plugin.name == name:
+                command: click.Command = plugin.load()
+                return command
+        return None
+
+
+def _plugins() -> Sequence[EntryPoint]:
+    return tuple(entry_points(group=PLUGINS))
+
+
+def gathered(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A decorator that adds click options and gives their values to the command as one `kind`, a dataclass, by `name`.
+
+    The options' parameters are the dataclass's fields.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Any:  # Any: click's own
+        @functools.wraps(command)
+        def gather(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            return command(**{name: kind(**own)}, **values)
+
+        decorated: Any = gather
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def print_json(document: Any) -> None:  # Any: JSON
+    """Print a result for machines on stdout, in strict JSON; errors are words on stderr."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), *, err: bool = False) -> None:
+    """Print aligned columns on stdout (or stderr), the header underlined."""
+    lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    if header:
+        lines.insert(1, ["-" * width for width in widths])
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), err=err)
+
+
+def describe_memory(peak: int | None) -> str:
+    """What a process with a variant takes, for a table."""
+    return "not measured" if peak is None else f"{peak / 1e6:.0f} MB"
+
+
+def describe_speed(speed: "Speed | None") -> str:
+    """A variant's speed beside fp32's, for a table."""
+    if speed is None:
+        return "not compared"
+    return f"{speed.speedup:.2f} times fp32's" + (", size only" if speed.size_only else "")

@@ -1,0 +1,236 @@
+"""The command `signs` on a device: predict, info, verify, tune, doctor; the other wheel adds its own.
+
+What a command needs is imported when it runs, so that --help is instant on a small device.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from signs_runtime.commands.doctor import doctor
+from signs_runtime.commands.options import (
+    batch_size_option,
+    bundle_argument,
+    device_option,
+    threads_option,
+    variant_option,
+)
+from signs_runtime.commands.shared import (
+    PluggedGroup,
+    describe_memory,
+    describe_speed,
+    json_option,
+    print_json,
+    print_table,
+)
+from signs_runtime.commands.tune import tune
+from signs_runtime.errors import OnnxruntimeMissingError, SignsError
+
+if TYPE_CHECKING:
+    from signs_runtime.engine.device import Device
+    from signs_runtime.placement.choices import Placement
+
+
+@click.group(cls=PluggedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="signs-runtime", message="%(version)s")
+def signs() -> None:
+    """Run, inspect and prove sealed picture classifiers.
+
+    Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 3 the answers are not Keras's.
+    """
+
+
+@signs.command()
+@bundle_argument
+@click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
+@variant_option
+@device_option
+@threads_option
+@batch_size_option
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=0.0, show_default=True, help='Below this probability: "unsure".'
+)
+@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="The most probable labels.")
+@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be labelled.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each picture as it is labelled: CSV.")
+@json_option
+def predict(
+    bundle: Path,
+    pictures: tuple[Path, ...],
+    variant: str | None,
+    device: str,
+    threads: int | None,
+    batch: int | None,
+    threshold: float,
+    top_k: int,
+    strict: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Label PICTURES (files, and folders of them) with BUNDLE (a bundle folder or one .onnx file).
+
+    A picture that cannot be read is reported and the others are labelled; the exit code is then 1.
+    """
+    from signs_runtime.classifier import Classifier
+    from signs_runtime.commands.predictions import CsvTable, JsonDocument, TextTable
+    from signs_runtime.pictures.find import find_pictures
+
+    if threshold != threshold:
+        raise click.UsageError("--threshold nan is no probability.")
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of one result; choose one.")
+    classifier = Classifier(bundle, variant=variant, device=device, threads=threads, threshold=threshold)
+    files = find_pictures(pictures)
+    form = CsvTable if as_csv else JsonDocument if as_json else TextTable
+    written = form(classifier.labels, min(top_k, len(classifier.labels)))
+    failed = False
+    bar = click.progressbar(length=len(files), label="Labelling", file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar as progress:
+        for outcome in classifier.stream(files, batch=batch):
+            progress.update(1)
+            if outcome.error is None:
+                written.add(outcome.picture, outcome.prediction)
+                continue
+            if strict:
+                written.end()
+                raise outcome.error
+            failed = True
+            written.add_error(outcome.picture, outcome.error)
+    written.end()
+    if failed:
+        sys.exit(SignsError.exit_code)
+
+
+@signs.command()
+@bundle_argument
+@variant_option
+@device_option
+@threads_option
+@json_option
+def info(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
+    """Show what BUNDLE is, what was measured on it and where it comes from, and how it would run here."""
+    from signs_runtime.bundle.folder import open_bundle
+
+    manifest = open_bundle(bundle).manifest
+    placement, refusal = _place(bundle, variant, device, threads)
+    if as_json:
+        here = None if placement is None else asdict(placement)
+        print_json({"digest": manifest.digest, "placement": here, "refusal": refusal, **asdict(manifest)})
+        return
+    spec, provenance, run = manifest.input, manifest.provenance, manifest.run
+    print_table(
+        [
+            ("digest", manifest.digest),
+            ("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
+            ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}), {spec.colour}, {spec.resize}"),
+            ("data", f"{provenance.data} ({', '.join(f'{n:,} {split}' for split, n in provenance.pictures.items())})"),
+            ("scaling", provenance.scaling),
+            ("made", f"{run.created} by {run.command}"),
+            ("with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+            ("golden", f"{manifest.golden.pictures} pictures with Keras's answers; check them with `signs verify`"),
+            ("here", f"cannot run: {refusal}" if placement is None else _describe_placement(placement)),
+        ]
+    )
+    click.echo()
+    for each in manifest.variants:
+        if each.in_float:
+            click.echo(f"{each.name} leaves in float: {', '.join(each.in_float)}\n")
+    print_table(
+        [
+            (
+                each.name,
+                each.precision,
+                f"{each.file.bytes / 1e6:.1f} MB",
+                describe_memory(run.peak_memory.get(each.name)),
+                describe_speed(run.speeds.get(each.name)),
+                f"{each.test_accuracy.correct}/{each.test_accuracy.total}",
+                f"{each.parity.max_difference:.1e}",
+                f"{each.parity.same_label:,}/{each.parity.pictures:,}",
+                each.file.sha256[:12],
+            )
+            for each in manifest.variants
+        ],
+        header=(
+            *("variant", "precision", "size", "memory", "speed", "test right", "max difference", "Keras's label"),
+            "sha256",
+        ),
+    )
+
+
+def _place(
+    bundle: Path, variant: str | None, device: str, threads: int | None
+) -> tuple["Placement | None", str | None]:
+    """How the bundle would run here, or why it cannot where nothing was asked for by name."""
+    try:
+        from signs_runtime.classifier import Classifier
+
+        return Classifier(bundle, variant=variant, device=device, threads=threads).placement, None
+    except OnnxruntimeMissingError as error:
+        return None, str(error).splitlines()[0]
+
+
+def _describe_placement(placement: "Placement") -> str:
+    nodes = placement.nodes or {}
+    counted = ", ".join(f"{count} nodes on {provider}" for provider, count in nodes.items()) or "nodes not told"
+    return (
+        f"{placement.variant} on {placement.device} (asked for: {placement.requested}), {placement.threads} thread"
+        f"{'s' if placement.threads > 1 else ''}, {counted}; {placement.why}"
+    )
+
+
+@signs.command("verify")
+@bundle_argument
+@variant_option
+@device_option
+@threads_option
+@json_option
+def verify_command(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
+    """Prove BUNDLE on this device: digests, labels, how pictures are read, and the golden pictures' answers."""
+    from signs_runtime.device_proof import verify
+    from signs_runtime.proof.verification import VerificationError
+
+    verification = verify(bundle, variant=variant, device=device, threads=threads)
+    if as_json:
+        print_json(verification.as_json())
+    else:
+        print_table([("digest", verification.digest), *_device_rows(verification.device)])
+        click.echo()
+        print_table(
+            [
+                (check.name, "passed", check.says) if check.passed else (check.name, "FAILED", "")
+                for check in verification.checks
+            ]
+        )
+        click.echo()
+        print_table(
+            [
+                (
+                    each.variant,
+                    f"{each.same_label}/{each.pictures}",
+                    f"{each.max_difference:.1e}",
+                    f"{each.tolerance:.1e}",
+                    "passed" if each.passed else "FAILED",
+                )
+                for each in verification.variants
+            ],
+            header=("variant", "Keras's label", "max difference", "tolerance", "golden pictures"),
+        )
+    if not verification.passed:
+        raise VerificationError(bundle, verification)
+
+
+def _device_rows(device: "Device") -> list[tuple[str, str]]:
+    return [
+        ("cpu", f"{device.cpu} ({device.machine})"),
+        ("features", " ".join(device.features) or "not told by the system"),
+        ("system", device.system),
+        ("provider", f"{device.provider} of onnxruntime {device.onnxruntime}"),
+        ("threads", f"{device.threads or 'one for each core'}"),
+    ]
+
+
+signs.add_command(tune)
+signs.add_command(doctor)

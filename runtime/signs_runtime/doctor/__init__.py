@@ -1,0 +1,1 @@
+"""What keeps a device from running bundles well."""

@@ -1,0 +1,1 @@
+"""onnxruntime and what lies below it: sessions, their kept graphs, provider libraries, the CPU."""

@@ -1,0 +1,69 @@
+"""Says where a model runs: the CPU and what it can compute with, the execution provider, the versions."""
+
+import platform
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from signs_runtime.engine.session import PROVIDERS, import_onnxruntime
+
+# What onnxruntime's kernels choose between (MLAS, onnxruntime/core/common/cpuid_info.cc), in Linux's words for it.
+_FEATURES = (
+    *("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A machine and how onnxruntime uses it."""
+
+    cpu: str  # the model's name, or what the system knows of it
+    machine: str  # "x86_64", "aarch64", ...
+    features: tuple[str, ...]  # of the CPU, such as matter for inference; empty where the system does not say
+    system: str
+    provider: str  # the execution provider that runs the model
+    onnxruntime: str  # its version
+    threads: int | None  # for one operator; None: no session is meant
+
+
+def this_device(device: str = "cpu", threads: int | None = None) -> Device:
+    """Describe the machine that this process runs on, for sessions on `device`, one of PROVIDERS.
+
+    Raises OnnxruntimeMissingError.
+    """
+    cpu, machine, *features = this_cpu()
+    return Device(
+        cpu=cpu,
+        machine=machine,
+        features=tuple(features),
+        system=platform.platform(),
+        provider=PROVIDERS[device],  # a session has it or does not start
+        onnxruntime=import_onnxruntime().__version__,
+        threads=threads,
+    )
+
+
+@cache
+def this_cpu() -> tuple[str, ...]:
+    """The CPU's name, the machine's, and the CPU's features: what decides which kernels compute, and how fast."""
+    name, features = describe_cpu(_cpuinfo())
+    return (name or platform.processor() or "unknown", platform.machine(), *features)
+
+
+def describe_cpu(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
+    """From /proc/cpuinfo, of the first core: the model's name, or nothing, and the features that matter."""
+    claims: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in cpuinfo.splitlines()):
+        claims.setdefault(name.strip(), value.strip())
+    flags = {*claims.get("flags", "").split(), *claims.get("Features", "").split()}  # x86 has the one, ARM the other
+    name = claims.get("model name") or claims.get("Model") or ""
+    return name, tuple(feature for feature in _FEATURES if feature in flags)
+
+
+def _cpuinfo() -> str:
+    """What Linux says of its cores; nothing on another system."""
+    try:
+        return Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return ""

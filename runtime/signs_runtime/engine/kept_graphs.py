@@ -1,0 +1,155 @@
+"""Optimised graphs, kept in the cache folder: a second start neither optimises a model nor copies its weights.
+
+A graph's weights lie in a file of their own, which onnxruntime maps into memory: they take no memory twice, and load
+when they are used. ResNet-50's fp32.onnx starts in 7 ms instead of 230 and takes 150 MiB instead of 300
+(benchmarks/session_settings.py).
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from signs_runtime.bundle.folder import digest_of, open_regular
+from signs_runtime.bundle.manifest import MAX_FILE_BYTES
+from signs_runtime.bundle.strict_json import from_json, parse_json
+from signs_runtime.cache import part_of_cache
+from signs_runtime.engine.device import this_cpu
+from signs_runtime.engine.session import Setting, import_onnxruntime, start_session
+from signs_runtime.errors import BundleError, BundleFormatError, BundleTamperedError, ProviderError
+from signs_runtime.version import __version__
+
+_KEPT = 8  # the graphs used last; each is as large as its model
+_ABANDONED = 3600  # seconds after which a graph that was being made is left from a process that was killed
+_GRAPH, _DIGESTS = "graph.onnx", "digests.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file that is known by its digest; `read` gives the very bytes that have it, or raises BundleError."""
+
+    sha256: str
+    read: Callable[[], bytes]
+
+    @classmethod
+    def of_file(cls, path: Path) -> "Model":
+        """A file alone, by the digest of what is in it now. Raises BundleNotFoundError and BundleFormatError."""
+        path = Path(os.path.realpath(path))
+        sha256 = _digest(path)
+
+        def read() -> bytes:
+            with open_regular(path) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise BundleTamperedError(f"{path} was replaced while it was opened; start again.")
+            return content
+
+        return cls(sha256, read)
+
+
+def start(model: Model, setting: Setting, *, cached: bool = True) -> Any:  # Any: onnxruntime.InferenceSession
+    """Start a session on a model, by the optimised graph that is kept of it, which is made where there is none.
+
+    The graph has the bits of the CPU that it was made on. Other devices optimise for themselves. Raises as
+    `start_session` and `model.read` do.
+    """
+    kept = _place(model, setting) if cached and setting.device == "cpu" else None
+    if kept is not None:
+        session = _open(kept, setting) or (_make(model, setting, kept) and _open(kept, setting))
+        if session:
+            return session
+    return start_session(_checked(model), setting)
+
+
+def _digest(path: Path) -> str:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise BundleFormatError(f"{path} has {size:,} bytes; a model has at most {MAX_FILE_BYTES:,}.")
+        return digest_of(file, size)[1]
+
+
+def _checked(model: Model) -> bytes:
+    from signs_runtime.model_check import check_model  # a start from a kept graph needs none of it
+
+    content = model.read()
+    check_model(content)
+    return content
+
+
+def _place(model: Model, setting: Setting) -> Path | None:
+    """Where the graph is kept: its name holds all that it depends on."""
+    folder = part_of_cache("graphs")
+    if folder is None:
+        return None
+    made_by = [import_onnxruntime().__version__, __version__, *this_cpu(), setting.device]
+    name = hashlib.sha256(json.dumps([model.sha256, made_by]).encode()).hexdigest()
+    return folder / name
+
+
+def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSession, or None
+    """Start a kept graph; None where there is none, or not the files that were written.
+
+    The weights, which onnxruntime only maps, are read and checked while it starts.
+    """
+    try:
+        digests = from_json(dict[str, str], parse_json((kept / _DIGESTS).read_bytes(), _DIGESTS), _DIGESTS)
+        if digests.pop(_GRAPH, None) != _digest(kept / _GRAPH):
+            return None
+    except (OSError, BundleError):
+        return None
+    with contextlib.suppress(OSError):  # of a cache that can only be read
+        os.utime(kept)  # the last used stay
+    whole: list[bool] = []
+
+    def check_weights() -> None:
+        with contextlib.suppress(OSError, BundleError):
+            whole.append(all(_digest(kept / name) == digest for name, digest in digests.items()))
+
+    checking = threading.Thread(target=check_weights)
+    checking.start()
+    try:
+        session = start_session(kept / _GRAPH, setting, optimize=False)
+    except BundleFormatError:  # it was made by another build of onnxruntime, or its weights are cut off
+        session = None
+    finally:
+        checking.join()
+    return session if whole == [True] else None
+
+
+def _make(model: Model, setting: Setting, kept: Path) -> bool:
+    """Optimise the model and keep the graph, whole or not at all. Raises as `model.read` and `check_model` do."""
+    import tempfile  # a start from a kept graph needs none of it
+
+    content = _checked(model)
+    try:
+        written = Path(tempfile.mkdtemp(prefix=".", dir=kept.parent))
+    except OSError:
+        return False
+    try:
+        start_session(content, setting, save_to=written / _GRAPH)
+        digests = {path.name: _digest(path) for path in written.iterdir()}
+        (written / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
+        shutil.rmtree(kept, ignore_errors=True)
+        written.rename(kept)
+    except (OSError, BundleFormatError, ProviderError):  # a full disk, a graph that cannot be saved: start without it
+        shutil.rmtree(written, ignore_errors=True)
+        return False
+    _forget_old(kept.parent)
+    return True
+
+
+def _forget_old(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another process may forget them, too
+        used = {path: path.stat().st_mtime for path in folder.iterdir()}
+        graphs = sorted((path for path in used if not path.name.startswith(".")), key=used.__getitem__)
+        left = [path for path in used if path.name.startswith(".") and used[path] < time.time() - _ABANDONED]
+        for path in (*graphs[:-_KEPT], *left):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""A picture file, or a camera's frame, to the pixels that a model takes."""

@@ -1,0 +1,345 @@
+"""Turns a picture file into pixels: the one function that trains, calibrates, proves and serves."""
+
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+
+from signs_runtime.errors import ImageError, OptionError
+from signs_runtime.pictures.input_spec import Colour, InputSpec
+
+Picture = str | os.PathLike[str] | IO[bytes] | NDArray[np.uint8]
+Channels = Literal["RGB", "BGR"]  # the order of an array's channels
+
+# What cameras, phones and the web make. Pillow knows more formats, some of which start other programs (EPS).
+COMMON_FORMATS = ("JPEG", "PNG")  # decoded without importing Pillow's other plug-ins
+OTHER_FORMATS = ("WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
+
+# Reading a picture may take a process to 1 GiB of RSS: 800 MiB beside Python, onnxruntime and a model of 94 MB. Pillow
+# keeps 4 bytes for a pixel of colour, and twice as much while it turns or converts one.
+MAX_MEMORY = 800 * 2**20  # bytes
+MAX_PIXELS = 89_478_485  # Pillow's own warning threshold
+MAX_PICTURE_SIDE = 65_535  # JPEG's own; Pillow keeps 16 bytes for each row, however short
+MAX_JPEG_PIXELS = 201_000_000  # the largest phones'
+_MAX_DECODED = {  # of what takes more memory or time for a pixel than PNG; measured with Pillow 13.0
+    "WEBP": 50_000_000,  # 16 bytes
+    "AVIF": 40_000_000,  # 14 bytes, and up to 6 more with 12 bits
+    "libtiff": 60_000_000,  # 12 bytes, of one strip that is turned
+    "bmp_rle": 4_000_000,  # 0.3 us, in Python
+    "ppm_plain": 1_000_000,  # 1 us, in Python
+    "ppm": 1_000_000,  # 1.8 us, in Python: other brightest values than 255 and 65,535
+}
+MAX_FILE = 2**30  # bytes; uncompressed pixels of MAX_PIXELS in 16 bits have half as many
+_MAX_WHOLE_FILE = 2**27  # bytes of what is read in one piece: a pipe, WebP, AVIF
+_STRIP = 2**20  # pixels that are converted at once
+_MAX_SCANNED = 2**34  # pixels times a JPEG's scans, 10 in a common one; an empty scan takes 70 ps for a pixel
+
+
+def read_image(picture: Picture, spec: InputSpec, channels: Channels = "RGB") -> NDArray[np.uint8]:
+    """Read a picture as the model wants it.
+
+    `picture` is a path, an open binary file, or a uint8 array (height, width, channels) of any size, for a model of one
+    colour also (height, width). `channels` is the order of an array's; a file has its own. The result is uint8, of
+    `spec.shape`. Raises ImageError for anything that cannot be read as a picture.
+    """
+    if isinstance(picture, np.ndarray):
+        return _read_array(picture, spec, channels)
+    if channels != "RGB":
+        raise ImageError(f"{_name(picture)}: a file has its own order of colours; channels={channels!r} is for arrays.")
+    with _explained(picture):
+        image = _load(picture, spec.colour)
+        if image.width * image.height > MAX_PIXELS:
+            return _shrink_and_turn(image, spec)
+        image = turn(image)
+        image = colour(image, spec.colour)
+        return resize(image, spec)
+
+
+def stages(picture: Picture, spec: InputSpec) -> Iterator[tuple[str, Image.Image | NDArray[np.uint8]]]:
+    """Take a picture to the model one step at a time: "decoded", "turned", "colour", "resized".
+
+    An array is neither turned nor recoloured. What is "resized" is an array of `spec.shape`, as `read_image` gives it.
+    Raises ImageError.
+    """
+    if isinstance(picture, np.ndarray):
+        image = _from_array(picture, spec)
+        yield "decoded", image
+    else:
+        with _explained(picture):
+            image = _load(picture, spec.colour)
+            yield "decoded", image
+            image = turn(image)
+            yield "turned", image
+            image = colour(image, spec.colour)
+            yield "colour", image
+    yield "resized", resize(image, spec)
+
+
+def check_channels(channels: str) -> None:
+    """Refuse what is no order of colours. Raises OptionError."""
+    if channels not in get_args(Channels):
+        raise OptionError(f"channels={channels!r} is unknown; choose one of {', '.join(get_args(Channels))}.")
+
+
+@contextmanager
+def _explained(picture: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
+    """Name the picture in what goes wrong while it is read."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{_name(picture)}: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{_name(picture)}: {_reason(error)}") from error
+    except MemoryError as error:
+        raise ImageError(f"{_name(picture)}: the picture needs more memory than this process can have.") from error
+    except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
+        raise ImageError(f"{_name(picture)}: the picture is damaged ({error!s:.200}).") from error
+
+
+def _load(picture: str | os.PathLike[str] | IO[bytes], mode: Colour) -> Image.Image:
+    with decode(picture, mode) as image:
+        image.load()
+    return image
+
+
+def decode(picture: str | os.PathLike[str] | IO[bytes], mode: Colour = "RGB") -> Image.Image:
+    """Open a picture whose header claims no more pixels than can be read as `mode`; an animated one's first frame."""
+    if isinstance(picture, str | os.PathLike):
+        size = _size(os.stat(picture))  # noqa: PTH116  # a Path costs 5 us
+        if size is None:
+            with open(picture, "rb") as pipe:
+                image = _open_pipe(pipe)
+        else:
+            image = _open(os.fspath(picture), size)
+    elif hasattr(picture, "read"):
+        image = _open(picture, _length(picture)) if picture.seekable() else _open_pipe(picture)
+    else:
+        raise ImageError(f"a picture is a path, an open binary file or a uint8 array, not {type(picture).__name__}.")
+    width, height = image.size
+    if max(width, height) > MAX_PICTURE_SIDE:
+        image.close()
+        raise ImageError(f"{width}x{height} pixels: no side may have more than {MAX_PICTURE_SIDE:,}; cut the picture.")
+    if width * height > (limit := _limit(image, mode)):
+        image.close()
+        raise ImageError(f"{width}x{height} pixels are more than the {limit:,} allowed; shrink the picture.")
+    return image
+
+
+def _size(status: os.stat_result) -> int | None:
+    """The bytes of a regular file; None for a pipe, which can be read only once."""
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError("this is a folder, not a picture.")
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    if stat.S_ISFIFO(status.st_mode):
+        return None
+    raise ImageError("this is a device, not a picture.")
+
+
+def _length(stream: IO[bytes]) -> int:
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return length
+
+
+def _open_pipe(stream: IO[bytes]) -> Image.Image:
+    content = stream.read(_MAX_WHOLE_FILE + 1)
+    if len(content) > _MAX_WHOLE_FILE:
+        raise ImageError(f"more than {_MAX_WHOLE_FILE:,} bytes come out of this pipe; write the picture to a file.")
+    return _open(io.BytesIO(content), len(content))
+
+
+def _open(picture: str | IO[bytes], size: int) -> Image.Image:
+    if size > MAX_FILE:
+        raise ImageError(f"its {size:,} bytes are more than the {MAX_FILE:,} that a picture may have.")
+    # Not by Image.open, which refuses what has more than 179 million pixels; no JPEG is a SyntaxError.
+    with suppress(SyntaxError):
+        return JpegImagePlugin.jpeg_factory(picture)  # type: ignore[arg-type]  # it takes a path, as ImageFile does
+    from PIL import PngImagePlugin  # noqa: F401  # it registers itself; most pictures are JPEGs and start without it
+
+    try:
+        try:
+            return Image.open(picture, formats=COMMON_FORMATS)
+        except UnidentifiedImageError:
+            Image.init()
+            whole = ("WEBP", "AVIF") if size > _MAX_WHOLE_FILE else ()
+            return Image.open(picture, formats=[each for each in OTHER_FORMATS if each in Image.OPEN.keys() - whole])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"its header claims more than the {MAX_PIXELS:,} pixels allowed; shrink the picture."
+        ) from error
+
+
+def _limit(image: Image.Image, mode: Colour) -> int:
+    """The pixels that a picture of this kind may have; its header alone has been read."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        decoder = image.tile[0].codec_name if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+        return min(_MAX_DECODED.get(image.format or "", MAX_PIXELS), _MAX_DECODED.get(decoder, MAX_PIXELS))
+    held = 1 if image.mode == "L" else 4
+    converted = 0 if image.mode == mode else 1 if mode == "L" else 4
+    coefficients = 0.0
+    if _has_scans(image):
+        scans = _count_scans(image)
+        if image.width * image.height * scans > _MAX_SCANNED:
+            raise ImageError(f"{scans:,} scans of {image.width}x{image.height} pixels take too long; save it again.")
+        most = max(h for _, h, _, _ in image.layer) * max(v for _, _, v, _ in image.layer)
+        coefficients = sum(2 * h * v / most for _, h, v, _ in image.layer)  # 16 bits each, of the whole picture
+    return min(MAX_JPEG_PIXELS, int(MAX_MEMORY / (held + max(converted, coefficients))))
+
+
+def _has_scans(image: JpegImagePlugin.JpegImageFile) -> bool:
+    """Whether a JPEG's components come in more than one scan, so that its decoder holds all of them."""
+    if "progressive" in image.info or image.fp is None:
+        return True
+    place, components = image.fp.tell(), len(image.layer)
+    length = 6 + 2 * components  # of the first scan's header with all components, behind which the file now is
+    if place < length:  # of a file with several pictures Pillow has gone back to the start
+        return True
+    image.fp.seek(place - length)
+    header = image.fp.read(3)
+    image.fp.seek(place)
+    return header != bytes([0, length, components])
+
+
+def _count_scans(image: JpegImagePlugin.JpegImageFile) -> int:
+    """The scans of a JPEG; its decoder goes through the whole picture for each, however short."""
+    if image.fp is None:
+        return 0
+    place = image.fp.tell()
+    image.fp.seek(0)
+    scans, last = 0, b""
+    while chunk := image.fp.read(2**20):
+        scans += (last + chunk).count(b"\xff\xda")
+        last = chunk[-1:]
+    image.fp.seek(place)
+    return scans
+
+
+def turn(image: Image.Image) -> Image.Image:
+    """Apply the camera's EXIF orientation, so that up is up; EXIF that cannot be read turns nothing."""
+    try:
+        return _turned(image) if _orientation(image) != 1 else image
+    except MemoryError:
+        raise
+    except Exception:  # damaged EXIF raises whatever its bytes lead to
+        return image
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    from PIL import ImageOps  # most pictures are not turned, and start without it
+
+    return ImageOps.exif_transpose(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 is upright, and what stands for anything else."""
+    if image.info.keys().isdisjoint(_EXIF_KEYS) and not hasattr(image, "tag_v2"):
+        return 1  # spares 20 us
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in range(2, 9) else 1
+
+
+_ORIENTATION = 0x0112
+_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
+
+
+def _shrink_and_turn(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """What resize(colour(turn())) gives, up to rounding, without a second picture of the same size.
+
+    A picture that lies on its side is resized in the turned one's order, which is across and then down.
+    """
+    image = colour(image, spec.colour)
+    try:
+        orientation = _orientation(image)
+    except Exception:  # as in turn
+        orientation = 1
+    if orientation > 4:
+        image = _stretch(_stretch(image, (image.width, spec.width), spec), (spec.height, spec.width), spec)
+    else:
+        image = _stretch(image, (spec.width, spec.height), spec)
+    if orientation != 1:
+        image.getexif()[_ORIENTATION] = orientation
+        image = _turned(image)
+    return resize(image, spec)
+
+
+def colour(image: Image.Image, mode: Colour) -> Image.Image:
+    """Convert to 8-bit RGB or greyscale; transparent pixels show white, as on a page, and 16 bits keep the upper 8."""
+    if image.mode.startswith("I;16"):
+        return _by_strips(image, mode, _upper_bits)
+    if image.mode in ("I", "F"):
+        raise ImageError("pixels of 32 bits have no fixed white; convert the picture to 8 or 16 bits.")
+    if image.has_transparency_data:
+        return _by_strips(image, mode, _on_white)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _by_strips(image: Image.Image, mode: Colour, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Convert a strip at a time: each step of a whole picture's conversion would be another whole picture."""
+    rows = max(1, _STRIP // image.width)
+    if rows >= image.height:
+        return convert(image).convert(mode)
+    converted = Image.new(mode, image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
+        converted.paste(convert(strip).convert(mode), (0, top))
+    return converted
+
+
+def _upper_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def resize(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """Stretch to the model's size (Pillow's filters, which average when they shrink) and hand the pixels over."""
+    if image.size != (spec.width, spec.height):
+        image = _stretch(image, (spec.width, spec.height), spec)
+    return np.asarray(image, dtype=np.uint8).reshape(spec.shape)
+
+
+def _stretch(image: Image.Image, size: tuple[int, int], spec: InputSpec) -> Image.Image:
+    return image.resize(size, Image.Resampling[spec.resize.upper()])
+
+
+def _read_array(array: NDArray[np.uint8], spec: InputSpec, channels: Channels) -> NDArray[np.uint8]:
+    check_channels(channels)
+    is_ready = array.dtype == np.uint8 and array.shape == spec.shape
+    image = array if is_ready else resize(_from_array(array, spec), spec)
+    return image if channels == "RGB" or spec.colour == "L" else np.ascontiguousarray(image[:, :, ::-1])
+
+
+def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> Image.Image:
+    channels = spec.shape[2]
+    if array.ndim == 2 and channels == 1:
+        array = array[:, :, None]
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or 0 in array.shape:
+        raise ImageError(
+            f"An array must be uint8 of shape (height, width, {channels}), {spec.colour}; "
+            f"this one is {array.dtype} {array.shape}."
+        )
+    return Image.fromarray(array if channels == 3 else array[:, :, 0])
+
+
+def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:
+    if isinstance(picture, str | os.PathLike):
+        return os.fspath(picture)
+    return str(getattr(picture, "name", "the picture"))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno is not None:
+        return f"cannot be read ({error.strerror})."
+    if isinstance(error, UnidentifiedImageError):
+        return f"not a picture, or none of {', '.join(COMMON_FORMATS + OTHER_FORMATS)}."
+    return f"the picture is damaged ({error})."

@@ -1,0 +1,1 @@
+"""Where a model runs on this device: variant, execution provider and threads, and how that was measured."""

@@ -1,0 +1,126 @@
+"""Times classifiers side by side: each in a process of its own, rounds interleaved, medians.
+
+The process is `signs_runtime.timing_worker`: it says what it started as and how it answers the golden pictures, and
+then, for each batch size and time that it reads, a picture's milliseconds.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from types import TracebackType
+
+from signs_runtime.errors import SignsError
+
+WORKER = "signs_runtime.timing_worker"  # a module above this one, which starts Classifiers
+SECONDS = 0.4  # of one round
+_PATIENCE = 120  # seconds for a start or a round; a provider may hang
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier to time, by the arguments that start it."""
+
+    path: str
+    variant: str | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a candidate says of itself before it is timed."""
+
+    passed: bool  # the golden pictures; a file alone has none, and passes
+    says: str  # of the golden pictures
+    peak_memory: int | None  # bytes, after a start, an import of all it needs and one picture; None: Windows
+
+
+class TimingError(SignsError):
+    """A candidate could not be started or ended while it was timed."""
+
+
+class Timer:
+    """A candidate in its own process, for as long as the context lasts. Raises TimingError."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        command = [sys.executable, "-P", "-m", WORKER, json.dumps(asdict(candidate))]
+        pipe = subprocess.PIPE
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed by __exit__
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._said, text=True)
+
+    def __enter__(self) -> "Timer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._process.kill()
+        self._process.communicate()
+        self._said.close()
+
+    def start(self) -> Ready:
+        """Wait until it has started; to be called once."""
+        return Ready(**json.loads(self._hear()))
+
+    def milliseconds(self, batch: int = 1, seconds: float = SECONDS) -> float:
+        """A picture's median time in runs of `batch` pictures, over one round of `seconds`."""
+        return self._time("run", batch, seconds)
+
+    def stream_milliseconds(self, batch: int, seconds: float = SECONDS) -> float:
+        """A picture's time in a stream that takes at most `batch` pictures at once."""
+        return self._time("stream", batch, seconds)
+
+    def _time(self, what: str, batch: int, seconds: float) -> float:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended; what it said last is heard below
+            print(what, batch, seconds, file=self._process.stdin, flush=True)
+        return float(self._hear())
+
+    def _hear(self) -> str:
+        assert self._process.stdout is not None
+        impatient = threading.Timer(_PATIENCE, self._process.kill)
+        impatient.start()
+        line = self._process.stdout.readline()
+        impatient.cancel()
+        if not line:  # the process has ended
+            ended = self._process.wait()
+            self._said.seek(0)
+            said = self._said.read().strip() or f"its process ended with {ended}"
+            raise TimingError(f"{self._candidate.variant or self._candidate.path} could not be timed: {said}")
+        return line
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was measured of a candidate beside others."""
+
+    milliseconds: float  # for one picture, the median of the rounds
+    peak_memory: int | None  # bytes, of its process before the rounds; None: Windows
+
+
+def time_side_by_side(
+    candidates: Mapping[str, Candidate],
+    *,
+    batch: int = 1,
+    rounds: int,
+    on_done: Callable[[int], object] = lambda count: None,
+) -> dict[str, Timed]:
+    """Time candidates, each in its own process, in rounds, and give what was measured by name. Raises TimingError."""
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    with ExitStack() as stack:
+        timers = {name: stack.enter_context(Timer(candidate)) for name, candidate in candidates.items()}
+        started = {name: timer.start() for name, timer in timers.items()}  # none is timed while another starts
+        for _ in range(rounds):
+            for name, timer in timers.items():
+                taken[name].append(timer.milliseconds(batch))
+                on_done(1)
+    return {name: Timed(statistics.median(taken[name]), started[name].peak_memory) for name in candidates}

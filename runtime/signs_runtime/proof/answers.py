@@ -1,0 +1,49 @@
+"""Two sets of answers to the same pictures held together: what differs, by how much, and where most."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Probabilities that were expected beside those that were given, each (n, labels); nan where there is no answer."""
+
+    expected: NDArray[np.float32]
+    given: NDArray[np.float32]
+
+    @property
+    def pictures(self) -> int:
+        return len(self.expected)
+
+    @property
+    def differences(self) -> NDArray[np.float32]:
+        """The largest |probability difference| of each picture (n,); infinite where an answer is not a number."""
+        differences: NDArray[np.float32] = np.abs(self.given - self.expected).max(axis=1)
+        return np.nan_to_num(differences, nan=np.inf)
+
+    @property
+    def flipped(self) -> NDArray[np.bool_]:
+        """(n,): another label than expected, or no answer."""
+        flipped: NDArray[np.bool_] = self.given.argmax(axis=1) != self.expected.argmax(axis=1)
+        return flipped | ~np.isfinite(self.differences)
+
+    @property
+    def same_label(self) -> int:
+        return self.pictures - int(self.flipped.sum())
+
+    @property
+    def max_difference(self) -> float:
+        return float(self.differences.max())
+
+    def worst(self, count: int) -> list[int]:
+        """The places of the pictures that differ most, flipped ones first."""
+        order: list[int] = np.lexsort((-self.differences, ~self.flipped))[:count].tolist()
+        return order
+
+
+def named_label(labels: tuple[str, ...], probabilities: NDArray[np.float32]) -> str:
+    """The label of the largest of these probabilities (labels,), with it: such as "cat (0.9731)"."""
+    index = int(probabilities.argmax())
+    return f"{labels[index]} ({probabilities[index]:.4f})"

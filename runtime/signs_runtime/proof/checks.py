@@ -1,0 +1,140 @@
+"""The checks of a device's proof, each a value with words: labels, pictures, answers."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from signs_runtime.bundle.golden import GoldenPictures
+from signs_runtime.errors import ImageError
+from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.read import decode, read_image
+from signs_runtime.proof.answers import Comparison, named_label
+
+# Of 255: JPEG decoders may round otherwise. Measured 0 from Pillow 11.3 (libjpeg-turbo 3.1) to 13.0 (3.2).
+PIXEL_ATOL = 3  # any pixel
+PIXEL_MEAN_ATOL = 1.0
+_SHOWN = 5  # labels
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that was looked at: whether it is as it was proved, and a sentence about it."""
+
+    name: str
+    passed: bool
+    says: str
+
+
+@dataclass(frozen=True)
+class Answers(Comparison):
+    """How one variant answered the golden pictures on this device, beside Keras."""
+
+    variant: str
+    tolerance: float  # of a probability, in 0..1
+    labels: tuple[str, ...]
+    error: str = ""  # why it gave no answer
+
+    @property
+    def passed(self) -> bool:
+        """Keras's label on every picture, and no probability off by more than the tolerance."""
+        return self.same_label == self.pictures and self.max_difference <= self.tolerance
+
+    @property
+    def says(self) -> str:
+        """Why it gave no answer, or the picture that differs most, a flipped one first."""
+        if self.error:
+            return f"{self.variant}: {self.error}"
+        (i,) = self.worst(1)
+        return (
+            f"{self.variant}: same label on {self.same_label} of {self.pictures}, difference at most "
+            f"{self.max_difference:.1e} (tolerance {self.tolerance:.1e}); the worst is golden picture {i + 1}: "
+            f"Keras {named_label(self.labels, self.expected[i])}, here {named_label(self.labels, self.given[i])}"
+        )
+
+
+def compare_labels(golden: GoldenPictures, labels: tuple[str, ...]) -> Check:
+    """Hold the bundle's labels to those that the golden pictures were answered with."""
+    changed = [i for i, (was, is_now) in enumerate(zip(golden.labels, labels, strict=True)) if was != is_now]
+    if not changed:
+        return Check("labels", True, f"all {len(labels)} are those that the golden pictures were answered with")
+    how = "permuted" if set(labels) == set(golden.labels) else "renamed"
+    shown = ", ".join(f"output {i} was {golden.labels[i]!r} and is {labels[i]!r}" for i in changed[:_SHOWN])
+    more = f", and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    return Check("labels", False, f"labels were {how} after the proof: {shown}{more}")
+
+
+def compare_pictures(golden: GoldenPictures, spec: InputSpec) -> Check:
+    """Read the golden picture files and hold their pixels to what training saw."""
+    largest = 0
+    for i, (file, expected) in enumerate(zip(golden.files, golden.file_images, strict=True), 1):
+        try:
+            given = read_image(io.BytesIO(file), spec)
+        except ImageError as error:
+            return Check(
+                "pictures", False, f"this device cannot read golden picture file {i}, as training did: {error}"
+            )
+        difference = np.abs(given.astype(np.int16) - expected)
+        if difference.max() > PIXEL_ATOL or difference.mean() > PIXEL_MEAN_ATOL:
+            return Check(
+                "pictures",
+                False,
+                f"this device reads pictures otherwise than training did: golden picture file {i} of "
+                f"{len(golden.files)} ({_described(file)}) differs by up to {difference.max()} of 255, on average "
+                f"{difference.mean():.1f}; at most {PIXEL_ATOL} and {PIXEL_MEAN_ATOL} are rounding. The Pillow that "
+                "the bundle was made with (`signs info`) may help",
+            )
+        largest = max(largest, int(difference.max()))
+    return Check(
+        "pictures",
+        True,
+        f"{len(golden.files)} files are read as training read them; pixels differ by at most {largest} of 255",
+    )
+
+
+def compare_answers(answers: Sequence[Answers]) -> Check:
+    """Tell from the variants' answers whether the bundle is what was proved and, if not, what is likely wrong."""
+    failed = [each for each in answers if not each.passed]
+    if not failed:
+        largest = max(each.max_difference for each in answers)
+        return Check("answers", True, f"as Keras's, in every variant; probabilities differ by at most {largest:.1e}")
+    names = ", ".join(each.variant for each in failed)
+    if len(answers) == 1:
+        likely = (
+            "the model and the golden answers do not belong together: one of them was changed after the proof, or this "
+            "device computes wrongly"
+        )
+    elif len(failed) < len(answers):
+        others = ", ".join(each.variant for each in answers if each.passed)
+        likely = (
+            f"what was changed after the proof, or what this device computes wrongly, is {names}: {others} answered as "
+            "Keras did"
+        )
+    elif _agree(answers):
+        likely = (
+            "every variant differs from the golden answers, and they agree among themselves: the golden answers (or "
+            "the golden pictures) were changed after the proof, or are another model's"
+        )
+    else:
+        likely = (
+            "no variant answers as Keras did, and they differ among themselves: this device computes wrongly, or "
+            "several files were changed after the proof"
+        )
+    return Check("answers", False, "\n    ".join([likely, *(each.says for each in failed)]))
+
+
+def _agree(answers: Sequence[Answers]) -> bool:
+    """The variants say the same of every picture, within their tolerances."""
+    first, *others = answers
+    return all(
+        bool(np.all(first.given.argmax(axis=1) == each.given.argmax(axis=1)))
+        and bool(np.abs(first.given - each.given).max() <= first.tolerance + each.tolerance)
+        for each in others
+    )
+
+
+def _described(file: bytes) -> str:
+    """Such as "JPEG, 256x192, RGB"."""
+    with decode(io.BytesIO(file)) as image:
+        return f"{image.format}, {image.width}x{image.height}, {image.mode}"

@@ -1,0 +1,53 @@
+"""Asks a variant about the golden pictures and concludes from its answers; what was proved once is remembered."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_runtime.bundle.folder import Bundle
+from signs_runtime.bundle.golden import GoldenPictures
+from signs_runtime.bundle.manifest import Manifest, Variant
+from signs_runtime.engine.device import Device
+from signs_runtime.errors import BundleError
+from signs_runtime.proof.checks import Answers, Check, compare_answers, compare_labels, compare_pictures
+from signs_runtime.proof.memory import Proof
+from signs_runtime.proof.verification import Verification, VerificationError
+
+# Pixels uint8 (n, height, width, channels) in, float32 (n, labels) out; what cannot be answered is a BundleError.
+Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def verify_once(bundle: Bundle, variant: Variant, probabilities: Probabilities, device: Device) -> None:
+    """Prove a variant that was just started, unless this device has proved it before. Raises VerificationError."""
+    proof = Proof.of(bundle.manifest.digest, variant.name, device)
+    if proof.is_known:
+        return
+    golden = bundle.golden()
+    verification = conclude(bundle.manifest, golden, [ask_golden(variant, golden, probabilities)], device)
+    if not verification.passed:
+        raise VerificationError(bundle.folder, verification)
+    proof.keep()
+
+
+def ask_golden(variant: Variant, golden: GoldenPictures, probabilities: Probabilities) -> Answers:
+    """Ask a variant about the golden pictures; a BundleError that keeps it from answering is its answer."""
+    given, error = np.full_like(golden.probabilities, np.nan), ""
+    try:
+        given = probabilities(golden.images)
+    except BundleError as refusal:  # the digest is right, and yet it is not what was proved
+        error = str(refusal)
+    return Answers(golden.probabilities, given, variant.name, variant.tolerance, golden.labels, error)
+
+
+def conclude(
+    manifest: Manifest, golden: GoldenPictures, answers: Sequence[Answers], device: Device, *before: Check
+) -> Verification:
+    """All checks of a proof: those made `before`, the labels, how pictures are read, and the answers."""
+    checks = (
+        *before,
+        compare_labels(golden, manifest.labels),
+        compare_pictures(golden, manifest.input),
+        compare_answers(answers),
+    )
+    return Verification(manifest.digest, device, checks, tuple(answers))

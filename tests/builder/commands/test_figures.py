@@ -1,0 +1,25 @@
+"""What is measured of a classifier, as `signs evaluate` prints it."""
+
+import json
+from pathlib import Path
+
+import keras
+
+from .invoke import run
+
+
+def test_a_keras_model_is_measured(few: Path, tmp_path: Path) -> None:
+    pixels = keras.Input((24, 24, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    keras.Model(pixels, keras.layers.Dense(6, activation="softmax")(features)).save(tmp_path / "a.keras")
+    document = json.loads(run("evaluate", tmp_path / "a.keras", few, "--charts", tmp_path / "charts", "--json").stdout)
+    assert document["total"] == 12
+    assert document["correct"] + len(document["wrong"]) == 12
+    assert sum(map(sum, document["confusion"])) == 12
+    assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == ["confusion.png", "wrong.png"]
+    table = run("evaluate", tmp_path / "a.keras", few)
+    assert f"Test pictures right: {document['correct']} of 12" in table.stdout
+
+    keras.Sequential([pixels, keras.layers.Flatten(), keras.layers.Dense(5, "softmax")]).save(tmp_path / "b.keras")
+    other = run("evaluate", tmp_path / "b.keras", few, "--scaling", "unit")
+    assert (other.exit_code, "5 classes" in other.stderr) == (1, True)

@@ -1,0 +1,88 @@
+"""A training from the command line: what it leaves, how it breaks off and goes on."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from signs_builder.network.model_file import save_model
+from signs_builder.network.resnet import resnet50
+from signs_builder.training.recipe import RECIPES
+
+from .invoke import run
+
+
+def test_train_is_one_json_document_and_the_same_twice(few: Path, tmp_path: Path) -> None:
+    def train(name: str) -> Any:
+        options = ("--epochs", 2, "--image-size", 37, "--batch-size", 12, "--patience", 1, "--tensorboard")
+        result = run("train", few, *options, "-o", tmp_path / f"{name}.keras", "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    first, second = train("first"), train("second")
+    assert first["config"] == {
+        **asdict(RECIPES["hands"]),
+        "epochs": 2,
+        "batch_size": 12,
+        "validate": True,
+        "patience": 1,
+    }
+    assert [epoch["number"] for epoch in first["history"]] == [1, 2][: len(first["history"])]
+    assert first["test"]["total"] == 12
+    assert first["test"]["interval_95"][0] <= first["test"]["accuracy"] <= first["test"]["interval_95"][1]
+    assert len(first["test"]["shift_suite"]["shifts"]) == 14
+    assert list((tmp_path / "first.training" / "tensorboard").rglob("events.*"))
+    stored = json.loads((tmp_path / "first.training" / "training.json").read_text())
+    assert stored["test"] == first["test"]
+    for document in (first, second):
+        for epoch in document["history"]:
+            epoch.pop("seconds")
+    assert first["history"] == second["history"]
+    assert first["test"] == second["test"]
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_goes_on(few: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.keras"
+    signs = Path(sys.executable).with_name("signs")
+    command = [signs, "train", few, "--epochs", "3", "--image-size", "37", "--batch-size", "12", "-o", model]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("Epoch 1/3"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    assert process.stderr is not None
+    assert "continue with --resume" in process.stderr.read()
+    assert not model.exists()
+
+    arguments = [str(each) for each in command[1:]]
+    again = run(*arguments)
+    assert (again.exit_code, "--resume" in again.stderr) == (1, True)
+    other = run(*arguments, "--resume", "--seed", "5")
+    assert (other.exit_code, "seed was 1, is 5" in other.stderr) == (1, True)
+    resumed = run(*arguments, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert resumed.stdout.count("Epoch ") == 3
+    assert model.is_file()
+    assert not (tmp_path / "model.training" / "checkpoint.npz").exists()
+
+
+def test_an_unreadable_test_picture_is_found_before_the_training(few: Path, tmp_path: Path) -> None:
+    shutil.copytree(few, tmp_path / "data")
+    next((tmp_path / "data" / "test_signs").iterdir()).write_text("no picture")
+    result = run("train", tmp_path / "data", "-o", tmp_path / "model.keras")
+    assert result.exit_code == 1
+    assert "_IMG_" in result.stderr
+    assert "Epoch" not in result.stdout
+
+
+def test_a_training_starts_from_the_weights_of_another(few: Path, tmp_path: Path) -> None:
+    save_model(resnet50((64, 64, 3), 9), tmp_path / "a.keras")
+    options = ("--recipe", "course", "--epochs", 1, "--image-size", 37, "--init-weights", tmp_path / "a.keras")
+    result = run("train", few, *options, "-o", tmp_path / "b.keras")
+    assert result.exit_code == 0, result.output
+    assert "106 layers loaded, 1 not in the file (fc6), 1 in the file alone (fc9)." in result.stderr
