@@ -1,10 +1,7 @@
 """Reads an ONNX file strictly, without onnx or protobuf, and refuses what no exported classifier has.
 
-Everything that is not named below is refused: fields,
-operators, element types. Weights are skipped by their length, so that the check takes milliseconds for any size.
-
-The wire format is protobuf's (https://protobuf.dev/programming-guides/encoding), the fields are onnx.proto's
-(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+Everything that is not named is refused: fields (`onnx_fields`), operators, element types. Weights are skipped by their
+length, so that the check takes milliseconds for any size.
 """
 
 import struct
@@ -18,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_runtime.errors import BundleFormatError
+from signs_runtime.model_check.onnx_fields import ATTRIBUTES, NO_FIELDS, REFUSED, TAGS
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_FIELDS = 1_000_000  # keeps reading under a second; ResNet-50 has 3,400, in int8 9,300, DenseNet-121 12,000
@@ -47,106 +45,6 @@ DTYPES: dict[int, np.dtype[Any]] = {  # TensorProto.DataType, without strings, c
 }
 
 Span = tuple[int, int]  # where something lies in the file: from, to
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_WIRES = {"int": _VARINT, "float": _FIXED32, "text": _BYTES, "bytes": _BYTES}
-
-# message -> field number -> name and kind; a star: any number of times. "bytes" are not read: messages and data.
-_FIELDS: dict[str, dict[int, str]] = {
-    "model": {
-        1: "ir_version int",
-        2: "producer_name text",
-        3: "producer_version text",
-        4: "domain text",
-        5: "model_version int",
-        6: "doc_string text",
-        7: "graph bytes",
-        8: "opset_import bytes*",
-        14: "metadata_props bytes*",
-    },
-    "opset import": {1: "domain text", 2: "version int"},
-    "metadata entry": {1: "key text", 2: "value text"},
-    "graph": {
-        1: "node bytes*",
-        2: "name text",
-        5: "initializer bytes*",
-        10: "doc_string text",
-        11: "input bytes*",
-        12: "output bytes*",
-        13: "value_info bytes*",
-        14: "quantization_annotation bytes*",
-        16: "metadata_props bytes*",
-    },
-    "annotation": {1: "tensor_name text", 2: "parameters bytes*"},
-    "node": {
-        1: "input text*",
-        2: "output text*",
-        3: "name text",
-        4: "op_type text",
-        5: "attribute bytes*",
-        6: "doc_string text",
-        7: "domain text",
-        9: "metadata_props bytes*",
-    },
-    "attribute": {
-        1: "name text",
-        2: "f float",
-        3: "i int",
-        4: "s bytes",
-        5: "t bytes",
-        7: "floats float*",
-        8: "ints int*",
-        9: "strings bytes*",
-        13: "doc_string text",
-        20: "type int",
-    },
-    "tensor": {
-        1: "dims int*",
-        2: "data_type int",
-        4: "float_data float*",
-        5: "int32_data int*",
-        7: "int64_data int*",
-        8: "name text",
-        9: "raw_data bytes",
-        12: "doc_string text",
-        14: "data_location int",
-        16: "metadata_props bytes*",
-    },
-    "value": {1: "name text", 2: "type bytes", 3: "doc_string text", 4: "metadata_props bytes*"},
-    "type": {1: "tensor_type bytes", 6: "denotation text"},
-    "tensor type": {1: "elem_type int", 2: "shape bytes"},
-    "shape": {1: "dim bytes*"},
-    "dimension": {1: "dim_value int", 2: "dim_param text", 3: "denotation text"},
-}
-_REFUSED = {  # message and field number -> what it would do
-    ("model", 20): "training information",
-    ("model", 25): "functions of its own",
-    ("graph", 15): "sparse weights",
-    ("attribute", 6): "a graph inside a node (control flow)",
-    ("attribute", 11): "graphs inside a node (control flow)",
-    ("attribute", 21): "a reference to a function's attribute",
-    ("attribute", 22): "sparse weights",
-    ("attribute", 23): "sparse weights",
-    ("tensor", 6): "strings in place of numbers",
-    ("tensor", 13): "weights outside the file (external data)",
-}
-
-
-def _tags(fields: dict[int, str]) -> dict[int, tuple[str, str, bool]]:
-    """What stands before a field in the file -> its name, kind, and whether it may come again."""
-    tags = {}
-    for number, text in fields.items():
-        name, kind = text.split()
-        repeated, kind = kind.endswith("*"), kind.rstrip("*")
-        tags[number << 3 | _WIRES[kind]] = (name, kind, repeated)
-        if repeated and kind in ("int", "float"):
-            tags[number << 3 | _BYTES] = (name, f"packed {kind}", True)
-    return tags
-
-
-_TAGS = {message: _tags(fields) for message, fields in _FIELDS.items()}
-_NO_FIELDS: dict[str, Any] = {
-    message: {name: [] for name, _, repeated in tags.values() if repeated} for message, tags in _TAGS.items()
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +167,8 @@ class _Reader:
 
     def read(self, message: str, span: Span) -> dict[str, Any]:  # Any: by the tables
         """The fields of a message by their names, each of its kind; a field that may be repeated is a list."""
-        content, tags, left = self.content, _TAGS[message], self.left
-        found: dict[str, Any] = {name: [] for name in _NO_FIELDS[message]}
+        content, tags, left = self.content, TAGS[message], self.left
+        found: dict[str, Any] = {name: [] for name in NO_FIELDS[message]}
         at, end = span
         while at < end:
             tag = content[at]
@@ -357,7 +255,7 @@ class _Reader:
         return value, at
 
     def refuse_field(self, message: str, tag: int) -> NoReturn:
-        if what := _REFUSED.get((message, tag >> 3)):
+        if what := REFUSED.get((message, tag >> 3)):
             refuse(f"it has {what}")
         refuse(f"a {message} has field {tag >> 3} of wire type {tag & 7}, which this runtime does not know")
 
@@ -428,8 +326,8 @@ class _Reader:
     def attribute(self, span: Span) -> tuple[str, Any]:  # Any: as Node says
         attribute = self.read("attribute", span)
         name, kind = attribute.get("name", ""), attribute.get("type")
-        field = _ATTRIBUTES.get(kind or 0)
-        given = [key for key in _ATTRIBUTES.values() if attribute.get(key) not in (None, [])]
+        field = ATTRIBUTES.get(kind or 0)
+        given = [key for key in ATTRIBUTES.values() if attribute.get(key) not in (None, [])]
         if field is None or any(key != field for key in given):
             refuse(f"the attribute {name!r:.100} of type {kind} holds {given}")
         value: Any = attribute.get(field, 0 if field in ("i", "f") else (0, 0))
@@ -443,9 +341,6 @@ class _Reader:
 
     def text(self, span: Span) -> str:
         return self.content[slice(*span)].decode()
-
-
-_ATTRIBUTES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}  # AttributeProto.AttributeType
 
 
 def names(values: Iterable[str]) -> str:
