@@ -24,7 +24,7 @@ def main() -> None:
     from signs_runtime.bundle.folder import open_bundle
     from signs_runtime.pictures.find import find_pictures
 
-    files = find_pictures(arguments.pictures)
+    files = find_pictures(arguments.pictures).pictures
     for each in open_bundle(arguments.bundle).manifest.variants:
         classifier = Classifier(arguments.bundle, variant=each.name)
         session, size = classifier._started.session, (classifier.input.width, classifier.input.height)

@@ -17,8 +17,9 @@ CODE = """
 import json, sys, time
 import onnxruntime
 from pathlib import Path
-from signs_runtime.image import find_pictures, read_image
-from signs_runtime.input_spec import InputSpec
+from signs_runtime.pictures.find import find_pictures
+from signs_runtime.pictures.read import read_image
+from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.placement.limits import find_limits
 model, saved, arena, stop, height, width, folder = sys.argv[1:]
 options = onnxruntime.SessionOptions()
@@ -31,7 +32,7 @@ if saved == "1":
 before = time.perf_counter()
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 start = time.perf_counter() - before
-spec, files = InputSpec(int(height), int(width)), find_pictures([Path(folder)])
+spec, files = InputSpec(int(height), int(width)), find_pictures([Path(folder)]).pictures
 for file in files[:20]: session.run(None, {"image": read_image(file, spec)[None]})
 before = time.perf_counter()
 for file in files: session.run(None, {"image": read_image(file, spec)[None]})[0].argmax()

@@ -12,11 +12,11 @@ from pathlib import Path
 CODE = """
 import sys, time
 from signs_runtime import Classifier
-from signs_runtime.image import find_pictures
+from signs_runtime.pictures.find import find_pictures
 from pathlib import Path
 bundle, variant, way, *folders = sys.argv[1:]
 classifier = Classifier(bundle, variant=variant)
-files = find_pictures([Path(folder) for folder in folders])
+files = find_pictures([Path(folder) for folder in folders]).pictures
 def loop(): return [classifier.predict(file).index for file in files]
 def stream(): return [outcome.prediction.index for outcome in classifier.stream(files)]
 run = {"loop": loop, "stream": stream}[way]
@@ -31,11 +31,11 @@ SHARED = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from signs_runtime import Classifier
-from signs_runtime.image import find_pictures
+from signs_runtime.pictures.find import find_pictures
 from pathlib import Path
 bundle, variant, count, *folders = sys.argv[1:]
 classifier = Classifier(bundle, variant=variant)
-files = find_pictures([Path(folder) for folder in folders])
+files = find_pictures([Path(folder) for folder in folders]).pictures
 files = (files * (int(count) // len(files) + 1))[: int(count)]
 expected = {file: classifier.predict(file).label for file in set(files)}
 with ThreadPoolExecutor(8) as pool:

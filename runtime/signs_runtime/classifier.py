@@ -85,6 +85,8 @@ class Classifier:
         if not 0 <= threshold <= 1:
             raise OptionError(f"threshold={threshold} is no probability; give a number in 0 to 1.")
         self._threshold, self._cached, self._limits = threshold, cache, find_limits()
+        options = {"variant": variant, "device": device, "threads": threads, "threshold": threshold, "cache": cache}
+        self._reopened = (Path(path).absolute(), {**options, "verify": verify})
         request = Request(variant, device, threads)
         self._started = start_model(Path(path), request, self._limits, cached=cache, verify=verify)
         self.labels, self.input = self._started.labels, self._started.input
@@ -93,6 +95,10 @@ class Classifier:
             raise BundleFormatError(f"{path} has a label {UNSURE!r}, which a threshold gives to all below it.")
         self._stream_lock = threading.Lock()
         self._stream_session: Any = None  # onnxruntime.InferenceSession, once a stream has run
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process opens the bundle again, with the same options; its placement may be another."""
+        return _reopen, self._reopened
 
     def predict(self, picture: Picture, *, channels: Channels = "RGB") -> Prediction:
         """Label one picture: a path, an open binary file, or a uint8 array (height, width, channels) of any size.
@@ -103,7 +109,7 @@ class Classifier:
 
     def predict_batch(self, pictures: Iterable[Picture], *, channels: Channels = "RGB") -> list[Prediction]:
         """Label pictures in one run of the model; all are in memory at once. Raises ImageError, AnswerError."""
-        images = [read_image(picture, self.input, channels) for picture in pictures]
+        images = [self.preprocess(picture, channels=channels) for picture in pictures]
         if not images:
             return []
         return [self._prediction(row) for row in self.probabilities(np.stack(images))]
@@ -113,7 +119,8 @@ class Classifier:
     ) -> "Generator[Outcome[P, Prediction]]":
         """Label pictures as they come, in their order, decoding some while others are in the model.
 
-        A picture that cannot be labelled is an outcome with an `error`; the others go on. At most `batch` pictures are
+        Arrays are copied when they are taken, so that a camera may write each frame into the same one. A picture that
+        cannot be labelled is an outcome with an `error`; the others go on. At most `batch` pictures are
         in one run (None: as many as `signs tune` found best), and twice that for each thread wait in memory. One that
         comes alone, as from a camera, is run at once by all threads; `batch=1` keeps few frames waiting.
         """
@@ -125,11 +132,12 @@ class Classifier:
             raise OptionError(f"batch={batch} takes no pictures; give a number from 1, or None for the best.")
         check_channels(channels)
         workers = self.placement.threads if self.placement.device == "cpu" else min(4, self._limits.threads)
-        return Stream(partial(self._answer, channels=channels), workers, batch).run(pictures)
+        return Stream(partial(self._answer, channels=channels), workers, batch).run(map(_own, pictures))
 
     def preprocess(self, picture: Picture, *, channels: Channels = "RGB") -> NDArray[np.uint8]:
-        """Read a picture as the model gets it: uint8 (height, width, channels). Raises ImageError."""
-        return read_image(picture, self.input, channels)
+        """Read a picture as the model gets it: uint8 (height, width, channels), a copy. Raises ImageError."""
+        image = read_image(picture, self.input, channels)
+        return image.copy() if image is picture else image
 
     def stages(self, picture: Picture) -> dict[str, NDArray[np.generic]]:
         """Show what becomes of a picture on its way to the model, step by step, to find where it goes wrong.
@@ -181,6 +189,15 @@ class Classifier:
             if self._stream_session is None:
                 self._stream_session = self._started.start_single_threaded(cached=self._cached)
             return self._stream_session
+
+
+def _reopen(path: Path, options: dict[str, Any]) -> Classifier:  # Any: of several types
+    return Classifier(path, **options)
+
+
+def _own(picture: P) -> P:
+    """The picture, or a copy of it where its owner may write the next one into the same array."""
+    return picture.copy() if isinstance(picture, np.ndarray) else picture
 
 
 def default_batch(spec: InputSpec) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def _start_bundle(bundle: Bundle, request: Request, limits: Limits, *, cached: b
 
     def find(name: str | None) -> tuple[str, Path, Model]:
         variant = bundle.variant(name)
-        model = Model(variant.file.sha256, partial(bundle.read, variant.file))
+        model = Model(variant.file.sha256, bundle.hold(variant.file))
         return variant.name, bundle.folder / variant.file.path, model
 
     def accept(choice: Choice, started: Started) -> None:

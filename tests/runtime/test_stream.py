@@ -31,7 +31,7 @@ def test_a_stream_answers_as_predict_does_and_in_order(
 ) -> None:
     classifier = Classifier(bundle, threads=threads)
     outcomes = list(classifier.stream(iter(images), batch=batch))
-    assert all(outcome.picture is image for outcome, image in zip(outcomes, images, strict=True))
+    assert all(np.array_equal(outcome.picture, image) for outcome, image in zip(outcomes, images, strict=True))
     alone = np.stack([classifier.predict(image).probabilities for image in images])
     assert np.allclose([each.prediction.probabilities for each in outcomes], alone, atol=1e-6)
 
@@ -181,3 +181,22 @@ def test_several_streams_and_predictions_share_one_classifier(bundle: Path, imag
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("batch", [1, 4, None])
+@pytest.mark.parametrize("size", [SIZE, (30, 40)])
+def test_a_camera_may_write_each_frame_into_one_buffer(bundle: Path, batch: int | None, size: tuple[int, int]) -> None:
+    buffer = np.empty((*size, 3), np.uint8)
+
+    def camera() -> Iterator[NDArray[np.uint8]]:
+        for i in range(300):
+            buffer[:] = plain(LABELS[i % 3], size)
+            yield buffer
+
+    classifier = Classifier(bundle, threads=2)
+    expected = [LABELS[i % 3] for i in range(300)]
+    outcomes = list(classifier.stream(camera(), batch=batch))
+    assert [outcome.prediction.label for outcome in outcomes] == expected
+    assert all(np.array_equal(outcome.picture, plain(outcome.prediction.label, size)) for outcome in outcomes)
+    assert [each.label for each in classifier.predict_batch(camera())] == expected
+    assert not np.shares_memory(classifier.preprocess(buffer), buffer)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from signs_runtime.bundle.strict_json import brief, from_json, is_text, parse_json
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.figures import Accuracy, Paired
+from signs_runtime.labels import find_lookalikes
 from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec
 
 SCHEMA = 4
@@ -166,6 +167,8 @@ def check_labels(labels: tuple[str, ...]) -> None:
         )
     if unprintable := [label for label in labels if not is_text(label)]:
         raise BundleFormatError(f"A label is a line of text, without control characters, unlike {brief(unprintable)}.")
+    if alike := find_lookalikes(labels):
+        raise BundleFormatError(f"The labels {alike[0]!a:.80} and {alike[1]!a:.80} look the same; rename one of them.")
 
 
 def check_size(file: FileRecord, most: int) -> None:

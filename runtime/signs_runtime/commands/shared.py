@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import json
 import signal
 import sys
@@ -46,6 +47,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's own
         warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # refused in our own words
+        _let_all_be_printed()
         with _noting_interrupts() as interrupts:
             ctx.meta[_INTERRUPTS] = interrupts
             try:
@@ -62,6 +64,13 @@ class Command(click.Command):
                     click.echo(f"Error: {error}; {_ENVIRONMENT_ERRNOS[error.errno]}.", err=True)
                     sys.exit(SignsError.exit_code)
                 raise
+
+
+def _let_all_be_printed() -> None:
+    """Show what an output cannot encode in escapes: file names that are no text, labels that a code page lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -138,8 +147,8 @@ def gathered(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]
 
 
 def print_json(document: Any) -> None:  # Any: JSON
-    """Print a result for machines on stdout, in strict JSON; errors are words on stderr."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print a result for machines on stdout, in strict JSON and ASCII; errors are words on stderr."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), *, err: bool = False) -> None:

@@ -76,20 +76,30 @@ def predict(
     """
     from signs_runtime.classifier import Classifier
     from signs_runtime.commands.predictions import CsvTable, JsonDocument, TextTable
+    from signs_runtime.engine.import_check import check_import
     from signs_runtime.pictures.find import find_pictures
 
     if threshold != threshold:
         raise click.UsageError("--threshold nan is no probability.")
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of one result; choose one.")
+    check_import()
     classifier = Classifier(bundle, variant=variant, device=device, threads=threads, threshold=threshold)
-    files = find_pictures(pictures)
+    found = find_pictures(pictures)
+    if found.others:
+        click.echo(f"{found.others:,} files that are no pictures by their names are passed over.", err=True)
     form = CsvTable if as_csv else JsonDocument if as_json else TextTable
     written = form(classifier.labels, min(top_k, len(classifier.labels)))
-    failed = False
-    bar = click.progressbar(length=len(files), label="Labelling", file=sys.stderr, hidden=not sys.stderr.isatty())
+    failed = bool(found.errors)
+    for path, error in found.errors:
+        if strict:
+            raise error
+        written.add_error(path, error)
+    bar = click.progressbar(
+        length=len(found.pictures), label="Labelling", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
     with bar as progress:
-        for outcome in classifier.stream(files, batch=batch):
+        for outcome in classifier.stream(found.pictures, batch=batch):
             progress.update(1)
             if outcome.error is None:
                 written.add(outcome.picture, outcome.prediction)
@@ -166,7 +176,9 @@ def _place(
     """How the bundle would run here, or why it cannot where nothing was asked for by name."""
     try:
         from signs_runtime.classifier import Classifier
+        from signs_runtime.engine.import_check import check_import
 
+        check_import()
         return Classifier(bundle, variant=variant, device=device, threads=threads).placement, None
     except OnnxruntimeMissingError as error:
         return None, str(error).splitlines()[0]
@@ -190,8 +202,10 @@ def _describe_placement(placement: "Placement") -> str:
 def verify_command(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
     """Prove BUNDLE on this device: digests, labels, how pictures are read, and the golden pictures' answers."""
     from signs_runtime.device_proof import verify
+    from signs_runtime.engine.import_check import check_import
     from signs_runtime.proof.verification import VerificationError
 
+    check_import()
     verification = verify(bundle, variant=variant, device=device, threads=threads)
     if as_json:
         print_json(verification.as_json())

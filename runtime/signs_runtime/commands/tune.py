@@ -3,12 +3,17 @@
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from signs_runtime.commands.options import bundle_argument
 from signs_runtime.commands.shared import Command, json_option, print_json, print_table
 from signs_runtime.engine.session import PROVIDERS
+
+if TYPE_CHECKING:
+    from signs_runtime.placement.profiles import Measurement
+    from signs_runtime.placement.tune import Tuning
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -42,6 +47,12 @@ def size(value: str) -> int:
     help="Only this many threads; may be given several times.",
 )
 @click.option("--max-memory", type=size, help="Only what fits, such as 150M: a whole process with the model in it.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default="bursts, one picture after the other",
+    help="Pictures a second that this device sees: chooses what is fastest for pictures that come alone.",
+)
 @json_option
 def tune(
     bundle: Path,
@@ -49,18 +60,22 @@ def tune(
     devices: tuple[str, ...],
     threads: tuple[int, ...],
     max_memory: int | None,
+    rate: float | None,
     as_json: bool,
 ) -> None:
     """Find the fastest proved way to run BUNDLE on this device, and keep it for every later start.
 
     Every variant, device and number of threads must first answer the golden pictures as Keras did; what passes is timed
     side by side. Takes less than a minute, and replaces what was kept before. `signs info BUNDLE` shows what a start
-    then chooses.
+    then chooses. Pictures of a burst and pictures that come alone, as a camera's do, are timed apart: threads that wait
+    for the next one fall asleep, so that another setting may be the fastest then (--rate).
     """
+    from signs_runtime.engine.import_check import check_import
     from signs_runtime.placement.tune import TuneConfig, to_json
     from signs_runtime.placement.tune import tune as find
 
-    config = TuneConfig(variants or None, devices or None, threads or None, max_memory)
+    check_import()
+    config = TuneConfig(variants or None, devices or None, threads or None, max_memory, rate)
     with click.progressbar(length=100, label="Tuning", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
         steps = {"first look": (0, 50), "rounds": (50, 30), "batches": (80, 20)}
 
@@ -72,33 +87,53 @@ def tune(
     if as_json:
         print_json(to_json(tuning))
         return
-    fastest = tuning.winner.milliseconds or 0.0
+    _show(tuning)
+
+
+def _show(tuning: "Tuning") -> None:
+    """A table of all settings, the winner marked, and what follows from it."""
+    winner, profile = tuning.winner, tuning.profile
+    fastest = winner.time(profile.rate) or 0.0
     print_table(
         [
             (
-                "->"
-                if each.variant == tuning.winner.variant
-                and (each.device, each.threads) == (tuning.winner.device, tuning.winner.threads)
-                else "",
-                each.variant,
-                each.device,
-                str(each.threads),
-                "not timed" if each.milliseconds is None else f"{each.milliseconds:.2f} ms",
-                "" if each.milliseconds is None else _bar(each.milliseconds / fastest),
+                "->" if _setting(each) == _setting(winner) else "",
+                *_setting(each),
+                _milliseconds(each.milliseconds),
+                _milliseconds(each.lone_milliseconds),
+                "" if (taken := each.time(profile.rate)) is None else _bar(taken / fastest),
                 "unknown" if each.peak_memory is None else f"{each.peak_memory / 1e6:.0f} MB",
                 ("passed: " if each.passed else "FAILED: ") + each.says,
             )
-            for each in tuning.profile.measured
+            for each in profile.measured
         ],
-        header=("", "variant", "device", "threads", "a picture", "", "memory", "golden pictures"),
+        header=("", "variant", "device", "threads", "in a burst", "alone", "", "memory", "golden pictures"),
     )
-    winner = tuning.winner
+    if not tuning.is_kept:
+        click.echo("\nNothing was kept: the cache folder cannot be written to; `signs doctor` says why.")
+        return
     click.echo(
-        f"\nFrom now on, what is left open is {winner.variant} on {winner.device} with {winner.threads} "
-        f"thread{'s' if winner.threads > 1 else ''}; streams take {tuning.profile.batch} pictures at once."
-        if tuning.is_kept
-        else "\nNothing was kept: the cache folder cannot be written to; `signs doctor` says why."
+        f"\nFrom now on, what is left open is {_in_words(winner)}; streams take {profile.batch} pictures at once."
     )
+    alone = min(
+        (each for each in profile.measured if each.passed and each.lone_milliseconds is not None),
+        key=lambda each: each.lone_milliseconds or 0.0,
+        default=winner,
+    )
+    if profile.rate is None and _setting(alone) != _setting(winner):
+        click.echo(f"For pictures that come alone, as a camera's do, {_in_words(alone)} is faster: see --rate.")
+
+
+def _setting(each: "Measurement") -> tuple[str, str, str]:
+    return each.variant, each.device, str(each.threads)
+
+
+def _in_words(each: "Measurement") -> str:
+    return f"{each.variant} on {each.device} with {each.threads} thread{'s' if each.threads > 1 else ''}"
+
+
+def _milliseconds(taken: float | None) -> str:
+    return "not timed" if taken is None else f"{taken:.2f} ms"
 
 
 def _bar(times: float) -> str:

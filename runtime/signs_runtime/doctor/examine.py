@@ -24,6 +24,7 @@ from signs_runtime.engine.provider_libraries import (
     Onnxruntime,
     find_onnxruntime,
     how_to_get_library,
+    how_to_mend_import,
     installed_distributions,
     why_not_loadable,
 )
@@ -122,7 +123,11 @@ def check_onnxruntime(found: Onnxruntime, installed: Mapping[str, str], bits: in
         says = f"no onnxruntime is installed ({found.error})"
         return [Finding("onnxruntime", "problem", says, _reinstall(installed))]
     if found.error:
-        return [Finding("onnxruntime", "problem", f"{names} cannot be imported: {found.error}", _mend(found.error))]
+        return [
+            Finding(
+                "onnxruntime", "problem", f"{names} cannot be imported: {found.error}", how_to_mend_import(found.error)
+            )
+        ]
     if installed and found.version not in installed.values():
         says = f"{names} is installed, and an import finds {found.version} in {found.folder}: files of two are mixed"
         return [Finding("onnxruntime", "problem", says, _reinstall(installed))]
@@ -318,18 +323,6 @@ def _reinstall(installed: Mapping[str, str]) -> str:
         f"{first}pip install one of 'signs-runtime[cpu]', "
         "'signs-runtime[gpu]' (NVIDIA with CUDA), 'signs-runtime[openvino]' (Intel)"
     )
-
-
-def _mend(error: str) -> str:
-    """What helps where an installed onnxruntime cannot be imported, by the words of the failure."""
-    if "executable stack" in error:
-        return "install a newer one: glibc 2.41 refuses it, https://github.com/microsoft/onnxruntime/issues/24911"
-    if "SIGILL" in error:
-        url = "https://github.com/microsoft/onnxruntime/issues/23957"
-        return f"install another version: this one needs instructions that the CPU lacks, as 1.21 on a Pi 4 ({url})"
-    if "GLIBC" in error:
-        return "install a newer system, or in a container with one: the wheel was built for a newer C library"
-    return "install it again: pip install --force-reinstall"
 
 
 def _get(provider: str, *, is_jetson: bool = False) -> str:

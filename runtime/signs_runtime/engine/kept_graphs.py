@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from signs_runtime.bundle.folder import digest_of, open_regular
+from signs_runtime.bundle.folder import HeldFile, digest_of, open_regular
 from signs_runtime.bundle.manifest import MAX_FILE_BYTES
 from signs_runtime.bundle.strict_json import from_json, parse_json
 from signs_runtime.cache import part_of_cache
@@ -41,12 +42,11 @@ class Model:
     @classmethod
     def of_file(cls, path: Path) -> "Model":
         """A file alone, by the digest of what is in it now. Raises BundleNotFoundError and BundleFormatError."""
-        path = Path(os.path.realpath(path))
+        file = HeldFile(partial(open_regular, path))
         sha256 = _digest(path)
 
         def read() -> bytes:
-            with open_regular(path) as file:
-                content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise BundleTamperedError(f"{path} was replaced while it was opened; start again.")
             return content

@@ -1,14 +1,13 @@
 """Tells what of onnxruntime is installed and loads, tried in a child process, so that a crash there stays there."""
 
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+
+from signs_runtime.engine.child_python import can_start_python, last_words, run_apart
 
 _PROBE = """
 import json, os
@@ -35,8 +34,6 @@ _OPENED_LATER = {"CUDAExecutionProvider": ("libcudnn.so.9",)}  # cuDNN 9 since o
 # On PyPI; from 1.27 on, packages for CUDA 12 are deprecated: https://github.com/microsoft/onnxruntime/issues/29032
 _LAST_FOR_CUDA_12 = "1.26.0"
 
-_PATIENCE = 120  # seconds; an import takes half a second on two cores, many on a small board with a slow card
-
 
 @dataclass(frozen=True)
 class Onnxruntime:
@@ -49,12 +46,27 @@ class Onnxruntime:
 
 
 def find_onnxruntime() -> Onnxruntime:
-    """Import onnxruntime in a child process; this one survives an illegal instruction there."""
-    child = _run_apart(_PROBE)
+    """Import onnxruntime in a child process; this one survives an illegal instruction there.
+
+    A program that is no Python to be started again imports it itself.
+    """
+    if not can_start_python():
+        return _import_here()
+    child = run_apart(_PROBE)
     if child.returncode:
-        return Onnxruntime("", (), "", _last_words(child))
+        return Onnxruntime("", (), "", last_words(child))
     version, providers, folder = json.loads(child.stdout.splitlines()[-1])
     return Onnxruntime(version, tuple(providers), folder, "")
+
+
+def _import_here() -> Onnxruntime:
+    try:
+        import onnxruntime
+
+        folder = Path(onnxruntime.__file__ or "").parent
+        return Onnxruntime(onnxruntime.__version__, tuple(onnxruntime.get_available_providers()), str(folder), "")
+    except Exception as error:  # a broken installation raises whatever is missing first
+        return Onnxruntime("", (), "", f"{type(error).__name__}: {error}")
 
 
 def installed_distributions() -> dict[str, str]:
@@ -68,12 +80,15 @@ def installed_distributions() -> dict[str, str]:
 def why_not_loadable(provider: str) -> str | None:
     """Say in one sentence, with the dynamic loader's words, why a library of an execution provider does not load here.
 
-    None where nothing is found wrong, where the provider has no library of its own, and on systems other than Linux.
+    None where nothing is found wrong, where the provider has no library of its own, where it cannot be tried apart (see
+    `can_start_python`), and on systems other than Linux.
     """
     from importlib.util import find_spec
 
     spec = find_spec("onnxruntime")
     if not sys.platform.startswith("linux") or spec is None or not spec.submodule_search_locations:
+        return None
+    if not can_start_python():
         return None
     folder = Path(next(iter(spec.submodule_search_locations))) / "capi"
     library = folder / f"libonnxruntime_providers_{provider.removesuffix('ExecutionProvider').lower()}.so"
@@ -81,8 +96,8 @@ def why_not_loadable(provider: str) -> str | None:
         return None
     shared = folder / "libonnxruntime_providers_shared.so"  # the others take their symbols from it
     needed = [*([shared] if shared.is_file() else []), library, *_OPENED_LATER.get(provider, ())]
-    child = _run_apart(_LOAD, *map(str, needed))
-    return f"A library of {provider} does not load: {_last_words(child)}." if child.returncode else None
+    child = run_apart(_LOAD, *map(str, needed))
+    return f"A library of {provider} does not load: {last_words(child)}." if child.returncode else None
 
 
 def how_to_get_library(reason: str) -> str:
@@ -101,22 +116,13 @@ def how_to_get_library(reason: str) -> str:
     return "install the onnxruntime again: pip install --force-reinstall"
 
 
-def _run_apart(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(each or os.curdir for each in sys.path),
-        "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
-    }
-    command = [sys.executable, "-P", "-c", code, *arguments]
-    try:
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"the process did not end within {_PATIENCE} seconds")
-
-
-def _last_words(child: "subprocess.CompletedProcess[str]") -> str:
-    """What a child process said last before it failed, or the signal that ended it."""
-    if child.returncode < 0:
-        return f"{signal.Signals(-child.returncode).name} ended the process"
-    said = [line.strip() for line in child.stderr.splitlines() if line.strip()]
-    return said[-1].rstrip(".") if said else f"the process ended with {child.returncode}"
+def how_to_mend_import(error: str) -> str:
+    """What helps where an installed onnxruntime cannot be imported, by the words of the failure."""
+    if "executable stack" in error:
+        return "install a newer one: glibc 2.41 refuses it, https://github.com/microsoft/onnxruntime/issues/24911"
+    if "SIGILL" in error:
+        url = "https://github.com/microsoft/onnxruntime/issues/23957"
+        return f"install another version: this one needs instructions that the CPU lacks, as 1.21 on a Pi 4 ({url})"
+    if "GLIBC" in error:
+        return "install a newer system, or in a container with one: the wheel was built for a newer C library"
+    return "install it again: pip install --force-reinstall"

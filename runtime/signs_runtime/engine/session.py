@@ -49,9 +49,12 @@ def import_onnxruntime() -> Any:  # Any: onnxruntime has no type hints
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
     try:
         import onnxruntime
-    except ImportError as error:
+
+        onnxruntime.InferenceSession, onnxruntime.get_available_providers  # noqa: B018  # an empty folder has neither
+    except Exception as error:  # a broken installation raises whatever is missing first
         raise OnnxruntimeMissingError(
-            f"No onnxruntime could be imported ({error}); install the one for this device:\n"
+            f"No onnxruntime could be imported ({error}); `signs doctor` says what is wrong. Install the one for this "
+            "device:\n"
             "  pip install 'signs-runtime[cpu]'       any CPU\n"
             "  pip install 'signs-runtime[gpu]'       NVIDIA with CUDA\n"
             "  pip install 'signs-runtime[openvino]'  Intel"

@@ -4,13 +4,15 @@
 `operators` and `layers`, how large each of its `values` gets.
 """
 
-from signs_runtime.model_check.onnx_file import read_graph
+from signs_runtime.model_check.onnx_file import ModelRefusedError, read_graph
 from signs_runtime.model_check.sizes import check_sizes
+
+__all__ = ["ModelRefusedError", "check_model"]
 
 
 def check_model(content: bytes) -> None:
     """Refuse an ONNX file that is not a plain, self-contained picture classifier of bounded memory and work.
 
-    Raises BundleFormatError with the rule that it breaks.
+    Raises ModelRefusedError, a BundleFormatError, with the rule that it breaks.
     """
     check_sizes(read_graph(content))

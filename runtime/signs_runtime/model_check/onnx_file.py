@@ -118,11 +118,16 @@ def read_graph(content: bytes) -> Graph:
         refuse(f"a number in it does not fit its type ({error})")
 
 
+class ModelRefusedError(BundleFormatError):
+    """The model is none that a device runs; its one argument is the evidence, such as an operator."""
+
+    def __str__(self) -> str:
+        return f"The model is not one that signs-edge exports: {self.args[0]}. Take the bundle from its source again."
+
+
 def refuse(evidence: str) -> NoReturn:
-    """Raise BundleFormatError; the words are cut where they quote a file's own too long."""
-    raise BundleFormatError(
-        f"The model is not one that signs-edge exports: {evidence[:500]}. Take the bundle from its source again."
-    )
+    """Raise ModelRefusedError; the words are cut where they quote a file's own too long."""
+    raise ModelRefusedError(evidence[:500])
 
 
 class _Reader:

@@ -11,6 +11,7 @@ import numpy as np
 from signs_runtime.model_check.layers import LAYERS
 from signs_runtime.model_check.layout import LAYOUTS
 from signs_runtime.model_check.onnx_file import BOOL, DTYPES, FLOAT, INT64, Tensor
+from signs_runtime.model_check.recurrent import RECURRENT
 from signs_runtime.model_check.values import MAX_KNOWN, Array, Call, Rule, Shape, Value, broadcast, computed, same
 
 _INTEGERS = frozenset(kind for kind, dtype in DTYPES.items() if dtype.kind in "iu")
@@ -139,6 +140,17 @@ def _arg(call: Call) -> list[Value]:
     return [Value(INT64, _without(call, (axis,), call.number("keepdims", 1)))]
 
 
+def _top(call: Call) -> list[Value]:
+    """The largest numbers along an axis and their places."""
+    x, (count,) = call.x, call.integers(1) or (0,)
+    axis = call.axis(call.number("axis", -1), len(x.shape))
+    if not 1 <= count <= x.shape[axis]:
+        call.refuse(f"takes {count} of {x.shape[axis]} numbers")
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    call.work = 64 * x.size  # it sorts
+    return [x.as_shape(shape), Value(INT64, shape)]
+
+
 def _one_hot(call: Call) -> list[Value]:
     depth = call.integers(1)
     if len(depth) != 1 or depth[0] < 1:
@@ -176,6 +188,7 @@ Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt Tanh Threshol
 RULES: dict[str, Rule] = {
     **LAYERS,
     **LAYOUTS,
+    **RECURRENT,
     **dict.fromkeys(_UNARY.split(), same),
     **dict.fromkeys(["Add", "Sub", "Mul", "Pow", "Min", "Max", "Sum", "Mean", "And", "Or", "Xor"], _together),
     **dict.fromkeys(["Div", "Mod"], _divided),
@@ -205,5 +218,6 @@ RULES: dict[str, Rule] = {
     "OneHot": _one_hot,
     "Range": _range,
     "Shape": _shape,
+    "TopK": _top,
     "Where": _where,
 }

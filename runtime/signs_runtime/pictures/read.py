@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Literal, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from signs_runtime.errors import ImageError, OptionError
+from signs_runtime.pictures.find import leads_nowhere
 from signs_runtime.pictures.input_spec import Colour, InputSpec
 
 Picture = str | os.PathLike[str] | IO[bytes] | NDArray[np.uint8]
@@ -50,7 +52,7 @@ def read_image(picture: Picture, spec: InputSpec, channels: Channels = "RGB") ->
     """
     if isinstance(picture, np.ndarray):
         return _read_array(picture, spec, channels)
-    if channels != "RGB":
+    if channels != "RGB" and (isinstance(picture, str | os.PathLike) or hasattr(picture, "read")):
         raise ImageError(f"{_name(picture)}: a file has its own order of colours; channels={channels!r} is for arrays.")
     with _explained(picture):
         image = _load(picture, spec.colour)
@@ -120,7 +122,9 @@ def decode(picture: str | os.PathLike[str] | IO[bytes], mode: Colour = "RGB") ->
     elif hasattr(picture, "read"):
         image = _open(picture, _length(picture)) if picture.seekable() else _open_pipe(picture)
     else:
-        raise ImageError(f"a picture is a path, an open binary file or a uint8 array, not {type(picture).__name__}.")
+        no_frame = "; a camera that has no frame gives None: look at what its read() says" if picture is None else ""
+        given = type(picture).__name__
+        raise ImageError(f"a picture is a path, an open binary file or a uint8 array, not {given}{no_frame}.")
     width, height = image.size
     if max(width, height) > MAX_PICTURE_SIDE:
         image.close()
@@ -326,9 +330,29 @@ def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or 0 in array.shape:
         raise ImageError(
             f"An array must be uint8 of shape (height, width, {channels}), {spec.colour}; "
-            f"this one is {array.dtype} {array.shape}."
+            f"this one is {array.dtype} {array.shape}{_advice(array, channels)}."
         )
     return Image.fromarray(array if channels == 3 else array[:, :, 0])
+
+
+def _advice(array: NDArray[np.generic], channels: int) -> str:
+    """What makes of a common wrong kind of array a right one, by the array's dtype and shape."""
+    shape = array.shape
+    if 0 in shape:
+        return ", without a pixel"
+    if array.ndim == 4:
+        return "; give one frame, frames[0], or all of them to predict_batch or stream"
+    if array.ndim == 3 and channels == 3 and shape[2] == 4:
+        return "; drop the fourth channel, frame[:, :, :3]"
+    if array.ndim == 3 and shape[2] != channels and shape[0] == channels:
+        return "; put the channels last, frame.transpose(1, 2, 0)"
+    if channels == 3 and (array.ndim == 2 or (array.ndim == 3 and shape[2] == 1)):
+        return "; repeat its one channel, np.dstack([frame] * 3)"
+    if channels == 1 and array.ndim == 3 and shape[2] == 3:
+        return "; make it grey first, such as by cv2.cvtColor"
+    if np.issubdtype(array.dtype, np.floating):
+        return "; bring it to 0..255 and round it, such as (255 * frame).round().astype('uint8') where it is in 0..1"
+    return "; bring its values to 0..255 and convert them, frame.astype('uint8')" if array.dtype != np.uint8 else ""
 
 
 def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:
@@ -338,6 +362,10 @@ def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:
 
 
 def _reason(error: OSError) -> str:
+    if error.filename is not None and leads_nowhere(path := Path(os.fsdecode(error.filename))):
+        return (
+            f"a link to {path.readlink()}, which is not there; fetch it first (dvc pull, git annex get, git lfs pull)."
+        )
     if error.errno is not None:
         return f"cannot be read ({error.strerror})."
     if isinstance(error, UnidentifiedImageError):

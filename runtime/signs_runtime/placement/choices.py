@@ -66,7 +66,10 @@ def choices(request: Request, limits: Limits, profile: Profile | None, default: 
     measured = [] if profile is None else profile.passed(request.variant, device, request.threads)
     for i, each in enumerate(measured):
         setting = setting_for(each.device, each.threads, limits)
-        why = f"the {'next ' if i else ''}fastest that `signs tune` measured here: {each.milliseconds:.2f} ms"
+        assert profile is not None  # it has measured
+        rate = "" if profile.rate is None else f" for {profile.rate:g} pictures a second"
+        taken = each.time(profile.rate)
+        why = f"the {'next ' if i else ''}fastest that `signs tune` measured here{rate}: {taken:.2f} ms"
         yield Choice(each.variant, setting, why)
     if device is not None and measured:
         return

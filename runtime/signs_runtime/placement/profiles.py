@@ -25,12 +25,17 @@ class Measurement:
     threads: int
     passed: bool  # the golden pictures
     says: str  # of the golden pictures, or why it did not start
-    milliseconds: float | None  # for one picture, the median; None: not timed
+    milliseconds: float | None  # for one picture of a burst, the median; None: not timed
+    lone_milliseconds: float | None  # for one picture after a pause, the median; None: not timed
     peak_memory: int | None  # bytes, of a process that does nothing else
 
     def __post_init__(self) -> None:
         if self.device not in PROVIDERS or self.threads < 1:
             raise BundleFormatError(f"{self.threads} threads on {self.device!r} compute nothing.")
+
+    def time(self, rate: float | None) -> float | None:
+        """Milliseconds for a picture where so many come in a second, or in bursts (None)."""
+        return self.milliseconds if rate is None else self.lone_milliseconds
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Profile:
 
     measured: tuple[Measurement, ...]
     batch: int | None  # None: streams were not timed
+    rate: float | None = None  # pictures a second that the device sees, after which settings were chosen; None: bursts
 
     def __post_init__(self) -> None:
         if self.batch == 0:
@@ -47,9 +53,9 @@ class Profile:
     def passed(self, variant: str | None, device: str | None, threads: int | None) -> list[Measurement]:
         """The fastest of each variant and device that passed, among those with what is given, the fastest first."""
         fits: dict[tuple[str, str], Measurement] = {}
-        for each in sorted_by_speed(self.measured):
+        for each in sorted_by_speed(self.measured, self.rate):
             asked = (variant in (None, each.variant), device in (None, each.device), threads in (None, each.threads))
-            if each.passed and each.milliseconds is not None and all(asked):
+            if each.passed and each.time(self.rate) is not None and all(asked):
                 fits.setdefault((each.variant, each.device), each)
         return list(fits.values())
 
@@ -61,11 +67,14 @@ class Profile:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def sorted_by_speed(measured: Sequence[Measurement]) -> tuple[Measurement, ...]:
-    """The fastest first, those that failed or were not timed last."""
-    return tuple(
-        sorted(measured, key=lambda each: (not each.passed, each.milliseconds is None, each.milliseconds or 0.0))
-    )
+def sorted_by_speed(measured: Sequence[Measurement], rate: float | None) -> tuple[Measurement, ...]:
+    """The fastest at this rate first, those that failed or were not timed last."""
+
+    def key(each: Measurement) -> tuple[bool, bool, float]:
+        taken = each.time(rate)
+        return not each.passed, taken is None, taken or 0.0
+
+    return tuple(sorted(measured, key=key))
 
 
 def find_profile(digest: str, limits: Limits) -> Profile | None:

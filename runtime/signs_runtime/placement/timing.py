@@ -13,8 +13,10 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
 
+from signs_runtime.engine.child_python import can_start_python, python_command
 from signs_runtime.errors import SignsError
 
 WORKER = "signs_runtime.timing_worker"  # a module above this one, which starts Classifiers
@@ -51,7 +53,12 @@ class Timer:
 
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
-        command = [sys.executable, "-P", "-m", WORKER, json.dumps(asdict(candidate))]
+        if not can_start_python():
+            raise TimingError(
+                f"{Path(sys.executable).name} is a program and no Python that could be started for each candidate; run "
+                "`signs tune` with signs-runtime installed on this device: this program will use what it finds."
+            )
+        command = python_command(["-m", WORKER, json.dumps(asdict(candidate))])
         pipe = subprocess.PIPE
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed by __exit__
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._said, text=True)
@@ -75,14 +82,18 @@ class Timer:
         """A picture's median time in runs of `batch` pictures, over one round of `seconds`."""
         return self._time("run", batch, seconds)
 
+    def lone_milliseconds(self, pause: float, count: int = 1) -> float:
+        """The median time of `count` pictures that come alone, each after a `pause` (seconds), as from a camera."""
+        return self._time("lone", count, pause)
+
     def stream_milliseconds(self, batch: int, seconds: float = SECONDS) -> float:
         """A picture's time in a stream that takes at most `batch` pictures at once."""
         return self._time("stream", batch, seconds)
 
-    def _time(self, what: str, batch: int, seconds: float) -> float:
+    def _time(self, what: str, count: int, seconds: float) -> float:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended; what it said last is heard below
-            print(what, batch, seconds, file=self._process.stdin, flush=True)
+            print(what, count, seconds, file=self._process.stdin, flush=True)
         return float(self._hear())
 
     def _hear(self) -> str:

@@ -1,5 +1,6 @@
 """Finds the fastest setting that answers as Keras did on this device: every variant, device and number of threads."""
 
+import math
 import os
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 from signs_runtime.bundle.folder import Bundle, open_bundle
 from signs_runtime.engine.session import built_devices, require_provider
-from signs_runtime.errors import BundleNotFoundError, ProviderError
+from signs_runtime.errors import BundleNotFoundError, OptionError, ProviderError
 from signs_runtime.placement.limits import Limits, find_limits
 from signs_runtime.placement.profiles import Measurement, Profile, forget_profile, keep_profile, sorted_by_speed
 from signs_runtime.placement.timing import SECONDS, Candidate, Timer, TimingError
@@ -16,6 +17,9 @@ from signs_runtime.placement.timing import SECONDS, Candidate, Timer, TimingErro
 ROUNDS = 5
 BATCHES = (1, 2, 4, 8, 16, 32)
 FINALISTS, CLOSE = 5, 1.5  # those within 1.5 times the fastest of a first look are timed in rounds
+LONE_PAUSE = 0.3  # seconds: threads that wait sleep after some of them, and a longer one changes little
+MOST_PAUSE = 2.0  # seconds, however rarely pictures come
+LONE_PICTURES = 2  # of a first look
 _WORTHWHILE = 0.95  # a larger batch must take this share of a smaller one's time: it costs memory and delay
 
 
@@ -27,7 +31,17 @@ class TuneConfig:
     devices: tuple[str, ...] | None = None
     threads: tuple[int, ...] | None = None
     max_memory: int | None = None  # bytes that a process with the setting may take
+    rate: float | None = None  # pictures a second that the device sees; None: bursts, one after the other
     seconds: float = SECONDS  # of one round of one setting
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise OptionError(f"rate={self.rate} pictures a second cannot be; give a number above 0.")
+
+    @property
+    def pause(self) -> float:
+        """Seconds before a picture that comes alone."""
+        return LONE_PAUSE if self.rate is None else min(1 / self.rate, MOST_PAUSE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,8 @@ def tune(
         on_step("first look", i, len(candidates))
         measured.append(_look(candidate, config))
     on_step("first look", len(candidates), len(candidates))
-    close, digest = _close_to_best(measured), bundle.manifest.digest
+    close = {each for rate in (None, 1.0) for each in _close_to_best(measured, rate)}
+    digest = bundle.manifest.digest
     if not close:
         forget_profile(digest, limits)  # what passed once does not now
         reasons = "\n".join(
@@ -72,11 +87,11 @@ def tune(
             f"{path}: no setting answers the golden pictures as Keras did within what was asked; nothing is kept.\n"
             f"{reasons}"
         )
-    timed = _time_in_rounds(bundle, close, config.seconds, on_step)
+    timed = _time_in_rounds(bundle, [each for each in measured if each in close], config, on_step)
     measured = [timed.get(each, each) for each in measured]
-    winner = min(timed.values(), key=lambda each: each.milliseconds or 0.0)
+    winner = sorted_by_speed(tuple(timed.values()), config.rate)[0]
     batch = _time_batches(bundle, winner, config.seconds, on_step)
-    profile = Profile(sorted_by_speed(measured), batch)
+    profile = Profile(sorted_by_speed(measured, config.rate), batch, config.rate)
     return Tuning(digest, profile, winner, keep_profile(digest, limits, profile), limits)
 
 
@@ -104,7 +119,9 @@ def list_candidates(bundle: Bundle, config: TuneConfig, limits: Limits) -> list[
 
 def _look(candidate: Candidate, config: TuneConfig) -> Measurement:
     """Start a candidate alone, ask it about the golden pictures, and time it once."""
-    measured = Measurement(candidate.variant or "", candidate.device, candidate.threads or 1, False, "", None, None)
+    measured = Measurement(
+        candidate.variant or "", candidate.device, candidate.threads or 1, False, "", None, None, None
+    )
     try:
         with Timer(candidate) as timer:
             started = timer.start()
@@ -113,21 +130,26 @@ def _look(candidate: Candidate, config: TuneConfig) -> Measurement:
                 return measured
             if config.max_memory is not None and (started.peak_memory or 0) > config.max_memory:
                 return replace(measured, says=f"takes more than {config.max_memory / 1e6:.0f} MB")
-            return replace(measured, passed=True, milliseconds=timer.milliseconds(seconds=config.seconds))
+            burst, lone = (
+                timer.milliseconds(seconds=config.seconds),
+                timer.lone_milliseconds(config.pause, LONE_PICTURES),
+            )
+            return replace(measured, passed=True, milliseconds=burst, lone_milliseconds=lone)
     except TimingError as error:
         return replace(measured, says=str(error).splitlines()[-1])
 
 
-def _close_to_best(measured: Sequence[Measurement]) -> list[Measurement]:
-    passed = [each for each in sorted_by_speed(measured) if each.passed and each.milliseconds is not None]
-    return [each for each in passed[:FINALISTS] if (each.milliseconds or 0) <= CLOSE * (passed[0].milliseconds or 0)]
+def _close_to_best(measured: Sequence[Measurement], rate: float | None) -> list[Measurement]:
+    passed = [each for each in sorted_by_speed(measured, rate) if each.passed and each.time(rate) is not None]
+    return [each for each in passed[:FINALISTS] if (each.time(rate) or 0) <= CLOSE * (passed[0].time(rate) or 0)]
 
 
 def _time_in_rounds(
-    bundle: Bundle, close: Sequence[Measurement], seconds: float, on_step: Callable[[str, int, int], None]
+    bundle: Bundle, close: Sequence[Measurement], config: TuneConfig, on_step: Callable[[str, int, int], None]
 ) -> dict[Measurement, Measurement]:
     """Time those that are close side by side; what a candidate was before, and what it is now."""
-    taken: dict[Measurement, list[float]] = {each: [] for each in close}
+    bursts: dict[Measurement, list[float]] = {each: [] for each in close}
+    lone: dict[Measurement, list[float]] = {each: [] for each in close}
     with ExitStack() as stack:
         timers = {each: stack.enter_context(Timer(_candidate(bundle, each))) for each in close}
         for i in range(1 + ROUNDS):
@@ -137,13 +159,18 @@ def _time_in_rounds(
                     if i == 0:
                         timer.start()
                     else:
-                        taken[each].append(timer.milliseconds(seconds=seconds))
+                        bursts[each].append(timer.milliseconds(seconds=config.seconds))
+                        lone[each].append(timer.lone_milliseconds(config.pause))
                 except TimingError:  # where memory is short, not all can be there at once: the first look counts
                     del timers[each]
         on_step("rounds", ROUNDS, ROUNDS)
     return {
-        each: replace(each, milliseconds=statistics.median(values or [each.milliseconds or 0.0]))
-        for each, values in taken.items()
+        each: replace(
+            each,
+            milliseconds=statistics.median(bursts[each] or [each.milliseconds or 0.0]),
+            lone_milliseconds=statistics.median(lone[each] or [each.lone_milliseconds or 0.0]),
+        )
+        for each in close
     }
 
 
@@ -172,6 +199,7 @@ def to_json(tuning: Tuning) -> dict[str, object]:
         "kept": tuning.is_kept,
         "winner": asdict(tuning.winner),
         "batch": tuning.profile.batch,
+        "rate": tuning.profile.rate,
         "measured": [asdict(each) for each in tuning.profile.measured],
         "limits": {**asdict(tuning.limits), "threads": tuning.limits.threads, "may_spin": tuning.limits.may_spin},
     }

@@ -61,4 +61,7 @@ class VerificationError(BundleError):
             f"{path} fails its proof on this device; take the bundle from its source again, or try another variant or "
             f"device.\n{verification.failures}"
         )
-        self.verification = verification
+        self.path, self.verification = path, verification
+
+    def __reduce__(self) -> tuple[object, ...]:  # an exception would be made of its message alone
+        return type(self), (self.path, self.verification)

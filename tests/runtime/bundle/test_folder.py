@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from signs_runtime import BundleFormatError, BundleNotFoundError, BundleTamperedError, Classifier, InputSpec
+from signs_runtime import BundleFormatError, BundleNotFoundError, BundleTamperedError, Classifier, InputSpec, verify
 from signs_runtime.bundle.folder import open_bundle
 from signs_runtime.bundle.golden import dump_golden
 from signs_runtime.bundle.manifest import SCHEMA, FileRecord, dump_manifest, parse_manifest, seals_of
 from signs_runtime.bundle.strict_json import MAX_JSON_BYTES
 
-from ..colours import LABELS
+from ..colours import LABELS, SIZE, plain, record
 from ..picture_files import picture_files
+from ..tiny_onnx import colour_classifier
 
 
 def rewrite(bundle: Path, change: Callable[[Any], None]) -> None:
@@ -108,12 +109,60 @@ def test_a_path_that_leaves_the_folder_is_refused(bundle: Path, path: str) -> No
         Classifier(bundle)
 
 
-def test_a_link_is_refused(bundle: Path) -> None:
-    outside = bundle.parent / "outside.onnx"
-    shutil.move(bundle / "fp32.onnx", outside)
-    (bundle / "fp32.onnx").symlink_to(outside)
-    with pytest.raises(BundleFormatError, match="link"):
+def test_files_may_be_links_as_caches_and_mounted_volumes_lay_them_out(bundle: Path) -> None:
+    blobs = bundle.parent / "blobs"
+    blobs.mkdir()
+    for file in list(bundle.iterdir()):
+        shutil.move(file, blobs / file.name)
+        file.symlink_to(Path("..", "blobs", file.name))
+    assert Classifier(bundle).labels == LABELS
+    assert verify(bundle).passed
+    (blobs / "fp32.onnx").write_bytes((blobs / "fp32.onnx").read_bytes()[::-1])
+    with pytest.raises(BundleTamperedError, match="not the file that was sealed"):
+        Classifier(bundle, cache=False)
+    (blobs / "fp32.onnx").unlink()
+    with pytest.raises(BundleNotFoundError, match=r"is a link to .*cp -rL"):
         Classifier(bundle)
+
+
+def add_document(bundle: Path, content: bytes, reseal: Callable[..., None]) -> Path:
+    """Seal a document with the bundle, as an export does."""
+    document = bundle / "MODEL_CARD.md"
+    document.write_bytes(content)
+    run = open_bundle(bundle).manifest.run
+    reseal(bundle, run=replace(run, documents=(record(bundle, document.name),)))
+    return document
+
+
+def test_documents_that_git_gave_other_line_endings_stop_no_prediction_and_are_named_by_the_proof(
+    bundle: Path, reseal: Callable[..., None]
+) -> None:
+    document = add_document(bundle, b"# A card\n\nof two lines\n", reseal)
+    document.write_bytes(document.read_bytes().replace(b"\n", b"\r\n"))
+    manifest = bundle / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b"\n", b"\r\n"))
+    assert Classifier(bundle).labels == LABELS
+    with pytest.raises(BundleTamperedError, match=r"other line endings.*core\.autocrlf"):
+        verify(bundle)
+    document.unlink()
+    assert Classifier(bundle).labels == LABELS
+    with pytest.raises(BundleNotFoundError, match="is missing"):
+        verify(bundle)
+
+
+@pytest.mark.parametrize("lone", [False, True])
+def test_what_was_opened_is_what_runs_though_the_bundle_be_replaced(
+    bundle: Path, reseal: Callable[..., None], lone: bool
+) -> None:
+    running = Classifier(bundle / "fp32.onnx" if lone else bundle, cache=False, threads=2)
+    other = bundle.with_name("other")
+    shutil.copytree(bundle, other)
+    (other / "fp32.onnx").write_bytes(colour_classifier(tuple(reversed(LABELS)), SIZE))
+    reseal(other, labels=tuple(reversed(LABELS)))
+    bundle.rename(bundle.with_name("old"))
+    other.rename(bundle)
+    outcomes = running.stream([plain(label) for label in LABELS] * 10)
+    assert [outcome.prediction.label for outcome in outcomes] == list(LABELS) * 10
 
 
 @pytest.mark.parametrize(
@@ -206,7 +255,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(bundle: Path, name: 
         Classifier(bundle)
     path.rmdir()
     path.symlink_to("/dev/zero")
-    with pytest.raises(BundleFormatError, match="link"):
+    with pytest.raises(BundleFormatError, match="no regular file"):
         Classifier(bundle)
     path.unlink()
     path.write_bytes(whole)

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,3 +169,52 @@ def test_verify_names_the_device_and_the_largest_difference(bundle: Path) -> Non
     assert (device["machine"], device["onnxruntime"]) == (platform.machine(), onnxruntime.__version__)
     assert document["digest"] == open_bundle(bundle).manifest.digest
     assert document["digest"] in run("info", bundle).stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+@pytest.mark.parametrize("form", [(), ("--csv",), ("--json",)])
+def test_a_name_that_is_no_text_or_that_the_terminal_lacks_is_labelled_and_shown(
+    bundle: Path, pictures: Path, encoding: str, form: tuple[str, ...]
+) -> None:
+    folder = os.fsencode(pictures)
+    for name in (b"caf\xe9.png", "Übergröße ✋.png".encode()):
+        os.rename(folder + b"/red.png", folder + b"/" + name)
+        os.link(folder + b"/" + name, folder + b"/red.png")
+    command = [sys.executable, "-c", "from signs_runtime.commands.signs import signs; signs()", "predict"]
+    child = subprocess.run(
+        [*command, str(bundle), str(pictures), *form],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"},
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.count(b"red") >= 3
+    if form == ("--json",):
+        named = [each["picture"] for each in json.loads(child.stdout)["predictions"]]
+        assert set(map(Path, named)) == set(pictures.iterdir())
+
+
+def test_labels_that_a_code_page_lacks_stop_no_command(bundle: Path, reseal: Callable[..., None]) -> None:
+    labels = ("красный", "緑", "blue")
+    (bundle / "fp32.onnx").write_bytes(colour_classifier(labels, SIZE))
+    reseal(bundle, labels=labels)
+    for arguments in (["info"], ["info", "--json"], ["verify"], ["tune", "--json"]):
+        command = [sys.executable, "-c", "from signs_runtime.commands.signs import signs; signs()", *arguments]
+        child = subprocess.run(
+            [*command, str(bundle)], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252:strict"}
+        )
+        assert b"Traceback" not in child.stderr, child.stderr
+
+
+def test_paths_that_are_not_there_are_errors_among_the_others(bundle: Path, pictures: Path) -> None:
+    (pictures / "gone.png").symlink_to("../not_fetched.png")
+    (pictures / "notes.txt").touch()
+    arguments = [str(bundle), str(pictures / "none.png"), str(pictures), "--json"]
+    result = CliRunner().invoke(signs, ["predict", *arguments])
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert [each["label"] for each in document["predictions"]] == ["blue", "green", "red"]
+    assert [Path(each["picture"]).name for each in document["errors"]] == ["none.png", "gone.png"]
+    assert "1 files that are no pictures" in result.stderr
+    strict = CliRunner().invoke(signs, ["predict", *arguments, "--strict"])
+    assert strict.exit_code == 1
+    assert "none.png: no such file" in strict.stderr

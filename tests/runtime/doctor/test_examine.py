@@ -98,11 +98,11 @@ def folder_of(package: str) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has signs_runtime, click and Pillow: neither numpy nor onnxruntime."""
+    """The Python of an environment that has signs_runtime, click, Pillow and packaging: no numpy, no onnxruntime."""
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, symlinks=True)
     (packages,) = folder.glob("lib/python*/site-packages") if os.name == "posix" else [folder / "Lib/site-packages"]
-    for name in ("signs_runtime", "click", "PIL"):
+    for name in ("signs_runtime", "click", "PIL", "packaging"):  # onnxruntime brings the last
         (packages / name).symlink_to(folder_of(name))
     if (libraries := folder_of("PIL").with_name("pillow.libs")).is_dir():
         (packages / libraries.name).symlink_to(libraries)

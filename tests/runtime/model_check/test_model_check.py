@@ -309,3 +309,59 @@ def test_a_graph_of_many_nodes_is_checked_in_time_or_refused() -> None:
     check_model(picture_classifier(*chain(9_000)))
     assert time.process_time() - start < 5  # measured 0.4
     refused(picture_classifier(*chain(20_000)), "20,005 nodes")
+
+
+def recurrent(op: str, gates: int, *, hidden: int = 3, direction: str = "forward", rows: int = 6) -> bytes:
+    """A classifier that reads a picture row by row: (rows, pictures, columns) into a recurrent layer."""
+    directions = 2 if direction == "bidirectional" else 1
+    return model(
+        [
+            node("Cast", "image", "pixels", to=FLOAT),
+            node("ReduceMean", "pixels", "grey", axes=[3], keepdims=0),
+            node("Transpose", "grey", "rows", perm=[1, 0, 2]),
+            node(op, "rows w r", "all last", hidden_size=hidden, direction=direction),
+            node("ReduceSum", "last axis", "scores", keepdims=0),
+            node("Softmax", "scores", "probabilities", axis=1),
+        ],
+        {
+            "w": 0.01 * np.ones((directions, gates * hidden, rows), np.float32),
+            "r": 0.01 * np.ones((directions, gates * 3, 3), np.float32),
+            "axis": np.array([0], np.int64),
+        },
+        shape=["batch", 8, 6, 3],
+        labels=3,
+    )
+
+
+@pytest.mark.parametrize(("op", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_recurrent_layers_pass_and_run_and_are_bounded(op: str, gates: int, direction: str) -> None:
+    content = recurrent(op, gates, direction=direction)
+    check_model(content)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {"image": np.zeros((2, 8, 6, 3), np.uint8)})
+    assert answer.shape == (2, 3)
+    refused(recurrent(op, gates, direction=direction, rows=7), "is given")
+    refused(recurrent(op, gates, direction=direction, hidden=2**20), "is given")
+    refused(recurrent(op, gates, direction="sideways"), "0 directions")
+
+
+def test_the_largest_numbers_pass_and_no_more_than_there_are() -> None:
+    def largest(count: int) -> bytes:
+        return model(
+            [
+                node("Cast", "image", "pixels", to=FLOAT),
+                node("ReduceMean", "pixels", "grey", axes=[2, 3], keepdims=0),
+                node("TopK", "grey k", "scores places"),
+                node("Softmax", "scores", "probabilities", axis=1),
+            ],
+            {"k": np.array([count], np.int64)},
+            shape=["batch", 8, 6, 3],
+            labels=3,
+        )
+
+    check_model(largest(3))
+    session = onnxruntime.InferenceSession(largest(3), providers=["CPUExecutionProvider"])
+    assert session.run(None, {"image": np.zeros((2, 8, 6, 3), np.uint8)})[0].shape == (2, 3)
+    refused(largest(9), "takes 9 of 8 numbers")
+    refused(largest(2**40), "takes")

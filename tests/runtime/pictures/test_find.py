@@ -5,16 +5,40 @@ from pathlib import Path
 import pytest
 
 from signs_runtime import ImageError
-from signs_runtime.pictures.find import find_pictures
+from signs_runtime.pictures.find import find_pictures, leads_nowhere
+from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.read import read_image
 
 
 def test_a_folder_stands_for_its_pictures(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("b.jpg", "a.PNG", "sub/c.webp", ".hidden.jpg", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_pictures([tmp_path])] == ["a.PNG", "b.jpg", "c.webp"]
-    with pytest.raises(ImageError, match="no such file"):
-        find_pictures([tmp_path / "none"])
+    found = find_pictures([tmp_path])
+    assert [path.name for path in found.pictures] == ["a.PNG", "b.jpg", "c.webp"]
+    assert (found.others, found.errors) == (1, ())
+
+
+def test_what_is_not_there_is_an_error_among_the_others(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ImageError, match="no pictures"):
-        find_pictures([tmp_path / "empty"])
+    (tmp_path / "a.jpg").touch()
+    found = find_pictures([tmp_path / "none", tmp_path / "a.jpg", tmp_path / "empty"])
+    assert found.pictures == (tmp_path / "a.jpg",)
+    assert [path.name for path, _ in found.errors] == ["none", "empty"]
+    assert ["no such file" in str(error) or "no pictures" in str(error) for _, error in found.errors] == [True, True]
+
+
+def test_links_count_as_what_they_lead_to_and_those_that_lead_nowhere_as_pictures(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a.jpg").touch()
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "rose").symlink_to(tmp_path / "store")
+    (data / "b.jpg").symlink_to(tmp_path / "store" / "a.jpg")
+    (data / "c.jpg").symlink_to("../store/fetched_later.jpg")
+    (data / "again").symlink_to(data)
+    found = find_pictures([data])
+    assert [path.relative_to(data).as_posix() for path in found.pictures] == ["b.jpg", "c.jpg", "rose/a.jpg"]
+    assert [leads_nowhere(path) for path in found.pictures] == [False, True, False]
+    with pytest.raises(ImageError, match=r"c\.jpg: a link to .*fetched_later.*fetch it first"):
+        read_image(data / "c.jpg", InputSpec(4, 4))

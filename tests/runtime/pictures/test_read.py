@@ -17,7 +17,7 @@ from PIL import Image
 import signs_runtime.pictures.read as image_module
 from signs_runtime import ImageError, InputSpec, OptionError
 from signs_runtime.pictures.input_spec import RESIZE_FILTERS, Colour, ResizeFilter
-from signs_runtime.pictures.read import MAX_PIXELS, read_image, stages
+from signs_runtime.pictures.read import MAX_PIXELS, Channels, read_image, stages
 
 from ..picture_files import encoded
 
@@ -406,3 +406,26 @@ def png(width: int, height: int, *, depth: int, colour_type: int, rows: bytes) -
 
     header = struct.pack(">2I5B", width, height, depth, colour_type, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (None, "a camera that has no frame gives None"),
+        (np.zeros((4, 6, 4), np.uint8), r"drop the fourth channel, frame\[:, :, :3\]"),
+        (np.zeros((4, 6, 3), np.float32), "bring it to 0..255"),
+        (np.zeros((4, 6, 3), np.int64), r"frame.astype\('uint8'\)"),
+        (np.zeros((3, 40, 60), np.uint8), r"frame.transpose\(1, 2, 0\)"),
+        (np.zeros((4, 6), np.uint8), r"np.dstack\(\[frame\] \* 3\)"),
+        (np.zeros((1, 4, 6, 3), np.uint8), r"frames\[0\]"),
+        (np.zeros((0, 6, 3), np.uint8), "without a pixel"),
+    ],
+)
+@pytest.mark.parametrize("channels", ["RGB", "BGR"])
+def test_a_frame_of_the_wrong_kind_is_refused_with_what_makes_it_right(
+    frame: Any, words: str, channels: Channels
+) -> None:
+    with pytest.raises(ImageError, match=words):
+        read_image(frame, SPEC, channels)
+    with pytest.raises(ImageError, match="make it grey"):
+        read_image(np.zeros((4, 6, 3), np.uint8), InputSpec(4, 6, "L"))

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 
-from signs_runtime import Classifier, ProviderError, VerificationError
+from signs_runtime import Classifier, OptionError, ProviderError, VerificationError
 from signs_runtime.bundle.folder import open_bundle
 from signs_runtime.commands.signs import signs
 from signs_runtime.errors import SignsError
@@ -29,7 +29,7 @@ def run(*arguments: object) -> Result:
 
 
 def measured(variant: str, milliseconds: float | None, *, threads: int = 1, passed: bool = True) -> Measurement:
-    return Measurement(variant, "cpu", threads, passed, "", milliseconds, 10**8)
+    return Measurement(variant, "cpu", threads, passed, "", milliseconds, milliseconds, 10**8)
 
 
 def test_a_variant_that_answers_wrongly_is_never_chosen_however_fast(
@@ -207,3 +207,35 @@ def test_a_candidate_that_is_killed_is_an_error(bundle: Path) -> None:
         timer._process.wait()
         with pytest.raises(TimingError, match="ended with -9"):
             timer.milliseconds()
+
+
+def test_a_device_that_sees_pictures_alone_runs_what_is_fastest_then(three_variants: Path, cache: Path) -> None:
+    limits, digest = find_limits(), open_bundle(three_variants).manifest.digest
+    burst = replace(measured("fp32", 1.0, threads=2), lone_milliseconds=10.0)
+    alone = replace(measured("int8", 2.0, threads=1), lone_milliseconds=6.0)
+    for rate, variant, words in (
+        (None, "fp32", "measured here: 1.00 ms"),
+        (0.5, "int8", "0.5 pictures a second: 6.00 ms"),
+    ):
+        keep_profile(digest, limits, Profile((burst, alone), 4, rate))
+        placement = Classifier(three_variants).placement
+        assert placement.variant == variant
+        assert words in placement.why
+
+
+def test_bursts_and_pictures_that_come_alone_are_both_measured_and_kept(three_variants: Path, cache: Path) -> None:
+    config = TuneConfig(("fp32", "fp16"), ("cpu",), (1,), rate=20.0, seconds=QUICK)
+    assert config.pause == pytest.approx(0.05)
+    tuning = tune(three_variants, config)
+    kept = find_profile(tuning.digest, tuning.limits)
+    assert kept == tuning.profile
+    assert kept is not None
+    assert kept.rate == 20.0
+    assert all(each.milliseconds and each.lone_milliseconds for each in kept.measured)
+    assert tuning.winner.lone_milliseconds == min(each.lone_milliseconds or 0 for each in kept.measured)
+    shown = run("tune", three_variants, "--variant", "fp32", "--threads", 1, "--rate", 50).stdout
+    assert "in a burst" in shown
+    assert "alone" in shown
+    assert run("tune", three_variants, "--rate", 0).exit_code == 2
+    with pytest.raises(OptionError, match="rate=-1"):
+        TuneConfig(rate=-1.0)

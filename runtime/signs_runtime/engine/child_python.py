@@ -1,0 +1,44 @@
+"""Starts Python in a child process, where this process is a Python that can be started again."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PATIENCE = 120  # seconds; an import takes half a second on two cores, many on a small board with a slow card
+
+
+def can_start_python() -> bool:
+    """Whether `sys.executable` is a Python: in a frozen program (PyInstaller) or an embedded one it is the program."""
+    name = Path(sys.executable or "").name.lower()
+    return not getattr(sys, "frozen", False) and re.match(r"(python|pypy)[\d.]*w?(\.exe)?$", name) is not None
+
+
+def python_command(arguments: Sequence[str]) -> list[str]:
+    """A command that starts this Python; -P keeps the folder that it is started in out of its imports."""
+    return [sys.executable, "-P", *arguments]
+
+
+def run_apart(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run code in a child process, which may crash, with this process's path; not before `can_start_python`."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(each or os.curdir for each in sys.path),
+        "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
+    }
+    command = python_command(["-c", code, *arguments])
+    try:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"the process did not end within {_PATIENCE} seconds")
+
+
+def last_words(child: "subprocess.CompletedProcess[str]") -> str:
+    """What a child process said last before it failed, or the signal that ended it."""
+    if child.returncode < 0:
+        return f"{signal.Signals(-child.returncode).name} ended the process"
+    said = [line.strip() for line in child.stderr.splitlines() if line.strip()]
+    return said[-1].rstrip(".") if said else f"the process ended with {child.returncode}"
