@@ -1,11 +1,14 @@
 """The charts: whole, of any data, in the page's colours."""
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from signs_builder.charts import draw_confusion, draw_curves, draw_gradients, draw_wrong
+from signs_builder.charts import PAGE_COLOURS, curves_svg, draw_confusion, draw_curves, draw_gradients, draw_wrong
 from signs_builder.data.dataset import Split
 from signs_builder.evaluation.evaluate import Figures, evaluate
 from signs_builder.training.state import Epoch, Training
@@ -41,3 +44,25 @@ def test_labels_that_look_like_formulas_are_drawn_as_they_are(tmp_path: Path) ->
     figures = Figures(("$5_$10", "cash_$a_$b"), 0.5, Accuracy(1, 2), ((1, 0), (1, 0)), (), {})
     draw_confusion(figures, tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").is_file()
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 40])
+@pytest.mark.parametrize("validated", [True, False])
+def test_curves_for_a_page_are_text_in_the_pages_own_colours(epochs: int, validated: bool) -> None:
+    validation = (0.5, 0.75) if validated else (None, None)
+    history = [Epoch(i, 1 / i, 1 - 1 / (i + 1), 1.0, *validation) for i in range(1, epochs + 1)]
+    drawn = curves_svg(history, 1)
+    assert drawn == curves_svg(history, 1)
+    assert len(drawn) < 30_000
+    # A page holds it as it is: it loads nothing, brings no style for the whole page and no name that occurs twice.
+    assert not re.search(r"https?:|url\(|<style|<\?xml|<!DOCTYPE", drawn)
+    names = re.findall(r' id="([^"]+)"', drawn)
+    assert len(names) == len(set(names))
+    assert not re.search(r": #[0-9a-f]{3}", drawn)
+    unused = set() if validated else {"--orange"}
+    assert set(re.findall(r"var\((--\w+)\)", drawn)) == {*PAGE_COLOURS.values()} - unused
+    loss, accuracy = (ElementTree.fromstring(each) for each in drawn.split("\n"))
+    assert (loss.get("aria-label"), accuracy.get("aria-label")) == ("loss by epoch", "accuracy by epoch")
+    words = [text.text for text in loss.iter("text")]
+    assert {"Loss", "epoch", "training"} <= set(words)
+    assert ("validation" in words, "kept: epoch 1" in words) == (validated, validated)

@@ -1,1 +1,1 @@
-"""Labelled pictures: where they come from, and how they are held."""
+"""Labelled pictures: where they come from, how they are held, and how an image of one is changed."""

@@ -64,6 +64,8 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(few: Path, tmp_pa
     assert (again.exit_code, "--resume" in again.stderr) == (1, True)
     other = run(*arguments, "--resume", "--seed", "5")
     assert (other.exit_code, "seed was 1, is 5" in other.stderr) == (1, True)
+    other = run(*arguments, "--resume", "--resize", "nearest")
+    assert (other.exit_code, "'resize': 'nearest'" in other.stderr) == (1, True)
     resumed = run(*arguments, "--resume")
     assert resumed.exit_code == 0, resumed.output
     assert resumed.stdout.count("Epoch ") == 3

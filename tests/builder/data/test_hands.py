@@ -23,7 +23,7 @@ def test_a_hand_does_not_depend_on_how_many_are_drawn() -> None:
 
 def test_hands_have_the_shape_asked_for_and_none_stands_twice() -> None:
     images, _ = draw_hands(60, size=48)
-    assert (images.dtype, images.shape) == (np.uint8, (60, 48, 48, 3))
+    assert (images.dtype, images.shape) == (np.dtype(np.uint8), (60, 48, 48, 3))
     assert len({image.tobytes() for image in images}) == 60
 
 

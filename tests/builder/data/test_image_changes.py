@@ -1,5 +1,7 @@
 """What place and light do to a picture, by stated amounts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ def brightest(image: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("how", "expected"),
+    ("how", "expected"),  # how: place's own arguments
     [
         ({}, (9.5, 7.5)),
         ({"mirror": True}, (9.5, 23.5)),
@@ -31,5 +33,5 @@ def brightest(image: NDArray[np.uint8]) -> tuple[float, float]:
         ({"scale": 1.5}, (6.5, 3.5)),
     ],
 )
-def test_place_moves_a_point_where_it_says(how: dict[str, float], expected: tuple[float, float]) -> None:
+def test_place_moves_a_point_where_it_says(how: dict[str, Any], expected: tuple[float, float]) -> None:
     assert brightest(place(marked(), **how)) == pytest.approx(expected, abs=0.6)

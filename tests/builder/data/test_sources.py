@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.data.hands import draw_hands
@@ -139,7 +140,9 @@ def test_truncated_hdf5_is_refused(hdf5: Path) -> None:
         ({"train_set_y": np.full(12, 3)}, "all 12 pictures of the train split"),
     ],
 )
-def test_hdf5_of_the_wrong_content_is_refused(hdf5: Path, changes: dict, words: str) -> None:
+def test_hdf5_of_the_wrong_content_is_refused(
+    hdf5: Path, changes: dict[str, NDArray[np.generic] | None], words: str
+) -> None:
     write_hdf5(hdf5, "train", **changes)
     refused(hdf5, words)
 

@@ -7,7 +7,7 @@ import pytest
 
 from signs_builder.data.dataset import Split
 from signs_builder.errors import ModelError
-from signs_builder.evaluation.evaluate import Figures, evaluate
+from signs_builder.evaluation.evaluate import Figures, count_confusion, evaluate
 from signs_builder.evaluation.shift_suite import SHIFTS
 from signs_runtime.figures import Accuracy
 
@@ -23,6 +23,11 @@ def test_the_figures_are_those_of_the_answers(figures: Figures) -> None:
         ("#7", "middle", "bright"),
     ]
     assert figures.loss == pytest.approx(-(6 * np.log(0.8) + 2 * np.log(0.1)) / 8, rel=1e-5)
+
+
+def test_confusion_counts_what_each_label_is_called() -> None:
+    truth, said = np.array([0, 0, 2, 2, 2]), np.array([0, 1, 2, 2, 0])
+    assert count_confusion(truth, said, 4).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 2, 0], [0, 0, 0, 0]]
 
 
 def test_the_shift_suite_is_measured_with_each_shift(figures: Figures) -> None:

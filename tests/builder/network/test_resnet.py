@@ -1,6 +1,7 @@
 """ResNet-50 is the seeds', layer for layer: golden values of both blocks, names, shapes and counts."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ def draw_kernels_as_tensorflow_1(model: keras.Model) -> None:
 @pytest.mark.parametrize(
     ("block", "golden"), [(identity_block, IDENTITY_GOLDEN), (convolutional_block, CONVOLUTIONAL_GOLDEN)]
 )
-def test_a_block_gives_the_courses_golden_values(block: object, golden: list[float]) -> None:
+def test_a_block_gives_the_courses_golden_values(block: Callable[..., keras.KerasTensor], golden: list[float]) -> None:
     np.random.seed(1)
     x = np.random.randn(3, 4, 4, 6).astype(np.float32)
     image = keras.Input((4, 4, 6))

@@ -24,7 +24,7 @@ def test_nothing_asked_is_nothing_changed() -> None:
 def test_pictures_of_any_shape_keep_it(shape: tuple[int, int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     changed = augment(image, STRONG, np.random.default_rng(1))
-    assert (changed.shape, changed.dtype) == (shape, np.uint8)
+    assert (changed.shape, changed.dtype) == (shape, np.dtype(np.uint8))
     for name in SHIFTS:
         assert shifted(image[None], name).shape == (1, *shape)
 

@@ -14,22 +14,20 @@ from signs_builder.training.recipe import Augmentation, TrainConfig
 from signs_builder.training.train import Setup, train
 from signs_runtime import ImageError
 
-from .colours import SPEC, small_network
+from .small_network import SPEC, small_network
 
 
 def test_pictures_that_do_not_fit_into_memory_are_read_as_they_come(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def losses(decode_to: Path | None = None) -> list[float]:
-        return [
-            epoch.loss
-            for epoch in train(small_network(), dataset, TrainConfig(), SPEC, Setup(decode_to=decode_to)).history
-        ]
+        training = train(small_network(), dataset, TrainConfig(), SPEC, Setup(decode_to=decode_to))
+        return [epoch.loss for epoch in training.history]
 
     in_memory, on_disk = losses(), losses(tmp_path / "new" / "pixels.npy")
     monkeypatch.setattr(batches, "MEMORY_BYTES", 1)
     assert losses() == in_memory == on_disk
-    assert (tmp_path / "new" / "pixels.npy").stat().st_size > dataset.train.pictures.nbytes
+    assert (tmp_path / "new" / "pixels.npy").stat().st_size > dataset.train.images(SPEC).nbytes
 
 
 def test_a_bad_picture_that_is_read_as_it_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +45,8 @@ def test_drawn_hands_are_mixed_in_where_the_labels_are_theirs(dataset: Dataset) 
         train(small_network(), dataset, TrainConfig(drawn_hands=0.5), SPEC)
     drawn = (np.full((2, 16, 16, 3), 255, np.uint8), np.array([0, 1]))
     config = TrainConfig(drawn_hands=0.5, batch_size=42, augmentation=Augmentation(noise=1))
-    source = batches.Batches(lambda i: dataset.train.pictures[i], dataset.train.labels, 3, config, drawn=drawn)
+    pictures = dataset.train.images(SPEC)
+    source = batches.Batches(lambda i: pictures[i], dataset.train.labels, 3, config, drawn=drawn)
     images, targets = source[0]
     source.close()
     white = images.mean(axis=(1, 2, 3)) > 240

@@ -18,7 +18,7 @@ from signs_builder.training.train import Setup, train, training_splits
 from signs_builder.training.validation import predict
 from signs_runtime import ImageError
 
-from .colours import SPEC, small_network
+from .small_network import SPEC, small_network
 
 
 class Noted:
@@ -48,7 +48,7 @@ def test_a_network_learns_and_every_step_and_epoch_is_reported(dataset: Dataset)
 def test_every_picture_is_seen_once_an_epoch_and_its_loss_is_keras_own(dataset: Dataset) -> None:
     model, frozen = small_network(), small_network()
     epoch = train(model, dataset, TrainConfig(epochs=1, learning_rate=1e-12), SPEC).history[0]
-    probabilities = predict(frozen, dataset.train.pictures)
+    probabilities = predict(frozen, dataset.train.images(SPEC))
     labels = dataset.train.labels
     assert epoch.accuracy == pytest.approx((probabilities.argmax(axis=1) == labels).mean(), abs=1e-6)
     assert epoch.loss == pytest.approx(-np.log(probabilities[np.arange(len(labels)), labels]).mean(), rel=1e-4)
@@ -79,7 +79,7 @@ def test_the_epoch_that_does_best_on_validation_pictures_is_kept(dataset: Datase
     _, held = training_splits(dataset, config)
     assert held is not None
     assert len(held) == 3  # a tenth of each class, at least one
-    best = max(training.history, key=lambda each: (each.validation_accuracy, -each.validation_loss))
+    best = max(training.history, key=lambda each: (each.validation_accuracy or 0, -(each.validation_loss or 0)))
     assert training.kept_epoch == best.number
     accuracy = (predict(model, held.images(SPEC)).argmax(axis=1) == held.labels).mean()
     assert accuracy == pytest.approx(best.validation_accuracy)

@@ -1,4 +1,4 @@
-"""A data set that a small network learns in a few steps, and the network."""
+"""A network that learns in a few steps, and the pictures that it takes."""
 
 import keras
 
