@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo lint test edge wheels mutations fuzz bench check clean
+.PHONY: help setup demo lint test elsewhere edge wheels mutations fuzz bench check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -33,9 +33,14 @@ lint: setup  ## Style, types, and the floors of the house.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+ELSEWHERE := tests/runtime tests/builder/data tests/builder/network tests/export/test_destination.py
+
 # Two at once: a test that trains takes 3 GB. OpenBLAS's threads wait by spinning, which two processes cannot afford.
 test: setup  ## Every test; SIGNS_DATA and SIGNS_MODEL add those on real pictures.
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+elsewhere: setup  ## Tests without what only Linux has: /proc, /sys, functions of os, modules.
+	PYTHONPATH=tests/elsewhere OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ELSEWHERE)
 
 wheels: setup  ## Build both wheels into dist/.
 	rm -rf dist
@@ -87,7 +92,7 @@ ifdef MODEL
 	$(BIN)/python benchmarks/one_cpu.py bench/bundle
 endif
 
-check: lint test edge  ## All that CI checks.
+check: lint test elsewhere edge  ## All that CI checks.
 
 clean:  ## Remove what the other targets made.
 	rm -rf .tools .venv .venv-edge .venv-fuzz dist demo bench fuzz

@@ -128,6 +128,8 @@ def _look(candidate: Candidate, config: TuneConfig) -> Measurement:
             measured = replace(measured, says=started.says, peak_memory=started.peak_memory)
             if not started.passed:
                 return measured
+            if config.max_memory is not None and started.peak_memory is None:
+                return replace(measured, says="its memory cannot be told on this system; leave --max-memory out")
             if config.max_memory is not None and (started.peak_memory or 0) > config.max_memory:
                 return replace(measured, says=f"takes more than {config.max_memory / 1e6:.0f} MB")
             burst, lone = (

@@ -65,7 +65,7 @@ def test_the_command_shows_a_table_and_later_starts_choose_what_won(three_varian
     assert "the fastest that `signs tune` measured here" in Classifier(three_variants).placement.why
     document = json.loads(run("tune", three_variants, "--variant", "fp16", "--threads", 2, "--json").stdout)
     assert (document["winner"]["variant"], document["winner"]["threads"], document["kept"]) == ("fp16", 2, True)
-    assert document["winner"]["peak_memory"] < 10**9
+    assert (document["winner"]["peak_memory"] or 1) < 10**9  # None where the system does not tell
     placement = Classifier(three_variants).placement
     assert (placement.variant, placement.threads) == ("fp16", 2)
     assert "fp16 on cpu" in run("info", three_variants).stdout
@@ -155,7 +155,7 @@ def test_a_profile_is_of_one_bundle_and_of_what_the_process_may_use(bundle: Path
 
 
 def test_what_takes_more_memory_than_allowed_is_no_choice(bundle: Path, cache: Path) -> None:
-    with pytest.raises(ProviderError, match="takes more than 1 MB"):
+    with pytest.raises(ProviderError, match=r"takes more than 1 MB|memory cannot be told on this system"):
         tune(bundle, TuneConfig(threads=(1,), max_memory=10**6))
     assert run("tune", bundle, "--max-memory", "1M", "--threads", 1).exit_code == 1
     assert run("tune", bundle, "--max-memory", "much").exit_code == 2
