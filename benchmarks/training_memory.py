@@ -41,7 +41,7 @@ def main() -> None:
             options = ["--epochs", "1", "-o", str(folder / f"{way}.keras")]
             options += ["--decode-to", str(folder / "pixels.npy")] if way == "cache" else []
             if way == "as they come":
-                command[2] = f"import signs_builder.batches as b; b.MEMORY_BYTES = 0; {command[2]}"
+                command[2] = f"import signs_builder.training.batches as b; b.MEMORY_BYTES = 0; {command[2]}"
             process = subprocess.Popen([*command, str(folder / "data"), *options])
             _, status, usage = os.wait4(process.pid, 0)
             if status:

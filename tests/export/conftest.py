@@ -1,4 +1,4 @@
-"""One small trained network and its conversion, shared by the tests that only look at them."""
+"""Small trained networks and their conversions, shared by the tests that only look at them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,14 +6,18 @@ from pathlib import Path
 import keras
 import onnx
 import pytest
-from networks import hands, network, train_a_little
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.network.model_file import save_model
 from signs_export.config import ExportConfig
 from signs_export.convert.convert import convert
 from signs_export.gate.evidence import Evidence, collected
+from signs_export.int8.calibration import Calibration, choose_calibration
+from signs_export.job import Job
 from signs_export.source.reference import Reference, examine
+from signs_runtime import InputSpec
+
+from .networks import hands, mobile_network, network, straight_network, train_a_little
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +48,7 @@ def converted(reference: Reference, dataset: Dataset) -> onnx.ModelProto:
 
 @pytest.fixture(scope="session")
 def evidence(reference: Reference, dataset: Dataset) -> Iterator[Evidence]:
-    with collected(reference, dataset, ExportConfig()) as evidence:
+    with collected(Job(reference, dataset, ExportConfig())) as evidence:
         yield evidence
 
 
@@ -62,3 +66,30 @@ def keras_file(tmp_path_factory: pytest.TempPathFactory, model: keras.Model) -> 
     path = tmp_path_factory.mktemp("keras") / "small.keras"
     save_model(model, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def mobile(pictures: Dataset) -> Reference:
+    return examine(train_a_little(mobile_network(), pictures, epochs=25))
+
+
+@pytest.fixture(scope="session")
+def straight(pictures: Dataset) -> keras.Model:
+    return train_a_little(straight_network(), pictures, epochs=10)
+
+
+@pytest.fixture(scope="session")
+def straight_onnx(straight: keras.Model, pictures: Dataset) -> onnx.ModelProto:
+    return convert(examine(straight), pictures.labels, ExportConfig())
+
+
+@pytest.fixture(scope="session")
+def calibration(pictures: Dataset) -> Calibration:
+    return choose_calibration(pictures, InputSpec(32, 32), 100)
+
+
+@pytest.fixture
+def file(converted: onnx.ModelProto, tmp_path: Path) -> Path:
+    """The conversion of the one that most tests look at, a.onnx."""
+    onnx.save(converted, tmp_path / "a.onnx")
+    return tmp_path / "a.onnx"

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from changed_models import with_last_layer
-from networks import network, train_a_little
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset, Split
@@ -18,10 +16,13 @@ from signs_builder.network.model_file import weights_sha256
 from signs_export.config import ExportConfig
 from signs_export.export import export_bundle, seal_model
 from signs_export.gate.verdict import ParityError
-from signs_export.manifest_entries import choose_golden
+from signs_export.job import Job
 from signs_export.source.reference import Reference, examine
 from signs_runtime import BundleNotFoundError, Classifier, verify
 from signs_runtime.bundle.folder import open_bundle
+
+from .changed_models import with_last_layer
+from .networks import network, train_a_little
 
 FILES = ["MODEL_CARD.md", "fp32.onnx", "golden.npz", "junit.xml", "manifest.json", "report.html", "report.json"]
 CONFIG = ExportConfig(command="pytest", golden_pictures=8)
@@ -29,8 +30,9 @@ CONFIG = ExportConfig(command="pytest", golden_pictures=8)
 
 def proof_of(folder: Path) -> dict[str, Any]:
     """What the report says of the first variant's proof."""
-    document: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return document["variants"][0]["proof"]
+    document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    proof: dict[str, Any] = document["variants"][0]["proof"]  # Any: JSON
+    return proof
 
 
 def one_weight_off(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -41,7 +43,7 @@ def one_weight_off(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_a_bundle_holds_what_was_measured_and_verifies(
     converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
 ) -> None:
-    export = seal_model(converted, reference, dataset, tmp_path / "bundle", CONFIG)
+    export = seal_model(converted, Job(reference, dataset, CONFIG), tmp_path / "bundle")
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert export.bundle.manifest == manifest
     assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == FILES
@@ -64,7 +66,7 @@ def test_two_exports_of_the_same_weights_differ_in_their_run_alone(
     converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
 ) -> None:
     one, other = (
-        seal_model(converted, reference, dataset, tmp_path / command, replace(CONFIG, command=command)).bundle
+        seal_model(converted, Job(reference, dataset, replace(CONFIG, command=command)), tmp_path / command).bundle
         for command in ("one", "other")
     )
     assert one.manifest.digest == other.manifest.digest
@@ -76,7 +78,7 @@ def test_two_exports_of_the_same_weights_differ_in_their_run_alone(
 
 def test_a_greyscale_model_is_proved_with_picture_files_too(dataset: Dataset, tmp_path: Path) -> None:
     model = train_a_little(network(channels=1), dataset)
-    export_bundle(examine(model), dataset, tmp_path / "bundle", CONFIG)
+    export_bundle(Job(examine(model), dataset, CONFIG), tmp_path / "bundle")
     golden = open_bundle(tmp_path / "bundle").golden()
     assert golden.labels == dataset.labels
     assert golden.file_images.shape == (7, 32, 32, 1)
@@ -91,10 +93,10 @@ def test_the_runtime_reads_the_files_that_keras_reads(reference: Reference, data
     files = Split(images, labels).files(tmp_path / "files", dataset.labels)
     split = Split(files, labels)
     other = Dataset("files", dataset.labels, split, None, split)
-    export = export_bundle(reference, other, tmp_path / "bundle", CONFIG)
-    report = export.made[0].report
-    evidence = report.evidence
-    assert report.passed
+    export = export_bundle(Job(reference, other, CONFIG), tmp_path / "bundle")
+    verdict = export.made[0].verdict
+    evidence = verdict.evidence
+    assert verdict.passed
     assert evidence.files == (*files, *files)
     classifier = Classifier(tmp_path / "bundle")
     for file, expected in zip(evidence.files, evidence.expected, strict=True):
@@ -105,17 +107,17 @@ def test_a_damaged_model_fails_the_gate_and_leaves_the_old_bundle(
     converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
 ) -> None:
     destination = tmp_path / "bundle"
-    seal_model(converted, reference, dataset, destination, CONFIG)
+    seal_model(converted, Job(reference, dataset, CONFIG), destination)
     before = {path.name: path.read_bytes() for path in destination.iterdir()}
     with pytest.raises(ParityError) as caught:
-        seal_model(with_last_layer(converted, one_weight_off), reference, dataset, destination, CONFIG)
-    report = caught.value.report
+        seal_model(with_last_layer(converted, one_weight_off), Job(reference, dataset, CONFIG), destination)
+    verdict = caught.value.verdict
     assert caught.value.exit_code == 3
-    assert not report.passed
-    assert report.max_difference > 1e-4
+    assert not verdict.passed
+    assert verdict.max_difference > 1e-4
     assert "parity FAILED on 120 pictures" in str(caught.value)
     assert "The worst pictures:" in str(caught.value)
-    assert str(report.worst()[0][1]) in str(caught.value)
+    assert str(verdict.evidence.files[verdict.worst(1)[0]]) in str(caught.value)
     assert {path.name: path.read_bytes() for path in destination.iterdir()} == before
     failed = tmp_path / "bundle.failed"
     assert (failed / "fp32.onnx").read_bytes() != before["fp32.onnx"]
@@ -129,22 +131,7 @@ def test_an_answer_that_is_not_a_number_fails_the_gate(
 ) -> None:
     poisoned = with_last_layer(converted, lambda weights: np.full_like(weights, np.nan))
     with pytest.raises(ParityError) as caught:
-        seal_model(poisoned, reference, dataset, tmp_path / "bundle", CONFIG)
-    assert caught.value.report.max_difference == np.inf
+        seal_model(poisoned, Job(reference, dataset, CONFIG), tmp_path / "bundle")
+    assert caught.value.verdict.max_difference == np.inf
     assert not (tmp_path / "bundle").exists()
     assert proof_of(tmp_path / "bundle.failed")["max_difference"] is None
-
-
-def test_golden_pictures_hold_the_least_sure_of_each_label_and_a_spread() -> None:
-    rng = np.random.default_rng(0)
-    probabilities = rng.dirichlet(np.full(6, 0.3), 500).astype(np.float32)
-    chosen = choose_golden(probabilities, 24)
-    assert len(set(chosen.tolist())) == 24
-    labels = probabilities.argmax(axis=1)
-    ordered = np.sort(probabilities, axis=1)
-    margins = ordered[:, -1] - ordered[:, -2]
-    for label in range(6):
-        members = np.flatnonzero(labels == label)
-        assert members[margins[members].argmin()] in chosen
-    assert margins.argmax() in chosen
-    assert len(choose_golden(probabilities[:3], 24)) == 3

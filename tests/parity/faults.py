@@ -24,7 +24,8 @@ from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert.convert import convert
 from signs_export.convert.graph_names import SCALED
 from signs_export.int8.calibration import Calibration
-from signs_export.int8.quantize import Quantizer
+from signs_export.int8.prepare import prepare
+from signs_export.int8.quantize import quantize
 from signs_export.onnx_graph import weights_of
 from signs_export.source.reference import Reference
 from signs_export.source.scaling import scaling_layer
@@ -326,13 +327,13 @@ def _(export: Export) -> onnx.ModelProto:
 
 @in_graph("int8 that saturates without VNNI", lambda export: {_convolutions(export.float32)[0].name})
 def _(export: Export) -> onnx.ModelProto:
-    return Quantizer(export.float32, export.calibration, Int8Config(exact_everywhere=False)).quantize()
+    return quantize(prepare(export.float32, export.calibration, Int8Config(exact_everywhere=False)))
 
 
 @in_graph("int8 calibrated on noise", lambda export: {each.output[0] for each in export.float32.graph.node})
 def _(export: Export) -> onnx.ModelProto:
     noise = np.random.default_rng(0).integers(0, 256, export.calibration.images.shape, np.uint8)
-    return Quantizer(export.float32, Calibration(noise, ()), Int8Config()).quantize()
+    return quantize(prepare(export.float32, Calibration(noise, ()), Int8Config()))
 
 
 @in_graph(
@@ -340,7 +341,7 @@ def _(export: Export) -> onnx.ModelProto:
 )
 def _(export: Export) -> onnx.ModelProto:
     former = convert(export.other, export.labels, ExportConfig())
-    return Quantizer(former, export.calibration, Int8Config()).quantize()
+    return quantize(prepare(former, export.calibration, Int8Config()))
 
 
 @in_graph(
@@ -349,7 +350,7 @@ def _(export: Export) -> onnx.ModelProto:
 )
 def _(export: Export) -> onnx.ModelProto:
     former = convert(export.other, export.labels, ExportConfig())
-    int8 = Quantizer(former, export.calibration, Int8Config()).quantize()
+    int8 = quantize(prepare(former, export.calibration, Int8Config()))
     del int8.metadata_props[:]
     int8.metadata_props.extend(export.float32.metadata_props)
     return int8
@@ -357,7 +358,7 @@ def _(export: Export) -> onnx.ModelProto:
 
 @in_graph("int8 with two layers' scales swapped", lambda export: {each.output[0] for each in export.float32.graph.node})
 def _(export: Export) -> onnx.ModelProto:
-    model = Quantizer(export.float32, export.calibration, Int8Config()).quantize()
+    model = quantize(prepare(export.float32, export.calibration, Int8Config()))
     made_by = {node.output[0]: node for node in model.graph.node}
     one, other = (made_by[node.input[1]] for node in _alike(model, quantized=True))
     one.input[1], other.input[1] = other.input[1], one.input[1]
@@ -391,7 +392,7 @@ def _alike(model: onnx.ModelProto, *, quantized: bool = False) -> list[onnx.Node
 
 
 def _first(model: onnx.ModelProto, operator: str) -> onnx.NodeProto:
-    found = next((node for node in model.graph.node if node.op_type == operator), None)
+    found: onnx.NodeProto | None = next((node for node in model.graph.node if node.op_type == operator), None)
     if found is None:
         raise NotApplicableError(f"the model has no {operator}")
     return found

@@ -1,8 +1,8 @@
 """The gate's mutation score: how many faults it catches, how many at the right stage, and its false alarms.
 
-    python tests/parity/mutation_score.py                                        a small network, hands drawn here
-    python tests/parity/mutation_score.py --model my.keras --data PICTURES --scaling unit
-    python tests/parity/mutation_score.py --honest 20                            honest exports: none may fail
+    python -m tests.parity.mutation_score                                        a small network, hands drawn here
+    python -m tests.parity.mutation_score --model my.keras --data PICTURES --scaling unit
+    python -m tests.parity.mutation_score --honest 20                            honest exports: none may fail
 
 Ends with 1 unless every fault is caught at its stage and no honest export fails.
 """
@@ -16,11 +16,6 @@ from pathlib import Path
 import click
 import keras
 
-sys.path.append(str(Path(__file__).parents[1] / "export"))
-
-from faults import FAULTS, Export, Fault, NotApplicableError
-from networks import branched_network, hands, mobile_network, train_a_little
-
 from signs_builder.commands.progress_bar import progress_bar
 from signs_builder.data.dataset import Dataset
 from signs_builder.data.sources import load_dataset
@@ -32,9 +27,13 @@ from signs_export.gate.compare import compare
 from signs_export.gate.evidence import Evidence, collected
 from signs_export.gate.verdict import ParityError
 from signs_export.int8.calibration import choose_calibration
+from signs_export.job import Job
 from signs_export.source.reference import Reference, examine
 from signs_export.source.scaling import scale
 from signs_runtime.commands.shared import print_json, print_table
+
+from ..export.networks import branched_network, hands, mobile_network, train_a_little
+from .faults import FAULTS, Export, Fault, NotApplicableError
 
 SIDES = (24, 32, 48)
 PICTURES = 120  # of a model's data that each fault is tried on
@@ -57,9 +56,9 @@ def try_fault(fault: Fault, export: Export, evidence: Evidence, config: ExportCo
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.onnx")
         file.write_bytes(model.SerializeToString())
-        report = compare(runtime(file), file, "model", evidence, config)
-    failed = tuple(check.name for check in report.misses)
-    return Score(fault.name, not report.passed, report.stage, report.stage in fault.stage(export), failed)
+        verdict = compare(runtime(file), file, "model", evidence, config)
+    failed = tuple(check.name for check in verdict.misses)
+    return Score(fault.name, not verdict.passed, verdict.stage, verdict.stage in fault.stage(export), failed)
 
 
 def small_export() -> tuple[Export, Dataset]:
@@ -99,7 +98,7 @@ def score_honest(count: int) -> list[str]:
             reference = examine(train_a_little(network(side=side, seed=seed), dataset, epochs=6))
             config = ExportConfig(variants=variants, speed_rounds=1)
             try:
-                export_bundle(reference, dataset, Path(folder, str(seed)), config, warn=lambda doubt: None)
+                export_bundle(Job(reference, dataset, config, warn=lambda doubt: None), Path(folder, str(seed)))
             except ParityError as error:
                 alarms.append(f"{network.__name__}, {side}x{side}, seed {seed}, {', '.join(variants)}: {error}")
             on_done(1)
@@ -130,7 +129,7 @@ def main(model: Path | None, data: str | None, scaling: Scaling | None, honest: 
     config = ExportConfig(parity_pictures=PICTURES)
     scores: list[Score] = []
     spared: list[str] = []
-    with collected(export.reference, dataset, config) as evidence, progress_bar("Faults", len(FAULTS)) as on_done:
+    with collected(Job(export.reference, dataset, config)) as evidence, progress_bar("Faults", len(FAULTS)) as on_done:
         for fault in FAULTS:
             try:
                 scores.append(try_fault(fault, export, evidence, config))

@@ -10,12 +10,14 @@ import keras
 import onnx
 import pytest
 from junitparser import JUnitXml
-from networks import hands, network, train_a_little
 
 from signs_builder.network.model_file import save_model
 from signs_export.config import ExportConfig
 from signs_export.export import export_bundle
+from signs_export.job import Job
 from signs_export.source.reference import examine
+
+from ..export.networks import hands, network, train_a_little
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -32,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
     dataset = hands(96, 24)
     model: keras.Model = train_a_little(network(), dataset)
     save_model(model, tmp_path / "my.keras")
-    export_bundle(examine(model), dataset, tmp_path / "bundle", ExportConfig())
+    export_bundle(Job(examine(model), dataset, ExportConfig()), tmp_path / "bundle")
     for split in ("train", "test"):
         pictures = dataset.splits[split]
         for file, label in zip(pictures.files(tmp_path / "all" / split, dataset.labels), pictures.labels, strict=True):

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from faults import FAULTS, Export, Fault
-from mutation_score import PICTURES, small_export, try_fault
 
 from signs_export.config import ExportConfig
 from signs_export.gate.evidence import Evidence, collected
+from signs_export.job import Job
 from signs_runtime import Classifier
+
+from .faults import FAULTS, Export, Fault
+from .mutation_score import PICTURES, small_export, try_fault
 
 CONFIG = ExportConfig(parity_pictures=PICTURES)
 
@@ -16,7 +18,7 @@ CONFIG = ExportConfig(parity_pictures=PICTURES)
 @pytest.fixture(scope="module")
 def honest() -> Iterator[tuple[Export, Evidence]]:
     export, dataset = small_export()
-    with collected(export.reference, dataset, CONFIG) as evidence:
+    with collected(Job(export.reference, dataset, CONFIG)) as evidence:
         yield export, evidence
 
 

@@ -165,7 +165,7 @@ def test_threads_share_a_classifier_on_real_pictures(exported: tuple[Path, Any],
 def test_a_wrong_scaling_shows_in_the_accuracy_and_fails_beside_the_right_bundle(
     exported: tuple[Path, Any], signs_data: Path, signs_model: Path
 ) -> None:
-    data = ("--data", signs_data, "--parity-pictures", 120)
+    data = (signs_data, "--parity-pictures", 120)
     result = run("signs", "parity", signs_model, exported[0], *data, "--scaling", "tf")
     assert result.returncode == 3
     assert "parity FAILED on 120 pictures" in result.stderr

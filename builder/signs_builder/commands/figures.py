@@ -1,5 +1,6 @@
 """What was measured of a classifier, as commands print it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 MAX_CONFUSION = 12  # classes: a wider table cannot be read
 
 
-def show_figures(figures: "Figures", *, err: bool = False) -> None:
-    """Accuracy, per class with confusion, and the shift suite."""
+def show_figures(figures: "Figures", caveats: Sequence[str] = (), *, err: bool = False) -> None:
+    """Accuracy with the data set's caveats, per class with confusion, and the shift suite."""
     click.echo(f"Test loss = {figures.loss:.4f}\nTest accuracy = {figures.accuracy.share:.4f}", err=err)
-    click.echo(f"Test pictures right: {figures.accuracy}\n", err=err)
+    click.echo(f"Test pictures right: {figures.accuracy}", err=err)
+    for caveat in caveats:
+        click.echo(f"Note: {caveat}", err=err)
+    click.echo(err=err)
     if len(figures.labels) <= MAX_CONFUSION:
         rows = [
             [label, *("." if not count else str(count) for count in row), _percent(figures.per_class.get(label))]

@@ -32,7 +32,8 @@ def progress_bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
         *columns,
         console=console,
         disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),  # a stdout that goes elsewhere must not end up on stderr
+        # a stdout that goes elsewhere must not end up on stderr; None: closed by whoever started this
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     ) as progress:
         task = progress.add_task(step, total=total or None)
 

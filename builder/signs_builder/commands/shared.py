@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from signs_runtime.pictures.input_spec import RESIZE_FILTERS, InputSpec
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
 
+MAX_FOLDERS = 5  # that are named
 DEFAULT_SIZE = (64, 64)  # height and width in pixels, as in SIGNS
 
 
@@ -47,7 +49,7 @@ resize_option = click.option(
 
 def start_keras() -> None:
     """Import Keras and its back end, holding back their notices unless the user has set TensorFlow's log level."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or sys.stderr is None:  # None: closed by whoever started this
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # silences what comes after the import
     if sys.stderr.isatty():
@@ -67,11 +69,18 @@ def start_keras() -> None:
 
 
 def describe_counts(dataset: "Dataset") -> str:
-    """`SIGNS: 1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1`."""
+    """`SIGNS: 1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1`, and a line for each caveat."""
     counts = dataset.counts
     held = f" ({counts['train']:,} and {counts['validation']:,} validation)" if "validation" in counts else ""
-    return (
+    line = (
         f"{dataset.name}: {len(dataset.all_but_test):,} train{held} and {counts['test']:,} test pictures, "
         f"labels {', '.join(dataset.labels)}"
         + (f"; {dataset.skipped:,} other files skipped" if dataset.skipped else "")
+        + (f"; not read: {_name_folders(dataset.passed_over)}" if dataset.passed_over else "")
     )
+    return "\n".join([line, *(f"Note: {caveat}" for caveat in dataset.caveats)])
+
+
+def _name_folders(names: Sequence[str]) -> str:
+    more = [f"and {len(names) - MAX_FOLDERS:,} more"] if len(names) > MAX_FOLDERS else []
+    return ", ".join([*(f"{name}/" for name in names[:MAX_FOLDERS]), *more])

@@ -14,7 +14,14 @@ from signs_builder.commands.shared import (
     resize_option,
     start_keras,
 )
-from signs_builder.commands.training_run import TrainingOptions, new_model, run_training, show_run, training_options
+from signs_builder.commands.training_run import (
+    TrainingOptions,
+    new_model,
+    run_training,
+    show_run,
+    training_options,
+    write_run,
+)
 from signs_builder.training.recipe import TrainConfig
 from signs_runtime.commands.shared import Command, json_option, print_json, print_table
 from signs_runtime.pictures.input_spec import InputSpec, ResizeFilter
@@ -73,7 +80,8 @@ def train(
     if run.spread.process > 0:  # one process saves for all
         return
     save_model(run.model, output)
-    show_run(run, dataset, spec, as_json=as_json)
+    write_run(run, dataset, spec)
+    show_run(run, err=as_json)
     if as_json:
         print_json({"model": str(output), "folder": str(folder), "data": _describe(dataset), **run.as_json()})
     else:
@@ -81,7 +89,13 @@ def train(
 
 
 def _describe(dataset: "Dataset") -> dict[str, Any]:  # Any: JSON
-    return {"name": dataset.name, "labels": dataset.labels, "pictures": dataset.counts}
+    return {
+        "name": dataset.name,
+        "labels": dataset.labels,
+        "pictures": dataset.counts,
+        "skipped": dataset.skipped,
+        "passed_over": dataset.passed_over,
+    }
 
 
 def _diagnose_gradients(
@@ -132,6 +146,8 @@ def cross_validate(
     click.echo(describe_counts(dataset), err=as_json)
     config = training.config(dataset.labels)
     spec = InputSpec(*(image_size or DEFAULT_SIZE), resize=resize)
+    with progress_bar("Looking at the pictures", len(dataset.all_but_test)) as on_done:
+        dataset.all_but_test.check(spec, on_done)
     measured: list[Accuracy] = []
     for accuracy in cross_validated(
         dataset, folds, config, spec, lambda: new_model(dataset, config, spec), progress=progress_bar
@@ -139,8 +155,29 @@ def cross_validate(
         measured.append(accuracy)
         click.echo(f"Fold {len(measured)} of {folds}: {accuracy}", err=as_json)
     overall = Accuracy(sum(each.correct for each in measured), sum(each.total for each in measured))
+    caveats = _fold_caveats(dataset)
     if as_json:
-        folds_json = [each.as_json() for each in measured]
-        print_json({"data": _describe(dataset), "config": asdict(config), "folds": folds_json, **overall.as_json()})
-    else:
-        click.echo(f"All {folds} folds, {config.epochs} epochs each: {overall}")
+        print_json(
+            {
+                "data": _describe(dataset),
+                "config": asdict(config),
+                "folds": [each.as_json() for each in measured],
+                **overall.as_json(),
+                "caveats": caveats,
+            }
+        )
+        return
+    click.echo(f"All {folds} folds, {config.epochs} epochs each: {overall}")
+    for caveat in caveats:
+        click.echo(f"Note: {caveat}")
+
+
+def _fold_caveats(dataset: "Dataset") -> list[str]:
+    """What the accuracy of folds suffers from; the test split, with its caveats, has no part in it."""
+    if not dataset.repeated:
+        return []
+    total = len(dataset.all_but_test)
+    return [
+        f"{dataset.repeated:,} of the {total:,} training pictures occur more than once among them, "
+        "so folds are measured on pictures whose copies were trained on."
+    ]

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,7 @@ _OPTIONS = (
     click.option(
         "--decode-to",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Keep the decoded pictures in this .npy file instead of memory; it is written anew.",
+        help="Keep the decoded pictures in this .npy file instead of memory; an earlier training's is replaced.",
     ),
     click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs."),
     click.option(
@@ -126,6 +126,7 @@ class Run:
     config: TrainConfig
     training: "Training"
     figures: "Figures"
+    caveats: tuple[str, ...]  # the data set's, on the figures
     folder: Path
     spread: "Spread"
     forget: Callable[[], None]
@@ -138,6 +139,7 @@ class Run:
             "kept_epoch": self.training.kept_epoch,
             "stopped_early": self.training.stopped_early,
             "test": self.figures.as_json(),
+            "caveats": list(self.caveats),
         }
 
 
@@ -187,18 +189,21 @@ def run_training(
     figures = evaluate(
         lambda images: predict(measured, images), dataset.test, dataset.labels, spec, progress=progress_bar
     )
-    return Run(measured, config, training, figures, folder, over, checkpoint.remove)
+    return Run(measured, config, training, figures, dataset.caveats, folder, over, checkpoint.remove)
 
 
 def _refuse_early(dataset: "Dataset", config: TrainConfig, spec: InputSpec, options: TrainingOptions) -> None:
     """Refuse what a training would come to only at its end, or cannot do here."""
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.errors import ModelError, StrategyError
+    from signs_builder.training.batches import check_decode_to
 
-    if options.decode_to is not None and options.decode_to.suffix != ".npy":
-        raise click.UsageError(f"--decode-to {options.decode_to} must end in .npy; a file of that name is overwritten.")
-    with progress_bar("Looking at the test pictures", len(dataset.test)) as on_done:
-        dataset.test.check(spec, on_done)
+    if options.decode_to is not None:
+        if options.decode_to.suffix != ".npy":
+            raise click.UsageError(f"--decode-to {options.decode_to} must end in .npy.")
+        check_decode_to(options.decode_to)
+    with progress_bar("Looking at the pictures", sum(dataset.counts.values())) as on_done:
+        dataset.check(spec, on_done)
     if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ModelError("--tensorboard needs the package tensorboard: pip install 'signs-edge[tensorboard]'.")
     if config.validate and options.strategy == DATA_PARALLEL:
@@ -259,32 +264,34 @@ def new_model(dataset: "Dataset", config: TrainConfig, spec: InputSpec) -> "kera
     return model
 
 
-def show_run(run: Run, dataset: "Dataset", spec: InputSpec, *, as_json: bool) -> None:
-    """Write figures and pictures to the run's folder, and show the figures, on stderr where stdout is a machine's.
-
-    Then nothing is left to resume: what the checkpoint held is deleted.
-    """
+def write_run(run: Run, dataset: "Dataset", spec: InputSpec) -> None:
+    """Write figures and pictures to the run's folder; then the checkpoint is deleted, as nothing is left to resume."""
     from signs_builder.charts import draw_confusion, draw_curves, draw_wrong
 
     run.folder.mkdir(parents=True, exist_ok=True)
-    document = json.dumps(run.as_json(), indent=2, ensure_ascii=False)
-    (run.folder / "training.json").write_text(f"{document}\n", encoding="utf-8")
+    # In ASCII escapes: the name of a picture need not be text.
+    (run.folder / "training.json").write_text(f"{json.dumps(run.as_json(), indent=2)}\n", encoding="utf-8")
     draw_curves(run.training, run.folder / "curves.png")
     draw_confusion(run.figures, run.folder / "confusion.png")
     draw_wrong(run.figures, dataset.test, spec, run.folder / "wrong.png")
     run.forget()
-    show_figures(run.figures, err=as_json)
-    click.echo(f"Pictures and figures of the training: {run.folder}/", err=as_json)
+
+
+def show_run(run: Run, *, err: bool) -> None:
+    """Show the figures of a run, once it is saved and written: whoever reads them may be gone."""
+    show_figures(run.figures, run.caveats, err=err)
+    click.echo(f"Pictures and figures of the training: {run.folder}/", err=err)
 
 
 def _show_epoch(epoch: "Epoch", config: TrainConfig, *, err: bool) -> None:
     validation = ""
     if epoch.validation_loss is not None:
         validation = f"  validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.4f}"
-    # Not click.echo, which would write into the bar: rich moves what goes to sys.stdout and sys.stderr above it.
-    print(
-        f"Epoch {epoch.number}/{config.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}{validation}  "
-        f"({epoch.seconds:.0f} s)",
-        file=sys.stderr if err else sys.stdout,
-        flush=True,
-    )
+    with suppress(BrokenPipeError):  # a training goes on, and is saved, when nobody reads its epochs any more
+        # Not click.echo, which would write into the bar: rich moves what goes to sys.stdout and sys.stderr above it.
+        print(
+            f"Epoch {epoch.number}/{config.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}{validation}  "
+            f"({epoch.seconds:.0f} s)",
+            file=sys.stderr if err else sys.stdout,
+            flush=True,
+        )

@@ -1,20 +1,27 @@
 """Labelled pictures in splits, whatever they came from: files that are read when asked for, or pixels."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from signs_builder.errors import DatasetError
+from signs_builder.data.content import count_copies, count_repeated, count_turned
+from signs_builder.errors import DatasetError, list_first
 from signs_builder.progress import ignore_progress
 from signs_runtime.bundle.strict_json import is_text
+from signs_runtime.errors import ImageError
+from signs_runtime.labels import find_lookalikes
 from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import colour, read_image, resize
+
+TURNED_AMONG = 2000  # pictures at most whose headers are looked at for an EXIF orientation
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Split:
     def images(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> NDArray[np.uint8]:
         """Every picture as the model wants it, uint8 (n, *spec.shape), read by the runtime's own function.
 
-        Raises ImageError for the first that cannot be read.
+        Raises one ImageError for all that cannot be read.
         """
         images = np.empty((len(self), *spec.shape), np.uint8)
         self.read_into(images, spec, on_done)
@@ -56,23 +63,30 @@ class Split:
 
         def read(i: int) -> None:
             images[i] = self.image(i, spec)
-            on_done(1)
 
-        self._for_each(read)
+        _refuse(self._errors(read, on_done), len(self))
 
     def check(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> None:
-        """Read every picture and keep none. Raises ImageError for the first that cannot be read."""
+        """Read every picture and keep none. Raises one ImageError for all that cannot be read."""
+        _refuse(self.unreadable(spec, on_done), len(self))
 
-        def read(i: int) -> None:
-            self.image(i, spec)
-            on_done(1)
+    def unreadable(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> list[ImageError]:
+        """Read every picture and keep none: what those raise that cannot be read."""
+        return self._errors(lambda i: self.image(i, spec), on_done)
 
-        self._for_each(read)
+    def _errors(self, read: Callable[[int], object], on_done: Callable[[int], None]) -> list[ImageError]:
+        def attempt(i: int) -> ImageError | None:
+            try:
+                read(i)
+            except ImageError as error:
+                return error
+            finally:
+                on_done(1)
+            return None
 
-    def _for_each(self, read: Callable[[int], None]) -> None:
         with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter lock while it decodes
             try:
-                list(pool.map(read, range(len(self))))
+                return [error for error in pool.map(attempt, range(len(self))) if error is not None]
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -101,10 +115,26 @@ class Split:
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for i, (picture, label) in enumerate(zip(self.pictures, self.labels, strict=True)):
-            path = folder / f"{names[label]}_IMG_{i:04d}.png"
+            path = folder / f"{_as_file_name(names[label])}_IMG_{i:04d}.png"
             Image.fromarray(picture).save(path)
             paths.append(path)
         return paths
+
+
+def _as_file_name(label: str) -> str:
+    """A label without what a file's name cannot hold on some system."""
+    return re.sub(r'[<>:"/\\|?*]', "-", label)
+
+
+def _refuse(errors: Sequence[ImageError], pictures: int) -> None:
+    """Raise what is wrong with some of so many pictures, as one error."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ImageError(
+            f"{len(errors):,} of {pictures:,} pictures cannot be read; replace or remove them:"
+            + list_first([str(error) for error in errors])
+        )
 
 
 @dataclass(frozen=True)
@@ -116,12 +146,21 @@ class Dataset:
     train: Split
     validation: Split | None
     test: Split
-    skipped: int = 0  # files that are no pictures by their names
+    skipped: int = 0  # files in the splits that are no pictures by their names, or lie in no class's folder
+    passed_over: tuple[str, ...] = ()  # names of folders beside the splits, which are not read
+    may_be_trained_on: bool = False  # the test pictures are a part of train, and the model came from elsewhere
+    notes: tuple[str, ...] = ()  # sentences on where the test pictures are from, where there is no test split
 
     def __post_init__(self) -> None:
         if unprintable := [label for label in self.labels if not is_text(label)]:
             raise DatasetError(
                 f"{self.name}: a label must be a line of text that can be shown, unlike {unprintable!r}."
+            )
+        if (alike := find_lookalikes(self.labels)) is not None:
+            raise DatasetError(
+                f"{self.name}: the labels {alike[0]!a} and {alike[1]!a} look the same to a reader; rename one."
+                if alike[0]
+                else f"{self.name}: the label {alike[1]!a} shows nothing to a reader; rename it."
             )
         for name, split in self.splits.items():
             if len(split) == 0:
@@ -150,12 +189,66 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         return {name: len(split) for name, split in self.splits.items()}
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences that belong beside every accuracy on the test pictures."""
+        if not self.duplicates:
+            return self.notes
+        occur = "occurs" if self.duplicates == 1 else "occur"
+        among = "training" if self.validation is None else "training or validation"
+        copies = f"{self.duplicates:,} of the {len(self.test):,} test pictures also {occur} among the {among} pictures."
+        return (*self.notes, copies)
+
+    @cached_property
+    def duplicates(self) -> int:
+        """How many test pictures occur in another split too: files byte for byte, pixels value for value."""
+        return count_copies(self.test.pictures, self.all_but_test_pictures)
+
+    @cached_property
+    def repeated(self) -> int:
+        """How many training and validation pictures occur more than once among them."""
+        return count_repeated(self.all_but_test_pictures)
+
+    @property
+    def all_but_test_pictures(self) -> list[Path | NDArray[np.uint8]]:
+        """Training and validation pictures, of whatever sizes."""
+        return [picture for name, split in self.splits.items() if name != "test" for picture in split.pictures]
+
+    def turned(self) -> tuple[int, int]:
+        """How many pictures their EXIF orientation turns, and of how many: the test's first, TURNED_AMONG at most.
+
+        Reads headers alone.
+        """
+        pictures = [*self.test.pictures, *self.all_but_test_pictures][:TURNED_AMONG]
+        return count_turned([picture for picture in pictures if isinstance(picture, Path)]), len(pictures)
+
+    def check(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> None:
+        """Read every picture of every split and keep none. Raises one ImageError for all that cannot be read."""
+        errors = [error for split in self.splits.values() for error in split.unreadable(spec, on_done)]
+        _refuse(errors, sum(self.counts.values()))
+
     def sha256(self) -> str:
-        """Digest of every picture (its file's bytes, or its pixels) with its split and label, in order."""
+        """Digest of every picture (its file's bytes, or its pixels) with its split and label, in order; computed once.
+
+        Raises ImageError for a file that cannot be read.
+        """
+        return self._sha256
+
+    @cached_property
+    def _sha256(self) -> str:
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             for picture, label in zip(split.pictures, split.labels, strict=True):
-                content = picture.read_bytes() if isinstance(picture, Path) else picture.tobytes()
+                content = _content(picture)
                 digest.update(f"{name} {self.labels[label]} {len(content)}\n".encode())
                 digest.update(content)
         return digest.hexdigest()
+
+
+def _content(picture: Path | NDArray[np.uint8]) -> bytes:
+    if not isinstance(picture, Path):
+        return picture.tobytes()
+    try:
+        return picture.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{picture}: cannot be read ({error.strerror}).") from error

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from signs_builder.data.dataset import Dataset, Split
 from signs_builder.data.embedded import SYNTHETIC, SYNTHETIC_TEST, SYNTHETIC_TRAIN
 from signs_builder.data.hands import LABELS, draw_hands
-from signs_builder.errors import DatasetError
-from signs_runtime.pictures.find import is_picture_name
+from signs_builder.disk import stand_in
+from signs_builder.errors import DatasetError, list_first
+from signs_runtime.pictures.find import is_picture_name, leads_nowhere, pictures_below
 
 HDF5_PAIR = ("train_signs.h5", "test_signs.h5")
 
@@ -19,30 +21,56 @@ LAYOUTS = (
     "A data set is one of:\n"
     "  train_signs.h5 + test_signs.h5                            Coursera's pair\n"
     "  train_signs/ + test_signs/ (+ val_signs/)                 CS230's {label}_IMG_{id}.jpg\n"
-    "  train/<class>/ (+ val/<class>/, test/<class>/)            a folder per class\n"
+    "  train/<class>/ (+ val/<class>/, test/<class>/)            a folder per class; also training/, validation/, ...\n"
     "  synthetic                                                 hands that this project draws"
 )
 
+# The names of split folders, in any case; CS230's end in _signs.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+FETCH = "fetch what they lead to (dvc pull, git annex get, git lfs pull)"
 
-def load_dataset(source: str | os.PathLike[str]) -> Dataset:
+
+def load_dataset(source: str | os.PathLike[str], *, model_given: bool = False) -> Dataset:
     """Load a data set by what is on the disk, or `"synthetic"`: the same pictures in the same splits every time.
 
-    Pictures in files are listed here and read later. Raises DatasetError.
+    Pictures in files are listed here and read later. Where there is no test split, the validation split takes its
+    place; without that too, a tenth of the training pictures is held out, which a `model_given`, one that is not
+    trained here, may have been trained on. Raises DatasetError.
     """
     if source == SYNTHETIC:
         return _synthetic()
-    folder = Path(source).resolve()
+    folder = Path(source).absolute()  # not resolved: a file may be a link to one with another name
     if folder.name in HDF5_PAIR:
         folder = folder.parent
+    folder = folder.resolve()
     if not folder.is_dir():
-        raise DatasetError(f"No data set at {source}: there is no such folder.\n{LAYOUTS}")
-    if any((folder / name).exists() for name in HDF5_PAIR):
+        raise DatasetError(f"No data set at {source}: {_what_is_there(Path(source))}.\n{LAYOUTS}")
+    if any(os.path.lexists(folder / name) for name in HDF5_PAIR):
         return _hdf5_pair(folder)
-    if (folder / "train_signs").is_dir():
-        return _cs230(folder)
-    if (folder / "train").is_dir():
-        return _folder_per_class(folder)
+    for ending in ("_signs", ""):
+        splits = _split_folders(folder, ending)
+        if "train" in splits:
+            found = _by_file_name(splits) if ending else _by_class_folder(splits)
+            passed_over = tuple(sorted(path.name for path in _folders(folder) if path not in splits.values()))
+            return _arranged(folder, splits, found, passed_over, model_given=model_given)
     raise DatasetError(f"{folder} holds no data set in a layout known here.\n{LAYOUTS}")
+
+
+def _what_is_there(path: Path) -> str:
+    """In place of a folder."""
+    if not os.path.lexists(path):
+        return "there is no such folder"
+    if leads_nowhere(path) or not path.is_file():
+        return f"it {stand_in(path) or 'is no folder'}"
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        return f"it {stand_in(path) or 'is a file; give a Keras model as MODEL or by --model, and here a folder'}"
+    if path.suffix in (".zip", ".tar", ".gz", ".tgz"):
+        return "it is an archive; unpack it and name the folder"
+    return "it is a file, and pictures come in a folder"
 
 
 def _synthetic() -> Dataset:
@@ -57,14 +85,17 @@ def _hdf5_pair(folder: Path) -> Dataset:
     test, test_labels = _read_hdf5(test_file, "test")
     if labels != test_labels:
         raise DatasetError(f"{train_file.name} lists the classes {labels} and {test_file.name} {test_labels}.")
-    return Dataset(folder.name, labels, train, None, test)
+    beside = (path for path in _folders(folder) if path.name.casefold().removesuffix("_signs") in SPLIT_NAMES)
+    return Dataset(folder.name, labels, train, None, test, passed_over=tuple(sorted(path.name for path in beside)))
 
 
 def _read_hdf5(path: Path, prefix: str) -> tuple[Split, tuple[str, ...]]:
     import h5py  # only this source needs it
 
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise DatasetError(f"{path} is missing: Coursera's data set is {' and '.join(HDF5_PAIR)}.")
+    if (found := stand_in(path)) is not None:
+        raise DatasetError(f"{path} is no HDF5 file: it {found}.")
     keys = (f"{prefix}_set_x", f"{prefix}_set_y", "list_classes")
     try:
         with h5py.File(path, "r") as file:
@@ -107,18 +138,51 @@ def _text(value: np.generic) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _cs230(folder: Path) -> Dataset:
-    splits = {}
-    for name in ("train_signs", "val_signs", "test_signs"):
-        if (folder / name).is_dir():
-            splits[name] = [(path, _label_of(path)) for path in _pictures(folder / name)]
-    if "test_signs" not in splits:
-        raise DatasetError(f"{folder} has train_signs/ and no test_signs/; there is nothing to measure on.")
-    labels = tuple(sorted({label for _, label in splits["train_signs"]}, key=lambda label: (len(label), label)))
-    named = {name: _labelled(pictures, labels, folder / name) for name, pictures in splits.items()}
-    return Dataset(
-        folder.name, labels, named["train_signs"], named.get("val_signs"), named["test_signs"], _skipped(folder)
-    )
+Listed = dict[str, list[tuple[Path, str]]]  # split -> its pictures, each with its label
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The pictures of each split's folder, what their labels are, in order, and how many files were skipped."""
+
+    pictures: Listed
+    labels: tuple[str, ...]
+    skipped: int
+
+
+def _split_folders(folder: Path, ending: str) -> dict[str, Path]:
+    """The folders of the splits, by what their names say; each split has one."""
+    splits: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        name = path.name.casefold()
+        split = SPLIT_NAMES.get(name.removesuffix(ending)) if name.endswith(ending) else None
+        if split is None or not (path.is_dir() or leads_nowhere(path)):
+            continue
+        if leads_nowhere(path):
+            raise DatasetError(f"{path} {stand_in(path)}.")
+        if split in splits:
+            raise DatasetError(
+                f"{folder} has both {splits[split].name}/ and {path.name}/, which mean the same split; "
+                "put their pictures into one, or rename the one that is not to be read."
+            )
+        splits[split] = path
+    return splits
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _by_file_name(splits: dict[str, Path]) -> _Found:
+    """CS230's folders: each picture's name says its label."""
+    listed: Listed = {}
+    skipped = 0
+    for split, folder in splits.items():
+        pictures, others = _pictures_below(folder)
+        listed[split] = [(path, _label_of(path)) for path in pictures]
+        skipped += others
+    labels = sorted({label for _, label in listed["train"]}, key=lambda label: (len(label), label))
+    return _Found(listed, tuple(labels), skipped)
 
 
 def _label_of(path: Path) -> str:
@@ -128,38 +192,75 @@ def _label_of(path: Path) -> str:
     return match[1]
 
 
-def _folder_per_class(folder: Path) -> Dataset:
-    labels = tuple(sorted(path.name for path in (folder / "train").iterdir() if _is_class(path)))  # as Keras sorts them
-    splits = {}
-    for name in ("train", "val", "test"):
-        if (folder / name).is_dir():
-            classes = sorted(path for path in (folder / name).iterdir() if _is_class(path))
-            pictures = [(picture, path.name) for path in classes for picture in _pictures(path)]
-            splits[name] = _labelled(pictures, labels, folder / name)
-    train, validation, test = splits["train"], splits.get("val"), splits.get("test")
-    if test is None:
+def _by_class_folder(splits: dict[str, Path]) -> _Found:
+    """A folder per class in each split: all pictures below it, however deep, are of that class."""
+    listed: Listed = {}
+    skipped = 0
+    for split, folder in splits.items():
+        pictures, others = _pictures_below(folder)
+        classes = [(path, path.relative_to(folder).parts) for path in pictures]
+        listed[split] = [(path, parts[0]) for path, parts in classes if len(parts) > 1]
+        skipped += others + len(pictures) - len(listed[split])
+    labels = tuple(sorted(path.name for path in _folders(splits["train"])))  # as Keras sorts them
+    if not labels:
+        raise DatasetError(f"{splits['train']} holds no folder; give each class one, with its pictures in it.")
+    return _Found(listed, labels, skipped)
+
+
+def _pictures_below(folder: Path) -> tuple[list[Path], int]:
+    """The pictures of a split, hidden folders apart, and the number of other files. Refuses links that lead nowhere."""
+    if gone := [path for path in folder.iterdir() if leads_nowhere(path) and not is_picture_name(path)]:
+        raise DatasetError(f"{folder} holds links that lead nowhere; {FETCH}:{list_first(list(map(str, gone)))}")
+    found = pictures_below(folder)
+    shown = [(path.relative_to(folder).parts, path) for path in found.pictures]
+    # By the parts of their names, so that the order is the same on systems with other separators and cases.
+    return [path for parts, path in sorted(shown) if not any(part.startswith(".") for part in parts)], found.others
+
+
+def _arranged(
+    folder: Path, splits: dict[str, Path], found: _Found, passed_over: tuple[str, ...], *, model_given: bool
+) -> Dataset:
+    """The data set of the pictures found, with something to measure on."""
+    paths = [path for pictures in found.pictures.values() for path, _ in pictures]
+    if gone := [str(path) for path in paths if leads_nowhere(path)]:
+        raise DatasetError(
+            f"{folder}: {len(gone):,} of {len(paths):,} pictures are links that lead nowhere; {FETCH}:"
+            + list_first(gone)
+        )
+    named = {name: _labelled(found.pictures[name], found.labels, splits[name]) for name in splits}
+    train, validation, test = named["train"], named.get("validation"), named.get("test")
+    notes: tuple[str, ...] = ()
+    held_out = test is None and validation is None
+    if test is None and validation is not None:
+        # In a training too, so that an export of its model measures on what it was not trained on.
+        test, validation = validation, None
+        chosen = ", on which the model may have been chosen" if model_given else ""
+        notes = (f"There is no test split: the test pictures are those of {splits['validation'].name}/{chosen}.",)
+    elif test is None:
         # The same tenth whatever a training's seed, so that no later export measures on what was trained on.
         train, test = train.hold_out(f"{folder} has no test/ and", np.random.default_rng(0))
-    return Dataset(folder.name, labels, train, validation, test, _skipped(folder))
-
-
-def _is_class(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_picture_name(path) and path.is_file())
-
-
-def _skipped(folder: Path) -> int:
-    """How many files below a folder are no pictures by their names, hidden ones apart."""
-    shown = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sum(not is_picture_name(path) for path in shown)
+        if model_given:
+            notes = (
+                f"The test pictures are a tenth of {splits['train'].name}/, which the model may have been trained on "
+                "(unless `signs train` made it of this folder): they say little about new pictures.",
+            )
+    return Dataset(
+        folder.name,
+        found.labels,
+        train,
+        validation,
+        test,
+        skipped=found.skipped,
+        passed_over=passed_over,
+        may_be_trained_on=held_out and model_given,
+        notes=notes,
+    )
 
 
 def _labelled(pictures: list[tuple[Path, str]], labels: tuple[str, ...], folder: Path) -> Split:
     unknown = sorted({label for _, label in pictures} - set(labels))
     if unknown:
         raise DatasetError(f"{folder} shows {', '.join(unknown)}, which no training picture does; those show {labels}.")
-    indices = np.array([labels.index(label) for _, label in pictures], np.int64)
+    places = {label: place for place, label in enumerate(labels)}
+    indices = np.array([places[label] for _, label in pictures], np.int64)
     return Split([path for path, _ in pictures], indices)

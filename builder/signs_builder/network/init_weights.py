@@ -1,5 +1,6 @@
 """Starts a network from the weights of another one with the same layer names, and says what matched."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.errors import ModelError
+from signs_builder.network.file_kinds import describe_kind
 from signs_builder.network.model_file import load_model
 
 Weights = Mapping[str, list[NDArray[np.float32]]]  # layer name -> its weights, in Keras's order
@@ -69,13 +71,16 @@ def _read_model(path: Path) -> Weights:
 
 def _read_h5(path: Path) -> Weights:
     """Keras's HDF5 format: a group for each layer, whose attribute `weight_names` gives the order of its arrays."""
-    if not path.is_file():
-        raise ModelError(f"No weights at {path}.")
+    if not os.path.lexists(path):
+        raise ModelError(f"No weights at {path}: there is no such file.")
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
             names = [each.decode() if isinstance(each, bytes) else each for each in root.attrs["layer_names"]]
             layers = {name: [np.asarray(root[name][key]) for key in root[name].attrs["weight_names"]] for name in names}
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} holds no Keras weights by layer name, or is damaged ({error}).") from error
+        kind = describe_kind(path)
+        if kind is None or kind.startswith("holds weights"):
+            kind = f"holds no Keras weights by layer name, or is damaged ({error})"
+        raise ModelError(f"{path} {kind}.") from error
     return {name: weights for name, weights in layers.items() if weights}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,15 +11,24 @@ import numpy as np
 
 from signs_builder.disk import check_room, written_whole
 from signs_builder.errors import ModelError
+from signs_builder.network.file_kinds import describe_kind, is_keras_archive
 
 MIXED_PRECISION = "mixed_bfloat16"  # weights in float32, computation in bfloat16, which needs no loss scaling
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def check_output(path: Path, model: keras.Model) -> None:
-    """Refuse, before a training, a path that the model cannot be saved to. Raises ModelError and DiskFullError."""
+    """Refuse, before a training, a path that the model cannot be saved to, or that holds anything but a Keras model.
+
+    Raises ModelError and DiskFullError.
+    """
     if path.is_dir():
         raise ModelError(f"{path} is a folder; name the file to save the model in.")
+    if path.exists() and path.stat().st_size and not is_keras_archive(path):
+        raise ModelError(
+            f"{path} is there and would be replaced, but it {describe_kind(path) or 'is no Keras model'}. "
+            "Move it away, or choose another --output."
+        )
     check_room(path.parent, 2 * weights_bytes(model))  # the weights, and the archive that Keras makes of them
 
 
@@ -55,10 +65,16 @@ def load_model(path: Path) -> keras.Model:
 
     Raises ModelError for a file that is not there, is damaged, or needs code that it does not hold.
     """
+    if not os.path.lexists(path):
+        raise ModelError(f"No Keras model at {path}: there is no such file.")
     if not path.is_file():
-        raise ModelError(f"No Keras model at {path}.")
+        raise ModelError(f"No Keras model at {path}: it {describe_kind(path) or 'is no file'}.")
     if path.suffix not in SUFFIXES:
-        raise ModelError(f"{path} is not a Keras model by its name; it must end in {', '.join(SUFFIXES)}.")
+        kind = describe_kind(path)
+        raise ModelError(
+            f"{path} is not a Keras model by its name; it must end in {', '.join(SUFFIXES)}."
+            + (f" The file {kind}." if kind else "")
+        )
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the first bad byte or unknown name leads to
@@ -73,6 +89,8 @@ def load_model(path: Path) -> keras.Model:
                 f"it needs the custom class {custom[1]}, which its file does not hold. Replace it by layers of Keras's "
                 "own and save the model again"
             )
+        elif (kind := describe_kind(path)) is not None:
+            advice = f"it {kind}"
         else:
             advice = f"the file is damaged, no Keras model, or of another Keras ({reason.strip()[-300:]})"
         raise ModelError(f"{path} cannot be loaded: {advice}.") from error

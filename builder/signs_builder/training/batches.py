@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
-from signs_builder.disk import check_room
-from signs_builder.errors import StrategyError
+from signs_builder.disk import allocate, check_room
+from signs_builder.errors import DatasetError, StrategyError
 from signs_builder.progress import Progress, no_progress
 from signs_builder.training.augment import augment
 from signs_builder.training.recipe import MILD, Augmentation, TrainConfig
@@ -22,6 +23,7 @@ from signs_runtime.pictures.input_spec import InputSpec
 MEMORY_BYTES = 2**29  # pictures that take more are read again in each epoch, or from a file of pixels
 WORKERS = 4  # threads that prepare a batch each: Pillow and numpy let go of the interpreter lock
 AHEAD = 6  # batches in preparation
+_MARK = b"\nsigns-edge: decoded pictures\n"  # behind a file's pixels: what may be overwritten
 
 ReadImage = Callable[[int], NDArray[np.uint8]]  # the place in a split -> uint8 spec.shape
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -44,19 +46,37 @@ def open_pictures(
     return lambda i: images[i]
 
 
+def check_decode_to(file: Path) -> None:
+    """Refuse to overwrite a file that no training decoded pictures to. Raises DatasetError."""
+    if not file.exists():
+        return
+    with file.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        opened.seek(max(0, size - len(_MARK)))
+        if size == 0 or opened.read() == _MARK:
+            return
+    raise DatasetError(
+        f"{file} was not overwritten: it is not a file of pixels that an earlier --decode-to wrote. "
+        "Choose another name, or delete it."
+    )
+
+
 def _decode_to(file: Path, split: Split, spec: InputSpec, on_done: Callable[[int], None]) -> NDArray[np.uint8]:
+    check_decode_to(file)
     file.unlink(missing_ok=True)
     shape = (len(split), *spec.shape)
     check_room(file.parent, int(np.prod(shape)))
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         images = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
-        with file.open("r+b") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)  # else a disk that fills up ends the process
+        with file.open("ab") as opened:
+            opened.write(_MARK)
+        allocate(file, images.offset, images.offset + images.nbytes)
         split.read_into(images, spec, on_done)
         images.flush()
     except BaseException:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows deletes no file that is mapped
+            file.unlink()
         raise
     stored: NDArray[np.uint8] = np.load(file, mmap_mode="r")
     return stored

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.commands.shared import DEFAULT_SIZE, data_argument, describe_counts, start_keras
-from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options
+from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options, write_run
 from signs_export.commands.options import ExportOptions, export_options, scaling_option
 from signs_export.config import Scaling
 from signs_runtime.commands.shared import (
@@ -103,7 +103,8 @@ def _train_and_export(data: str, training: TrainingOptions, options: ExportOptio
     folder = output.with_name(f"{output.name}.training")
     run = run_training(dataset, spec, training, folder, check=check, as_json=as_json)
     save_model(run.model, trained)
-    show_run(run, dataset, spec, as_json=as_json)
+    write_run(run, dataset, spec)
+    show_run(run, err=as_json)
     click.echo(f"Saved {trained}.", err=as_json)
     reference = examine(run.model, resize=options.resize)
     job = Job(reference, dataset, options.config(run.config.seed), progress_bar)

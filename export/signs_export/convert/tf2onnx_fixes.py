@@ -65,7 +65,7 @@ def _constants_in_place() -> Iterator[None]:
 
 @contextmanager
 def _inlined_functions() -> Iterator[None]:
-    """Trace functions inside functions in place: Keras compiles grouped convolutions apart, where tf2onnx 1.17 stops."""
+    """Trace functions inside functions in place: Keras compiles grouped convolutions apart, and tf2onnx 1.17 stops."""
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()

@@ -22,7 +22,7 @@ def test_learned_rounding_keeps_outputs_closer_than_rounding_to_the_nearest(grou
     filters, inputs = layer(groups, k=k)
     scale = np.abs(filters).max(axis=2) / 20  # coarse, so that rounding tells
 
-    def error(levels: NDArray[np.float64]) -> float:
+    def error(levels: NDArray[np.floating]) -> float:
         lost = (filters - levels * scale[:, :, None]) @ np.swapaxes(inputs, 1, 2)
         return float(np.square(lost).mean())
 

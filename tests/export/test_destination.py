@@ -16,13 +16,15 @@ import pytest
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.errors import DiskFullError
+from signs_export.bundle_files import FAILED_FILES
 from signs_export.config import ExportConfig
-from signs_export.destination import FAILED_FILES, check_destination, failed_folder, sealed_folder
+from signs_export.destination import check_destination, failed_folder, replaced_whole
 from signs_export.errors import ExportError
 from signs_export.export import seal_model
-from signs_export.gate.compare import report_at_once
+from signs_export.gate.compare import verdict_at_once
 from signs_export.gate.evidence import Evidence
-from signs_export.gate.verdict import ParityError, ParityReport
+from signs_export.gate.verdict import ParityError, Verdict
+from signs_export.job import Job
 from signs_export.source.reference import Reference
 from signs_runtime.bundle.manifest import SCHEMA, Budget
 
@@ -41,18 +43,18 @@ def old(tmp_path: Path) -> Path:
 
 
 def write_and_raise(destination: Path, text: str, error: BaseException) -> None:
-    with sealed_folder(destination) as work:
+    with replaced_whole(destination, keep_after=(ParityError,)) as work:
         (work / "manifest.json").write_text(text)
         raise error
 
 
-def failed_report(evidence: Evidence) -> ParityReport:
+def failed_verdict(evidence: Evidence) -> Verdict:
     nothing = np.full_like(evidence.expected, np.nan)
-    return report_at_once("fp32", evidence, nothing, "float32", Budget(1.0, 1e-5, None))
+    return verdict_at_once("fp32", evidence, nothing, "float32", Budget(1.0, 1e-5, None))
 
 
 def test_the_new_folder_takes_the_place_of_the_old_and_nothing_else_is_left(old: Path) -> None:
-    with sealed_folder(old) as work:
+    with replaced_whole(old) as work:
         (work / "manifest.json").write_text("new")
         assert content(old) == {"manifest.json": b"old", "gone.onnx": b"old"}
     assert content(old) == {"manifest.json": b"new"}
@@ -61,7 +63,7 @@ def test_the_new_folder_takes_the_place_of_the_old_and_nothing_else_is_left(old:
 
 def test_a_first_bundle_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
     destination = tmp_path / "a" / "b" / "bundle"
-    with sealed_folder(destination) as work:
+    with replaced_whole(destination) as work:
         (work / "manifest.json").write_text("new")
     assert content(destination) == {"manifest.json": b"new"}
 
@@ -79,7 +81,7 @@ def test_a_failed_gate_keeps_the_new_folder_aside_and_the_old_in_place(old: Path
     before = content(old)
     for attempt in ("first", "second"):
         with pytest.raises(ParityError):
-            write_and_raise(old, attempt, ParityError(failed_report(evidence), ""))
+            write_and_raise(old, attempt, ParityError(failed_verdict(evidence), ""))
         assert content(old) == before
         assert content(failed_folder(old)) == {"manifest.json": attempt.encode()}
 
@@ -88,9 +90,9 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_bundle(tmp_path: Path) ->
     """One process seals bundle after bundle, each with 40 files that agree; it is killed over and over."""
     destination = tmp_path / "bundle"
     code = (
-        "import itertools; from pathlib import Path; from signs_export.seal import sealed_folder\n"
+        "import itertools; from pathlib import Path; from signs_export.destination import replaced_whole\n"
         "for i in itertools.count():\n"
-        f"    with sealed_folder(Path({str(destination)!r})) as work:\n"
+        f"    with replaced_whole(Path({str(destination)!r})) as work:\n"
         "        for name in range(40): (work / f'{name}').write_text(str(i))\n"
         "    print(i, flush=True)\n"
     )
@@ -113,11 +115,11 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_bundle(tmp_path: Path) ->
 def test_a_full_disk_is_an_error_and_leaves_the_old_folder(tmp_path: Path) -> None:
     """A real file system of one megabyte, mounted in a namespace of the test's own."""
     code = (
-        "from pathlib import Path; from signs_export.seal import sealed_folder\n"
+        "from pathlib import Path; from signs_export.destination import replaced_whole\n"
         f"bundle = Path({str(tmp_path)!r}) / 'bundle'\n"
-        "with sealed_folder(bundle) as work: (work / 'manifest.json').write_text('old')\n"
+        "with replaced_whole(bundle) as work: (work / 'manifest.json').write_text('old')\n"
         "try:\n"
-        "    with sealed_folder(bundle) as work: (work / 'fp32.onnx').write_bytes(bytes(10**7))\n"
+        "    with replaced_whole(bundle) as work: (work / 'fp32.onnx').write_bytes(bytes(10**7))\n"
         "except OSError as error: print(error.strerror)\n"
         "print([path.name for path in bundle.parent.iterdir()], (bundle / 'manifest.json').read_text())\n"
     )
@@ -133,7 +135,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_folder(tmp_path: Path) -> No
 
 @pytest.fixture
 def bundle(converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path) -> Path:
-    seal_model(converted, reference, dataset, tmp_path / "real" / "bundle", ExportConfig())
+    seal_model(converted, Job(reference, dataset, ExportConfig()), tmp_path / "real" / "bundle")
     return tmp_path / "real" / "bundle"
 
 
@@ -175,9 +177,9 @@ def test_a_bundle_of_an_older_schema_is_replaced_and_one_of_a_newer_is_not(tmp_p
     for schema in range(1, SCHEMA):
         manifest.write_text(json.dumps({"schema": schema}))
         check_destination(tmp_path, 0)
-    for schema in (SCHEMA + 1, 0, True, "2", None):
-        manifest.write_text(json.dumps({"schema": schema}))
-        with pytest.raises(ExportError, match=f"is of schema {schema!r} and this runtime reads {SCHEMA}"):
+    for other in (SCHEMA + 1, 0, True, "2", None):
+        manifest.write_text(json.dumps({"schema": other}))
+        with pytest.raises(ExportError, match=f"is of schema {other!r} and this runtime reads {SCHEMA}"):
             check_destination(tmp_path, 0)
     manifest.write_text(json.dumps({"schema": SCHEMA - 1}))
     (tmp_path / "thesis.tex").touch()
@@ -206,7 +208,7 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_work_is_not(old
     names = {number: old.with_name(f".bundle.{platform.node()}.{number}") for number in (dead.pid, os.getppid())}
     for folder in names.values():
         folder.mkdir()
-    with sealed_folder(old) as work:
+    with replaced_whole(old) as work:
         (work / "manifest.json").write_text("new")
     assert not names[dead.pid].exists()
     assert names[os.getppid()].exists()

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from networks import SIDE, network, train_a_little
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.network.model_file import weights_sha256
@@ -17,6 +16,8 @@ from signs_export.convert.convert import check, convert
 from signs_export.errors import ExportError
 from signs_export.source.reference import Reference, examine
 from signs_runtime import Classifier
+
+from ..networks import SIDE, network, train_a_little
 
 ATOL = 1e-5  # measured 4e-7
 
@@ -156,7 +157,7 @@ def test_labels_that_do_not_fit_the_model_are_refused(reference: Reference) -> N
 def test_an_operator_that_onnx_lacks_is_refused_though_tf2onnx_only_logs_it(dataset: Dataset) -> None:
     import tensorflow as tf
 
-    class Unmapped(keras.layers.Layer):
+    class Unmapped(keras.layers.Layer):  # type: ignore[misc]  # Keras has no usable types
         def call(self, x: object) -> object:
             return tf.math.igamma(tf.abs(x) + 1.0, tf.abs(x))
 

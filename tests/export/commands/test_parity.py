@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from changed_models import with_last_layer
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from signs_runtime.commands.signs import signs
+
+from ..changed_models import with_last_layer
 
 
 def parity(*arguments: object) -> Result:
@@ -64,7 +65,7 @@ def test_a_miss_is_shown_on_a_page_and_in_a_junit_file(
 ) -> None:
     onnx.save(with_last_layer(converted, np.negative), tmp_path / "damaged.onnx")
     files = ("--html", tmp_path / "new" / "page.html", "--junit", tmp_path / "new" / "checks.xml")
-    result = parity(keras_file, tmp_path / "damaged.onnx", "--data", data, *files)
+    result = parity(keras_file, tmp_path / "damaged.onnx", data, *files)
     assert result.exit_code == 3
     assert "It goes wrong at: logits" in result.stderr
     page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from networks import SIDE, train_a_little
 from onnx.numpy_helper import from_array, to_array
 
 from signs_builder.data.dataset import Dataset
@@ -17,6 +16,8 @@ from signs_export.gate.noise_floor import LARGEST, float64_of
 from signs_export.gate.trace import first_difference, keras_stages, walk_layers
 from signs_export.onnx_graph import weights_of
 from signs_export.source.reference import Reference, examine
+
+from ..networks import SIDE, train_a_little
 
 layers = keras.layers
 
@@ -79,7 +80,7 @@ def walked(reference: Reference, model: onnx.ModelProto, dataset: Dataset) -> st
     assert {layer.compute_dtype for layer in within if layer.weights} == {"float64"}
     stages = walk_layers(keras_stages(reference, double, np.asarray(dataset.test.pictures)[:6]), model, "float32")
     first = first_difference(stages)
-    return first and f"{first.name}: {first.says}"
+    return None if first is None else f"{first.name}: {first.says}"
 
 
 @pytest.mark.parametrize("make", AWKWARD)
@@ -119,7 +120,7 @@ def test_a_wrong_weight_behind_an_adapted_normalization_is_found(dataset: Datase
 
 
 def test_a_copy_that_answers_otherwise_is_no_float64_of_the_model(reference: Reference) -> None:
-    class Forgetful(keras.layers.Layer):
+    class Forgetful(keras.layers.Layer):  # type: ignore[misc]  # Keras has no usable types
         """Computes what its configuration does not tell."""
 
         factor = 1.0

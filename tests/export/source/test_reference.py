@@ -1,15 +1,16 @@
 """Any Keras image classifier is understood or refused; what it wants to see is never guessed."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
-from networks import network
 
-from signs_builder.network.resnet import resnet50
 from signs_export.errors import ExportError
 from signs_export.source.reference import examine
-from signs_export.source.scaling import scaling_layer
 from signs_runtime import InputSpec, SignsError
+
+from ..networks import network
 
 layers = keras.layers
 
@@ -20,32 +21,10 @@ def classifier(*between: keras.layers.Layer, shape: tuple[int | None, ...] = (16
     )
 
 
-def refused(words: str, model: keras.Model, **options: object) -> None:
+def refused(words: str, model: keras.Model, **options: Any) -> None:  # Any: whatever `examine` takes
     with pytest.raises(ExportError, match=words) as caught:
         examine(model, **options)
     assert isinstance(caught.value, SignsError)
-
-
-def test_a_model_that_rescales_needs_no_scaling() -> None:
-    reference = examine(classifier(layers.Rescaling(1 / 255)))
-    assert reference.scaling == "none"
-    assert reference.input == InputSpec(16, 16)
-    assert reference.classes == 3
-    assert not reference.gives_logits
-
-
-def test_a_model_that_does_not_rescale_needs_to_be_told() -> None:
-    refused(r"--scaling none\|unit\|tf\|torch\|caffe", classifier(layers.Conv2D(4, 3)))
-    assert examine(classifier(layers.Conv2D(4, 3)), scaling="torch").scaling == "torch"
-
-
-def test_a_scaling_layer_counts_only_before_anything_is_learned() -> None:
-    inner = keras.Sequential([keras.Input((16, 16, 3)), layers.Rescaling(1 / 255), layers.Conv2D(3, 1)])
-    assert scaling_layer(classifier(inner)) is not None
-    normalization = layers.Normalization(mean=[120.0] * 3, variance=[3000.0] * 3)
-    assert scaling_layer(classifier(layers.RandomFlip(), layers.ZeroPadding2D(), normalization)) is not None
-    assert scaling_layer(classifier(layers.Conv2D(4, 3), layers.Rescaling(2.0))) is None
-    assert scaling_layer(resnet50((37, 37, 3))) == "rescaling"
 
 
 def test_logits_are_told_from_probabilities() -> None:
@@ -56,18 +35,6 @@ def test_logits_are_told_from_probabilities() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
     for model in (network(last=None), separate):
         assert np.allclose(examine(model).probabilities(images).sum(axis=1), 1, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        layers.Rescaling(2.0, offset=-1.0),
-        layers.Normalization(mean=[0.485, 0.456, 0.406], variance=[0.05, 0.05, 0.05]),
-    ],
-)
-def test_a_layer_made_for_pixels_of_0_to_1_does_not_count_as_scaling(layer: keras.layers.Layer) -> None:
-    refused("no layer that scales pixels of 0 to 255", classifier(layer, layers.Conv2D(4, 3)))
-    assert examine(classifier(layer, layers.Conv2D(4, 3)), scaling="unit").scaling == "unit"
 
 
 def test_logits_are_seen_through_layers_that_only_pass_them_on() -> None:
@@ -92,7 +59,7 @@ def test_logits_are_seen_through_layers_that_only_pass_them_on() -> None:
         [layers.Dense(4), layers.ReLU()],
     ],
 )
-def test_a_sigmoid_behind_other_layers_is_no_logit(end: list) -> None:
+def test_a_sigmoid_behind_other_layers_is_no_logit(end: list[keras.layers.Layer]) -> None:
     image = keras.Input((8, 8, 3))
     x = layers.Rescaling(1 / 255)(layers.Flatten()(image))
     for step in end:

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from networks import branched_network, hands, mobile_network, network, train_a_little
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset
@@ -22,6 +21,8 @@ from signs_export.convert.graph_names import name_graph
 from signs_export.gate.trace import keras_stages, walk_layers
 from signs_export.source.layers import layer_outputs, layers_of
 from signs_export.source.reference import examine
+
+from ..networks import branched_network, hands, mobile_network, network, train_a_little
 
 SIGNS = Path(sys.executable).with_name("signs")
 
@@ -91,7 +92,7 @@ def test_the_same_weights_give_the_same_bytes_in_two_processes(tmp_path: Path) -
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         bundle = tmp_path / seed
         command = [SIGNS, "export", tmp_path / "my.keras", "--int8", "-o", bundle, "--parity-pictures", "60"]
-        subprocess.run(command, check=True, capture_output=True, env=environment)
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment)
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
         digests = {each["name"]: each["file"]["sha256"] for each in manifest["variants"]}
         found.append((manifest["seal"], manifest["golden"]["file"]["sha256"], digests))

@@ -9,23 +9,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import keras
 import numpy as np
 import onnx
 import pytest
 import tf2onnx
 from click.testing import CliRunner, Result
-from networks import network, train_a_little
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.network.model_file import save_model
 from signs_export.commands.export import build_and_export
 from signs_runtime.commands.signs import signs
 
+from ..networks import network, train_a_little
+
 SCRIPTS = Path(sys.executable).parent
 
 
-def run(*arguments: object, command: object = build_and_export) -> Result:
+def run(*arguments: object, command: click.Command = build_and_export) -> Result:
     return CliRunner().invoke(command, [str(each) for each in arguments])
 
 
@@ -93,10 +95,10 @@ def test_variants_are_proved_timed_and_shown(tmp_path: Path, keras_file: Path, d
     assert fp32["speed"]["speedup"] == 1
     assert int8["budget"]["agreement"] == 0.95
     assert int8["parity"]["test_pairs"].keys() >= {"p_value", "drop", "drop_interval_95"}
-    again = run("parity", keras_file, bundle, "--data", data, command=signs)
+    again = run("parity", keras_file, bundle, data, command=signs)
     assert again.exit_code == 0, again.output
     assert all(f"{name}: parity passed" in again.stdout for name in ("fp32", "int8", "fp16"))
-    alone = run("parity", keras_file, bundle / "fp16.onnx", "--data", data, command=signs)
+    alone = run("parity", keras_file, bundle / "fp16.onnx", data, command=signs)
     assert alone.exit_code == 0, alone.output  # in a float16 file's budget, told by the file
     assert run("verify", bundle, command=signs).exit_code == 0
     shown = run("info", bundle, command=signs).stdout
@@ -114,11 +116,28 @@ def test_int8_that_misses_its_agreement_ends_with_3_and_seals_nothing(
     assert result.exit_code == 3, result.output
     document = json.loads(result.stdout)
     assert document["passed"] is False
-    assert document["variants"][0]["variant"] == "int8"
-    missed = [check for check in document["variants"][0]["checks"] if not check["passed"]]
+    (variant,) = document["variants"]
+    assert variant["name"] == "int8"
+    missed = [check for check in variant["parity"]["checks"] if not check["passed"]]
     assert missed[0]["name"] == "agreement"
     assert "Keras's label on" in missed[0]["says"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.failed"]
+
+
+def test_an_export_says_the_same_things_of_itself_whether_it_passed_or_failed(
+    tmp_path: Path, keras_file: Path, data: Path
+) -> None:
+    options = ("--int8", "--all-int8", "--calibration-pictures", "1", "-o", tmp_path / "bundle", "--json")
+    good = json.loads(run("export", keras_file, data, *options, "--agreement", "0", command=signs).stdout)
+    bad = json.loads(run("export", keras_file, data, *options, "--agreement", "1", command=signs).stdout)
+    assert (good["passed"], good["bundle"]) == (True, str(tmp_path / "bundle"))
+    assert (bad["passed"], bad["bundle"]) == (False, None)
+    assert list(bad) == list(good)
+    assert list(bad["variants"][0]) == list(good["variants"][1])
+    for key in ("labels", "keras_test_accuracy", "warnings"):
+        assert bad[key] == good[key]
+    missing = {key for key, value in bad["variants"][0].items() if value is None}
+    assert missing == {"file", "tolerance", "in_float", "speed", "peak_memory"}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +162,7 @@ def test_a_training_leaves_the_keras_model_beside_the_bundle(tmp_path: Path, dat
         "bundle.keras",
         "bundle.training",
     ]
-    again = run("parity", tmp_path / "out" / "bundle.keras", tmp_path / "out" / "bundle", "--data", data, command=signs)
+    again = run("parity", tmp_path / "out" / "bundle.keras", tmp_path / "out" / "bundle", data, command=signs)
     assert again.exit_code == 0, again.output
     assert "parity passed on 120 pictures" in again.stdout
     manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
@@ -152,7 +171,7 @@ def test_a_training_leaves_the_keras_model_beside_the_bundle(tmp_path: Path, dat
     reported = json.loads((tmp_path / "out" / "bundle" / "report.json").read_text())["training"]
     figures = json.loads((tmp_path / "out" / "bundle.training" / "training.json").read_text())
     assert [reported[key] for key in ("config", "history")] == [figures[key] for key in ("config", "history")]
-    assert "<polyline" in (tmp_path / "out" / "bundle" / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in (tmp_path / "out" / "bundle" / "report.html").read_text(encoding="utf-8")
 
 
 def test_parity_ends_with_3_on_a_damaged_model(sealed: Path, keras_file: Path, data: Path, tmp_path: Path) -> None:
@@ -162,11 +181,11 @@ def test_parity_ends_with_3_on_a_damaged_model(sealed: Path, keras_file: Path, d
     values.flat[np.abs(values).argmax()] *= 1.01
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     onnx.save(exported, tmp_path / "damaged.onnx")
-    result = run("parity", keras_file, tmp_path / "damaged.onnx", "--data", data, command=signs)
+    result = run("parity", keras_file, tmp_path / "damaged.onnx", data, command=signs)
     assert result.exit_code == 3
     assert "parity FAILED" in result.stderr
     assert "The worst pictures:" in result.stderr
-    result = run("parity", keras_file, tmp_path / "damaged.onnx", "--data", data, "--json", command=signs)
+    result = run("parity", keras_file, tmp_path / "damaged.onnx", data, "--json", command=signs)
     assert (result.exit_code, json.loads(result.stdout)["passed"]) == (3, False)
 
 
@@ -211,7 +230,7 @@ def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(
     result = run("--model", keras_file, data, "-o", sealed, "--json")
     document = json.loads(result.stdout)
     assert (result.exit_code, document["passed"], document["bundle"]) == (3, False, None)
-    assert document["variants"][0]["worst"][0]["keras"].keys() == set("012345")
+    assert document["variants"][0]["parity"]["worst"][0]["keras"].keys() == set("012345")
 
 
 def broken_models(folder: Path) -> dict[str, tuple[keras.Model, str]]:
@@ -308,7 +327,7 @@ def interrupted(*arguments, **options):
     return original(*arguments, **options)
 
 setattr(owner, name, interrupted)
-from signs_export.commands import build_and_export
+from signs_export.commands.export import build_and_export
 build_and_export(arguments, prog_name="build-and-export")
 """
 

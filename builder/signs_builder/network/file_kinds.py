@@ -1,0 +1,134 @@
+"""What a file is by its content, where Keras cannot load it as a model: each kind in words, with the way on."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from signs_builder.disk import stand_in
+
+SAVED_MODEL = "saved_model.pb"
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+_KERAS_PARTS = {"config.json", "metadata.json"}  # beside the weights, in a .keras file
+
+_TO_H5 = "pip install tf_keras, and tf_keras.models.load_model(folder).save('model.h5')"
+
+
+def is_keras_archive(path: Path) -> bool:
+    """Whether this is a file as Keras 3 saves models, whatever its name."""
+    return zipfile.is_zipfile(path) and _names(path) >= _KERAS_PARTS
+
+
+def describe_kind(path: Path) -> str | None:
+    """What is at `path` and what to do, as in "is empty; save it again"; None where nothing is known about it."""
+    if path.is_dir():
+        return _describe_folder(path)
+    if (found := stand_in(path)) is not None:
+        return found
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if head.startswith(_ZIP):
+        return _describe_zip(path)
+    if head == _HDF5:
+        return _describe_hdf5(path)
+    if path.name == SAVED_MODEL:
+        return f"is the graph of a TensorFlow SavedModel, which Keras 3 does not load; {_TO_H5}"
+    if head[4:] == b"TFL3":
+        return "is a TensorFlow Lite model, which cannot be turned back; give the Keras model that it was made of"
+    return None
+
+
+def _describe_folder(folder: Path) -> str:
+    if (folder / SAVED_MODEL).exists():
+        return (
+            "is a folder in TensorFlow's SavedModel format, which Keras 3 does not load. Save the model as .keras "
+            f"where it was trained, or convert it: {_TO_H5}"
+        )
+    if all((folder / name).exists() for name in _KERAS_PARTS):
+        return "is an unpacked .keras file; pack what is in it as a zip archive that ends in .keras"
+    models = sorted(path.name for path in folder.iterdir() if path.suffix in (".keras", ".h5", ".hdf5"))
+    return f"is a folder; name a file in it ({', '.join(models[:5])})" if models else "is a folder, not a Keras model"
+
+
+def _describe_zip(path: Path) -> str | None:
+    if not zipfile.is_zipfile(path):
+        return "is cut off: the end of the archive is missing; copy, download or save it again"
+    names = _names(path)
+    if names >= _KERAS_PARTS:
+        if path.suffix != ".keras":
+            return "is a .keras file by its content; rename it to end in .keras"
+        return _describe_version(_saved_by(path))
+    if any(name.endswith("data.pkl") for name in names):
+        return "is a PyTorch file; only Keras models can be exported here"
+    if any(name.endswith(SAVED_MODEL) for name in names):
+        return f"is a zipped TensorFlow SavedModel, which Keras 3 does not load; unpack it, then {_TO_H5}"
+    return (
+        f"is a zip archive without a Keras model (it holds {_some(sorted(names))}); unpack it and name the model in it"
+    )
+
+
+def _describe_hdf5(path: Path) -> str | None:
+    try:
+        with h5py.File(path, "r") as file:
+            attributes, names = {**file.attrs}, list(file)
+    except (OSError, KeyError, RuntimeError):
+        return "is an HDF5 file that is cut off or damaged; copy, download or save it again"
+    if "model_config" in attributes:
+        version = _text(attributes.get("keras_version", "1"))
+        if version.split(".")[0] in ("0", "1"):
+            return (
+                "was saved by Keras 1, which Keras 3 cannot read; load it with Keras 2.2 (pip install 'keras<2.3') and "
+                "save it again"
+            )
+        if path.suffix == ".keras":
+            return "is an HDF5 file by its content; rename it to end in .h5"
+        return _describe_version(version)
+    if not names and not attributes:
+        return "is an HDF5 file with nothing in it; save the model again"
+    if "layer_names" in attributes or "layers" in names or "_layer_checkpoint_dependencies" in names:
+        return (
+            "holds weights without a model; build the model in Python, load these weights into it and save all of it "
+            "by model.save('model.keras')"
+        )
+    return f"is an HDF5 file without a Keras model (it holds {_some(names)})"
+
+
+def _describe_version(saved_by: str | None) -> str | None:
+    """Where a Keras newer than this one saved a file, that is why it fails."""
+    if saved_by is None or _numbers(saved_by) <= _numbers(keras.__version__):
+        return None
+    return f"was saved by Keras {saved_by}, newer than this one ({keras.__version__}); pip install -U keras"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def _saved_by(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {*archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return set()
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "nothing"
+
+
+def _text(value: Any) -> str:  # Any: an HDF5 attribute
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

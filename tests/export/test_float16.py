@@ -1,0 +1,23 @@
+"""float16 passes its gate at half the size."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from signs_builder.data.dataset import Dataset
+from signs_export.config import ExportConfig
+from signs_export.convert.convert import convert
+from signs_export.export import seal_model
+from signs_export.job import Job
+from signs_export.source.reference import Reference
+from signs_runtime.bundle.folder import open_bundle
+
+CONFIG = ExportConfig(command="pytest", golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
+
+
+def test_float16_passes_its_gate_at_half_the_size(mobile: Reference, pictures: Dataset, tmp_path: Path) -> None:
+    config = replace(CONFIG, variants=("fp32", "fp16"))
+    seal_model(convert(mobile, pictures.labels, config), Job(mobile, pictures, config), tmp_path / "bundle")
+    fp32, fp16 = open_bundle(tmp_path / "bundle").manifest.variants
+    assert (fp16.name, fp16.precision) == ("fp16", "float16")
+    assert fp16.file.bytes < 0.6 * fp32.file.bytes
+    assert fp16.parity.same_label >= 0.999 * fp16.parity.pictures
