@@ -10,6 +10,7 @@ from signs_runtime.bundle.manifest import FileRecord
 GOLDEN = "golden.npz"
 REPORT, REPORT_DATA, MODEL_CARD = "report.html", "report.json", "MODEL_CARD.md"
 JUNIT = "junit.xml"
+GIT_ATTRIBUTES = (".gitattributes", b"* -text\n")  # keeps git from changing line endings, and with them the digests
 MODELS = {f"{name}.onnx" for name in VARIANTS}
 BUNDLE_FILES = {*MODELS, GOLDEN, REPORT, REPORT_DATA, MODEL_CARD, JUNIT, MANIFEST}  # in bundles of every schema
 FAILED_FILES = {*MODELS, REPORT, REPORT_DATA, JUNIT}  # what a failed export keeps aside

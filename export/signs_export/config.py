@@ -37,7 +37,8 @@ class ExportConfig:
     opset: int = 17  # tf2onnx is tested up to 18; static quantization has had trouble from 21 on
     batch_sizes: tuple[int, ...] = (1, 2, 17)
     parity_pictures: int = 2000  # the test split's first, then others, evenly chosen
-    golden_pictures: int = 24
+    golden_pictures: int = 24  # at least; as many as labels occur, up to `golden_bytes`
+    golden_bytes: int = 8 * 2**20  # of their pixels and answers
     variants: tuple[VariantName, ...] = ("fp32",)
     int8: Int8Config = Int8Config()
     speed_rounds: int = 3

@@ -7,18 +7,21 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from signs_builder.disk import check_room
-from signs_export.bundle_files import BUNDLE_FILES, FAILED_FILES
+from signs_export.bundle_files import BUNDLE_FILES, FAILED_FILES, GIT_ATTRIBUTES
 from signs_export.errors import ExportError
 from signs_runtime.bundle.folder import MANIFEST, read_manifest
 from signs_runtime.bundle.manifest import SCHEMA
 from signs_runtime.bundle.strict_json import parse_json
 from signs_runtime.errors import BundleError, BundleFormatError
 
+WINDOWS = os.name == "nt"
+_ABANDONED = 24 * 60 * 60  # seconds after which a folder is a dead process's, where no process can be asked about
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 
 
@@ -43,7 +46,7 @@ def _check_replaceable(destination: Path) -> None:
         raise ExportError(f"{destination} is not a folder; choose another -o.")
     if os.path.ismount(destination):
         raise ExportError(f"{destination} is a mount point, which cannot be replaced; choose a folder inside it as -o.")
-    found = {path.name for path in destination.iterdir()}
+    found = {path.name for path in destination.iterdir()} - _unlisted(destination)
     if not found:
         return
     try:
@@ -55,6 +58,13 @@ def _check_replaceable(destination: Path) -> None:
         ) from error
     if added := sorted(found - listed):
         raise ExportError(f"{destination} holds more than its bundle ({', '.join(added)}); it is not overwritten.")
+
+
+def _unlisted(folder: Path) -> set[str]:
+    """The names of a bundle's files that no manifest lists, if they are as an export wrote them."""
+    name, content = GIT_ATTRIBUTES
+    path = folder / name
+    return {name} if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content else set()
 
 
 def _bundle_files(folder: Path) -> set[str]:
@@ -80,7 +90,7 @@ def replaced_whole(destination: Path, *, keep_after: tuple[type[Exception], ...]
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{destination.name}.{platform.node()}."
-    _remove_leftovers(destination.parent, prefix)
+    remove_leftovers(destination.parent, prefix)
     work = destination.with_name(f"{prefix}{os.getpid()}")
     work.mkdir()
     try:
@@ -96,15 +106,18 @@ def replaced_whole(destination: Path, *, keep_after: tuple[type[Exception], ...]
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _remove_leftovers(parent: Path, prefix: str) -> None:
+def remove_leftovers(parent: Path, prefix: str) -> None:
     """Remove what processes of this machine left behind that were killed."""
     for path in parent.glob(f"{glob.escape(prefix)}*"):
         number = path.name.removeprefix(prefix)
-        if number.isdigit() and (int(number) == os.getpid() or not _is_running(int(number))):
+        if number.isdigit() and (int(number) == os.getpid() or not _is_running(int(number), path)):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_running(process: int) -> bool:
+def _is_running(process: int, folder: Path) -> bool:
+    """Tell whether the process that works in `folder` still runs."""
+    if WINDOWS:  # there os.kill ends the process that it is asked about
+        return time.time() - folder.stat().st_mtime < _ABANDONED
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -121,8 +134,10 @@ def failed_folder(destination: Path) -> Path:
 
 def _make_durable(folder: Path) -> None:
     """Have the bytes on the disk before the name points to them, in case the power fails."""
-    for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
+    folders = [folder] if hasattr(os, "O_DIRECTORY") else []  # Windows opens none
+    for path in [*folder.iterdir(), *folders]:
+        # To be written to, as Windows demands of what is made durable.
+        descriptor = os.open(path, os.O_RDONLY if path == folder else os.O_RDWR)
         try:
             os.fsync(descriptor)
         finally:
@@ -136,7 +151,13 @@ def _put_into_place(work: Path, destination: Path) -> None:
     elif not _exchange(work, destination):
         # No atomic exchange on this system: for an instant the destination is missing, but the old bundle is whole.
         old = work.with_name(f"{work.name}.old")
-        os.rename(destination, old)
+        try:
+            os.rename(destination, old)
+        except PermissionError as error:
+            raise ExportError(
+                f"{destination} was not replaced, and is as it was: it is not yours to rename, or a program has one of "
+                f"its files open ({error}). End that program, or choose another -o."
+            ) from error
         try:
             os.rename(work, destination)
         except BaseException:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from signs_builder.disk import check_room
 from signs_builder.network.model_file import weights_bytes
-from signs_export.bundle_files import GOLDEN, JUNIT, MODEL_CARD, REPORT, REPORT_DATA, write_file
+from signs_export.bundle_files import GIT_ATTRIBUTES, GOLDEN, JUNIT, MODEL_CARD, REPORT, REPORT_DATA, write_file
 from signs_export.convert.convert import convert
 from signs_export.destination import check_destination, failed_folder, replaced_whole
 from signs_export.errors import ExportError
-from signs_export.gate.evidence import collected
+from signs_export.gate.doubts import doubts_about_answers, doubts_about_turned
+from signs_export.gate.evidence import Evidence, collected
 from signs_export.gate.verdict import ParityError, Verdict
 from signs_export.int8.calibration import Calibration, choose_calibration
 from signs_export.job import Job
@@ -69,9 +70,10 @@ def seal_model(
     """Prove a converted model against its reference, and seal it; see `export_bundle`."""
     calibration = _calibration(job)
     with replaced_whole(destination, keep_after=(ParityError,)) as work, collected(job) as evidence:
+        doubts = _doubts(job, evidence, trained_here=training is not None)
         made = make_variants(model, evidence, calibration, job, work)
         failed = next((each.verdict for each in made if not each.verdict.passed), None)
-        golden = np.empty(0, np.int64) if failed else golden_places(made, evidence, job.config.golden_pictures)
+        golden = np.empty(0, np.int64) if failed else golden_places(made, evidence, job.config)
         findings = Findings(
             bundle=destination.name,
             float32=model,
@@ -80,8 +82,9 @@ def seal_model(
             variants=tuple(map(describe_made, made)),
             provenance=provenance_of(job),
             golden_pictures=len(golden),
+            golden_labels=len(np.unique(evidence.expected[golden].argmax(axis=1))) if len(golden) else 0,
             training=training,
-            warnings=() if calibration is None else calibration.warnings,
+            warnings=(*(() if calibration is None else calibration.warnings), *doubts),
         )
         documents = _write_documents(work, findings, made)
         if failed is not None:
@@ -100,6 +103,14 @@ def _calibration(job: Job) -> Calibration | None:
     return calibration
 
 
+def _doubts(job: Job, evidence: Evidence, *, trained_here: bool) -> tuple[str, ...]:
+    """What is doubtful about the model on these pictures; it is told."""
+    doubts = (*doubts_about_answers(evidence), *(() if trained_here else doubts_about_turned(job.dataset)))
+    for doubt in doubts:
+        job.warn(doubt)
+    return doubts
+
+
 def _write_documents(work: Path, findings: Findings, made: list[Made]) -> tuple[FileRecord, ...]:
     """The report, for people, for machines and for CI systems, and a card for a model that passed."""
     document = describe(findings)
@@ -112,7 +123,7 @@ def _write_documents(work: Path, findings: Findings, made: list[Made]) -> tuple[
         contents[MODEL_CARD] = model_card(document)
     junit = work / JUNIT
     write_junit([each.verdict for each in made], junit)
-    records = [write_file(work / name, content.encode()) for name, content in contents.items()]
+    records = [write_file(work / name, content.encode(errors="backslashreplace")) for name, content in contents.items()]
     return (*records, write_file(junit, junit.read_bytes()))
 
 
@@ -136,7 +147,9 @@ def _seal(
         provenance=findings.provenance,
         run=run_of(made, documents, job.config),
     )
-    (work / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
+    (work / MANIFEST).write_bytes(dump_manifest(manifest).encode())
+    name, content = GIT_ATTRIBUTES
+    (work / name).write_bytes(content)
     verification = verify(work)
     if not verification.passed:
         raise ExportError(

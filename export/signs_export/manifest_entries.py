@@ -5,6 +5,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from signs_export.bundle_files import write_file
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
 from signs_export.gate.evidence import Evidence
-from signs_export.gate.probes import make_probes
+from signs_export.gate.probes import PROBES, make_probes
 from signs_export.job import Job
 from signs_export.report.document import shown
 from signs_export.variants import Made
 from signs_runtime.bundle.golden import GoldenPictures, dump_golden
-from signs_runtime.bundle.manifest import FileRecord, Golden, Provenance, Run, Variant
+from signs_runtime.bundle.manifest import MAX_GOLDEN_BYTES, FileRecord, Golden, Provenance, Run, Variant
+from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import read_image
 
 GOLDEN_SLACK = 1e-3  # of a probability, between CPUs, beyond what int8 and float16 differ from Keras here
@@ -45,12 +47,21 @@ def variant_of(made: Made, golden: NDArray[np.int64]) -> Variant:
     )
 
 
-def golden_places(made: Sequence[Made], evidence: Evidence, count: int) -> NDArray[np.int64]:
-    """The places of `count` golden pictures: such as every variant labels as Keras does. Raises ExportError."""
+def golden_places(made: Sequence[Made], evidence: Evidence, config: ExportConfig) -> NDArray[np.int64]:
+    """The places of the golden pictures: such as every variant labels as Keras does. Raises ExportError."""
     same = np.flatnonzero(~np.any([each.verdict.flipped for each in made], axis=0))
     if not len(same):
         raise ExportError("There is no picture that every variant labels as Keras does; give more pictures.")
-    return same[choose_golden(evidence.expected[same], count)]
+    labels = len(np.unique(evidence.expected[same].argmax(axis=1)))
+    return same[choose_golden(evidence.expected[same], golden_count(config, evidence.input, labels))]
+
+
+def golden_count(config: ExportConfig, spec: InputSpec, labels: int) -> int:
+    """One picture for each of so many labels, as far as `golden_bytes` go; the set number at least, if a device can."""
+    each = prod(spec.shape) + 4 * labels
+    wanted = max(config.golden_pictures, min(labels, config.golden_bytes // each))
+    room = MAX_GOLDEN_BYTES // 2 - PROBES * prod(spec.shape)  # half: the picture files and the labels come on top
+    return max(1, min(wanted, room // each))
 
 
 def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from signs_export.errors import ExportError
 from signs_runtime.bundle.manifest import Precision
 from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
 from signs_runtime.engine.session import import_onnxruntime
+from signs_runtime.model_check import ModelRefusedError, check_model
 
 BATCH = 20  # pictures at once: all that a network computes on the way is in memory
 
@@ -31,6 +33,18 @@ def precision_of(model: onnx.ModelProto) -> Precision:
         return "int8"
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
     return "float16" if halves else "float32"
+
+
+def check_runnable(content: bytes) -> None:
+    """Refuse a model that the runtime would refuse, in words for the model's owner. Raises ExportError."""
+    try:
+        check_model(content)
+    except ModelRefusedError as error:
+        raise ExportError(
+            f"The model became an ONNX graph that the runtime does not run: {error.args[0]}. A name such as block/Conv "
+            "is that of a Keras layer and of an operator inside it. Replace that layer, or make it smaller; where it "
+            "is one of Keras's own with usual sizes, report it as a bug."
+        ) from error
 
 
 def start(model: onnx.ModelProto, *, optimized: bool = True) -> Any:  # Any: onnxruntime.InferenceSession

@@ -18,6 +18,7 @@ from signs_export.gate.verdict import Verdict
 from signs_export.int8.calibration import Calibration
 from signs_export.int8.variant import Int8, make_int8
 from signs_export.job import Job
+from signs_export.onnx_graph import check_runnable
 from signs_runtime import Classifier
 from signs_runtime.bundle.manifest import FileRecord, Speed
 from signs_runtime.placement.limits import find_limits
@@ -83,7 +84,9 @@ def _make(
         model = int8.model
     elif name == "fp16":
         model = to_float16(model)
-    file = write_file(folder / f"{name}.onnx", model.SerializeToString(deterministic=True))
+    content = model.SerializeToString(deterministic=True)
+    check_runnable(content)
+    file = write_file(folder / f"{name}.onnx", content)
     path = folder / file.path
     classifier = Classifier(path, device="cpu", cache=False)
     verdict = compare(classifier, path, name, evidence, job.config, progress=job.progress)

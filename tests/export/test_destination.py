@@ -16,6 +16,7 @@ import pytest
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.errors import DiskFullError
+from signs_export import destination as placing
 from signs_export.bundle_files import FAILED_FILES
 from signs_export.config import ExportConfig
 from signs_export.destination import check_destination, failed_folder, replaced_whole
@@ -212,3 +213,59 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_work_is_not(old
         (work / "manifest.json").write_text("new")
     assert not names[dead.pid].exists()
     assert names[os.getppid()].exists()
+
+
+def test_a_bundle_keeps_git_from_its_line_endings_and_is_replaced_with_that(bundle: Path) -> None:
+    attributes = bundle / ".gitattributes"
+    assert attributes.read_bytes() == b"* -text\n"
+    assert not any(b"\r\n" in path.read_bytes() for path in bundle.iterdir() if path.suffix in (".json", ".md", ".xml"))
+    check_destination(bundle, 0)
+    attributes.write_text("*.onnx filter=lfs\n")
+    with pytest.raises(ExportError, match=r"holds more than its bundle \(\.gitattributes\)"):
+        check_destination(bundle, 0)
+
+
+def test_a_folder_is_replaced_without_what_only_linux_has(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, which exchanges no folders so, and on Windows, which opens none."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    with replaced_whole(old) as work:
+        (work / "manifest.json").write_text("new")
+    assert content(old) == {"manifest.json": b"new"}
+    assert [path.name for path in old.parent.iterdir()] == ["bundle"]
+
+
+def test_a_folder_that_a_program_holds_open_stays_and_the_message_says_so(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a folder with an open file cannot be renamed."""
+    rename = os.rename
+
+    def held(source: Path, target: Path) -> None:
+        if source == old:
+            raise PermissionError(13, "Access is denied", str(source))
+        rename(source, target)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "rename", held)
+    before = content(old)
+    with pytest.raises(ExportError, match="a program has one of its files open"), replaced_whole(old) as work:
+        (work / "manifest.json").write_text("new")
+    assert content(old) == before
+    assert [path.name for path in old.parent.iterdir()] == ["bundle"]
+
+
+def test_no_process_is_asked_where_asking_ends_it(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows os.kill ends the process: there a day's silence is a dead process's."""
+
+    def kill(process: int, number: int) -> None:
+        raise AssertionError(f"{process} would have been ended")
+
+    fresh, abandoned = (old.with_name(f".bundle.{platform.node()}.{number}") for number in (999_998, 999_999))
+    for folder in (fresh, abandoned):
+        folder.mkdir()
+    os.utime(abandoned, (0, 0))
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(placing, "WINDOWS", True)
+    placing.remove_leftovers(old.parent, f".bundle.{platform.node()}.")
+    assert (fresh.exists(), abandoned.exists()) == (True, False)

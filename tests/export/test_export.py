@@ -1,6 +1,8 @@
 """The whole export: a bundle that is proved, or the old one and an error with the numbers."""
 
 import json
+import os
+import pickle
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,17 +16,28 @@ from numpy.typing import NDArray
 from signs_builder.data.dataset import Dataset, Split
 from signs_builder.network.model_file import weights_sha256
 from signs_export.config import ExportConfig
+from signs_export.errors import CalibrationError, ExportError
 from signs_export.export import export_bundle, seal_model
 from signs_export.gate.verdict import ParityError
 from signs_export.job import Job
 from signs_export.source.reference import Reference, examine
 from signs_runtime import BundleNotFoundError, Classifier, verify
 from signs_runtime.bundle.folder import open_bundle
+from signs_runtime.bundle.onnx_metadata import INPUT_KEY
 
 from .changed_models import with_last_layer
 from .networks import network, train_a_little
 
-FILES = ["MODEL_CARD.md", "fp32.onnx", "golden.npz", "junit.xml", "manifest.json", "report.html", "report.json"]
+FILES = [
+    ".gitattributes",
+    "MODEL_CARD.md",
+    "fp32.onnx",
+    "golden.npz",
+    "junit.xml",
+    "manifest.json",
+    "report.html",
+    "report.json",
+]
 CONFIG = ExportConfig(command="pytest", golden_pictures=8)
 
 
@@ -33,6 +46,15 @@ def proof_of(folder: Path) -> dict[str, Any]:
     document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     proof: dict[str, Any] = document["variants"][0]["proof"]  # Any: JSON
     return proof
+
+
+def with_other_filter(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that says that pictures are read with another filter than Keras's were."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    (entry,) = (each for each in changed.metadata_props if each.key == INPUT_KEY)
+    entry.value = entry.value.replace("bilinear", "nearest")
+    return changed
 
 
 def one_weight_off(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,3 +157,36 @@ def test_an_answer_that_is_not_a_number_fails_the_gate(
     assert caught.value.verdict.max_difference == np.inf
     assert not (tmp_path / "bundle").exists()
     assert proof_of(tmp_path / "bundle.failed")["max_difference"] is None
+
+
+def test_what_an_export_gives_and_raises_is_pickled(
+    converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
+) -> None:
+    """A pool of processes hands it on: what cannot be unpickled there breaks the pool, or hangs it."""
+    export = seal_model(converted, Job(reference, dataset, CONFIG), tmp_path / "bundle")
+    again = pickle.loads(pickle.dumps(export))
+    assert again.bundle == export.bundle
+    assert again.made[0].verdict.as_json() == export.made[0].verdict.as_json()
+    with pytest.raises(ParityError) as caught:
+        seal_model(with_last_layer(converted, one_weight_off), Job(reference, dataset, CONFIG), tmp_path / "bundle")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert str(error) == str(caught.value)
+    assert error.verdict.max_difference == caught.value.verdict.max_difference
+    for kind in (ExportError, CalibrationError):
+        assert str(pickle.loads(pickle.dumps(kind("why")))) == "why"
+
+
+def test_a_failed_gate_on_pictures_whose_names_are_no_text_is_reported_all_the_same(
+    converted: onnx.ModelProto, reference: Reference, dataset: Dataset, tmp_path: Path
+) -> None:
+    files = Split(dataset.test.pictures, dataset.test.labels).files(tmp_path / "files", dataset.labels)
+    odd = [file.rename(os.fsdecode(os.fsencode(file) + b"\xff\x01.png")) for file in files]
+    split = Split(odd, dataset.test.labels)
+    job = Job(reference, Dataset("odd", dataset.labels, split, None, split), CONFIG)
+    wrong = with_other_filter(with_last_layer(converted, one_weight_off))  # named: the file that is read otherwise
+    with pytest.raises(ParityError):
+        seal_model(wrong, job, tmp_path / "bundle")
+    failed = tmp_path / "bundle.failed"
+    assert json.loads((failed / "report.json").read_bytes().decode("ascii"))["passed"] is False
+    assert (failed / "junit.xml").read_bytes()
+    assert "does not answer" in (failed / "report.html").read_text(encoding="utf-8")

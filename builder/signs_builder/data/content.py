@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_runtime.pictures.read import _orientation, decode
+from signs_runtime.pictures.read import decode, orientation_of
 
 Picture = Path | NDArray[np.uint8]
 
@@ -39,7 +39,7 @@ def count_turned(pictures: Sequence[Path]) -> int:
 def _is_turned(picture: Path) -> bool:
     try:
         with decode(picture) as image:
-            return _orientation(image) != 1
+            return orientation_of(image) != 1
     except (
         Exception
     ):  # damaged EXIF raises whatever its bytes lead to; a bad picture is named by whoever reads it whole

@@ -67,7 +67,10 @@ def _what_is_there(path: Path) -> str:
     if leads_nowhere(path) or not path.is_file():
         return f"it {stand_in(path) or 'is no folder'}"
     if path.suffix in (".keras", ".h5", ".hdf5"):
-        return f"it {stand_in(path) or 'is a file; give a Keras model as MODEL or by --model, and here a folder'}"
+        found = (
+            stand_in(path) or "is a file, and pictures come in a folder; a Keras model is given as MODEL or by --model"
+        )
+        return f"it {found}"
     if path.suffix in (".zip", ".tar", ".gz", ".tgz"):
         return "it is an archive; unpack it and name the folder"
     return "it is a file, and pictures come in a folder"
@@ -208,13 +211,13 @@ def _by_class_folder(splits: dict[str, Path]) -> _Found:
 
 
 def _pictures_below(folder: Path) -> tuple[list[Path], int]:
-    """The pictures of a split, hidden folders apart, and the number of other files. Refuses links that lead nowhere."""
+    """The pictures of a split and the number of other files. Refuses links that lead nowhere."""
     if gone := [path for path in folder.iterdir() if leads_nowhere(path) and not is_picture_name(path)]:
         raise DatasetError(f"{folder} holds links that lead nowhere; {FETCH}:{list_first(list(map(str, gone)))}")
     found = pictures_below(folder)
     shown = [(path.relative_to(folder).parts, path) for path in found.pictures]
     # By the parts of their names, so that the order is the same on systems with other separators and cases.
-    return [path for parts, path in sorted(shown) if not any(part.startswith(".") for part in parts)], found.others
+    return [path for _, path in sorted(shown)], found.others
 
 
 def _arranged(

@@ -11,6 +11,7 @@ from signs_builder.data.dataset import Split
 from signs_builder.errors import ModelError
 from signs_builder.evaluation.shift_suite import SHIFTS, shifted
 from signs_builder.progress import Progress, no_progress
+from signs_runtime.errors import ImageError
 from signs_runtime.figures import Accuracy
 from signs_runtime.pictures.input_spec import InputSpec
 
@@ -81,13 +82,13 @@ def evaluate(
 ) -> Figures:
     """Measure a classifier on a split, in bounded memory, and on the shift suite made of it.
 
-    Raises ImageError for a picture that cannot be read, ModelError where the answers are no numbers.
+    Raises ImageError that names all pictures that cannot be read, ModelError where the answers are no numbers.
     """
     with progress("Measuring", len(split)) as on_done:
         given = []
         for start in range(0, len(split), CHUNK):
             part = split.part(np.arange(start, min(start + CHUNK, len(split))))
-            given.append(_in_batches(probabilities, part.images(spec)))
+            given.append(_in_batches(probabilities, _images(part, spec, split)))
             on_done(len(part))
     answers = np.concatenate(given)
     if not np.isfinite(answers).all():
@@ -105,6 +106,14 @@ def evaluate(
         wrong=tuple(sorted(wrong, key=lambda each: -each.probability)),
         shifts=_measure_shifts(probabilities, split, spec, progress) if suite else {},
     )
+
+
+def _images(part: Split, spec: InputSpec, whole: Split) -> NDArray[np.uint8]:
+    try:
+        return part.images(spec)
+    except ImageError:
+        whole.check(spec)  # names those of the other parts as well
+        raise
 
 
 def count_confusion(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from signs_builder.commands.figures import show_figures
-from signs_builder.commands.shared import data_argument, describe_counts, start_keras
+from signs_builder.commands.shared import describe_counts, start_keras
 from signs_builder.errors import DatasetError
-from signs_export.commands.options import scaling_option
+from signs_export.commands.options import data_for, data_of_model, scaling_option
 from signs_export.config import Scaling
 from signs_runtime.commands.shared import Command, json_option, print_json
 from signs_runtime.pictures.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
-@data_argument
+@data_of_model
 @scaling_option
 @click.option(
     "--resize",
@@ -32,11 +32,17 @@ if TYPE_CHECKING:
 @click.option("--charts", type=click.Path(path_type=Path), help="Draw the confusion and the wrong pictures here.")
 @json_option
 def evaluate(
-    model: Path, data: str, scaling: Scaling | None, resize: ResizeFilter | None, charts: Path | None, as_json: bool
+    model: Path,
+    data: str | None,
+    scaling: Scaling | None,
+    resize: ResizeFilter | None,
+    charts: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure MODEL (.keras, .h5, .onnx or a bundle) on DATA's test pictures, and on the shift suite made of them."""
     from signs_runtime.bundle.folder import is_model_file
 
+    data = data_for(model, data)
     exported = model.is_dir() or is_model_file(model)
     if scaling is not None and exported:
         raise click.UsageError("--scaling is for a Keras model; an export scales by itself.")
@@ -49,7 +55,7 @@ def evaluate(
     from signs_builder.data.sources import load_dataset
     from signs_builder.evaluation.evaluate import evaluate as measure
 
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, model_given=True)
     click.echo(describe_counts(dataset), err=as_json)
     answering = _open_export(model, dataset) if exported else _open_keras(model, dataset, scaling, resize)
     spec = answering.input
@@ -58,9 +64,9 @@ def evaluate(
         draw_confusion(figures, charts / "confusion.png")
         draw_wrong(figures, dataset.test, spec, charts / "wrong.png")
     if as_json:
-        print_json({"model": str(model), "data": dataset.name, **figures.as_json()})
+        print_json({"model": str(model), "data": dataset.name, **figures.as_json(), "caveats": dataset.caveats})
     else:
-        show_figures(figures)
+        show_figures(figures, dataset.caveats)
 
 
 def _open_export(path: Path, dataset: "Dataset") -> "Classifier":

@@ -1,15 +1,18 @@
 """The command `build-and-export`, and `signs export`. Heavy imports wait until a command runs."""
 
 import shlex
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from signs_builder.commands.shared import DEFAULT_SIZE, data_argument, describe_counts, start_keras
+from signs_builder.commands.shared import DEFAULT_SIZE, describe_counts, start_keras
 from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options, write_run
-from signs_export.commands.options import ExportOptions, export_options, scaling_option
+from signs_builder.data.embedded import SYNTHETIC
+from signs_export.commands.options import ExportOptions, data_for, data_of_model, export_options, scaling_option
 from signs_export.config import Scaling
 from signs_runtime.commands.shared import (
     Command,
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@data_argument
+@data_of_model
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 @export_options
 @json_option
 def build_and_export(
-    data: str,
+    data: str | None,
     model: Path | None,
     scaling: Scaling | None,
     training: TrainingOptions,
@@ -53,29 +56,29 @@ def build_and_export(
     """Train a classifier on DATA, export it to ONNX, prove it against Keras and seal it as a bundle.
 
     DATA is a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default). With --model nothing is trained,
-    and DATA gives the labels and the pictures for the proof.
+    and DATA, which then must be given, says the labels and has the pictures for the proof.
 
     Exit codes: 0 sealed, 1 an error that is explained, 2 wrong usage, 3 the export does not answer as Keras does.
     """
     if model is not None:
         if training.given():
             raise click.UsageError(f"{', '.join(training.given())}: nothing is trained with --model.")
-        _export_file(model, data, scaling, options, as_json=as_json)
+        _export_file(model, data_for(model, data), scaling, options, as_json=as_json)
         return
     if scaling is not None:
         raise click.UsageError("--scaling is for a --model; one that is trained here rescales by itself.")
-    _train_and_export(data, training, options, as_json=as_json)
+    _train_and_export(data or SYNTHETIC, training, options, as_json=as_json)
 
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
-@data_argument
+@data_of_model
 @scaling_option
 @export_options
 @json_option
-def export(model: Path, data: str, scaling: Scaling | None, options: ExportOptions, as_json: bool) -> None:
+def export(model: Path, data: str | None, scaling: Scaling | None, options: ExportOptions, as_json: bool) -> None:
     """Export MODEL (.keras, .h5) as a bundle, proved against Keras on DATA, which also gives the labels."""
-    _export_file(model, data, scaling, options, as_json=as_json)
+    _export_file(model, data_for(model, data), scaling, options, as_json=as_json)
 
 
 def _train_and_export(data: str, training: TrainingOptions, options: ExportOptions, *, as_json: bool) -> None:
@@ -83,34 +86,41 @@ def _train_and_export(data: str, training: TrainingOptions, options: ExportOptio
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.data.sources import load_dataset
     from signs_builder.network.model_file import check_output, save_model, weights_bytes
+    from signs_export.commands.saved_models import check_ours, note_ours
     from signs_export.convert.convert import check_backend
     from signs_export.destination import check_destination
     from signs_export.job import Job
     from signs_export.source.reference import examine
 
     check_backend()
-    dataset = load_dataset(data)
-    click.echo(describe_counts(dataset), err=as_json)
-    spec = InputSpec(*(options.image_size or DEFAULT_SIZE), resize=options.resize)
     output = options.output
+    folder = output.with_name(f"{output.name}.training")
     keras_file = output.with_name(f"{output.name}.keras")
     trained = output.with_name(f"{output.name}.trained.keras")  # until the bundle beside it is the same model's
+    check_destination(output, 0)
+    for path in (keras_file, trained):
+        check_ours(path, output, folder)
+    dataset = load_dataset(data)
+    _tell(describe_counts(dataset), err=as_json)
+    spec = InputSpec(*(options.image_size or DEFAULT_SIZE), resize=options.resize)
 
     def check(network: "keras.Model") -> None:
         check_output(keras_file, network)
         check_destination(output, 5 * weights_bytes(network))  # the export's, and the saved model's
 
-    folder = output.with_name(f"{output.name}.training")
     run = run_training(dataset, spec, training, folder, check=check, as_json=as_json)
     save_model(run.model, trained)
+    note_ours(trained, folder)
     write_run(run, dataset, spec)
-    show_run(run, err=as_json)
-    click.echo(f"Saved {trained}.", err=as_json)
+    with suppress(BrokenPipeError):  # whoever reads may be gone
+        show_run(run, err=as_json)
+    _tell(f"Saved {trained}.", err=as_json)
     reference = examine(run.model, resize=options.resize)
     job = Job(reference, dataset, options.config(run.config.seed), progress_bar)
-    _export_job(job, output, training=run.as_json(), as_json=as_json)
+    show = _export_job(job, output, training=run.as_json(), as_json=as_json)
     trained.replace(keras_file)
-    click.echo(f"Renamed it to {keras_file.name}, beside its bundle.", err=as_json)
+    show()
+    click.echo(f"Renamed {trained.name} to {keras_file.name}, beside its bundle.", err=as_json)
 
 
 def _export_file(path: Path, data: str, scaling: Scaling | None, options: ExportOptions, *, as_json: bool) -> None:
@@ -124,8 +134,8 @@ def _export_file(path: Path, data: str, scaling: Scaling | None, options: Export
     from signs_export.source.scaling import scaling_layer
 
     check_destination(options.output, 0)
-    dataset = load_dataset(data)
-    click.echo(describe_counts(dataset), err=as_json)
+    dataset = load_dataset(data, model_given=True)
+    _tell(describe_counts(dataset), err=as_json)
     model = load_model(path)
     reference = examine(model, scaling=scaling, image_size=options.image_size, resize=options.resize)
     own = scaling_layer(model)
@@ -134,7 +144,7 @@ def _export_file(path: Path, data: str, scaling: Scaling | None, options: Export
             f"the model already scales pixels in its layer {own}, and --scaling {reference.scaling} does so before it. "
             "Leave --scaling out unless it was trained that way."
         )
-    _export_job(Job(reference, dataset, options.config(), progress_bar), options.output, as_json=as_json)
+    _export_job(Job(reference, dataset, options.config(), progress_bar), options.output, as_json=as_json)()
 
 
 def _export_job(
@@ -143,8 +153,8 @@ def _export_job(
     *,
     training: dict[str, Any] | None = None,  # Any: JSON
     as_json: bool,
-) -> None:
-    """Export, prove, seal, and show what came of it."""
+) -> Callable[[], None]:
+    """Export, prove and seal; what is given shows what came of it, once nothing is left to be done."""
     from signs_export.export import export_bundle
     from signs_export.gate.verdict import ParityError
 
@@ -161,15 +171,20 @@ def _export_job(
             print_json(_document(job, error.verdict, None, warnings, [_variant(error.verdict)]))
         raise
     if not as_json:
-        _show(result, output)
-        return
+        return lambda: _show(result, job.dataset.caveats, output)
     made, sealed = result.made, result.bundle.manifest.variants
     variants = [_variant(each.verdict, each, variant) for each, variant in zip(made, sealed, strict=True)]
-    print_json(_document(job, made[0].verdict, output, warnings, variants))
+    return lambda: print_json(_document(job, made[0].verdict, output, warnings, variants))
 
 
 def _warn(text: str) -> None:
-    click.echo(f"Warning: {text}", err=True)
+    _tell(f"Warning: {text}", err=True)
+
+
+def _tell(text: str, *, err: bool) -> None:
+    """Say something on the way; work goes on where nobody reads it any more, and the last word ends the command."""
+    with suppress(BrokenPipeError):
+        click.echo(text, err=err)
 
 
 def _document(
@@ -181,6 +196,7 @@ def _document(
         "bundle": None if output is None else str(output),
         "labels": job.dataset.labels,
         "keras_test_accuracy": asdict(verdict.evidence.accuracy(verdict.expected)),
+        "caveats": job.dataset.caveats,
         "warnings": warnings,
         "variants": variants,
     }
@@ -205,7 +221,7 @@ def _variant(
     }
 
 
-def _show(result: "Export", output: Path) -> None:
+def _show(result: "Export", caveats: Sequence[str], output: Path) -> None:
     """The verdicts, and what the variants are worth beside each other."""
     from signs_export.bundle_files import REPORT
 
@@ -226,4 +242,6 @@ def _show(result: "Export", output: Path) -> None:
         for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
     ]
     print_table(rows, header=("variant", "size", "memory", "speed", "test right", "layers in float"))
+    for caveat in caveats:
+        click.echo(f"Note: {caveat}")
     click.echo(f"Sealed {output}; {output / REPORT} shows it. Next: signs verify {shlex.quote(str(output))}")

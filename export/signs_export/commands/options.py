@@ -43,6 +43,19 @@ class ExportOptions:
         )
 
 
+data_of_model = click.argument("data", required=False)  # refused by `data_for`, in words, where it is missing
+
+
+def data_for(model: Path, data: str | None) -> str:
+    """DATA, which a command that is given a model needs. Raises click.UsageError without it."""
+    if data is None:
+        raise click.UsageError(
+            f"DATA is missing: {model} needs the pictures that it is measured on, which also say what its outputs are "
+            "called. Give their folder after the model. (The hands that this project draws are meant by: synthetic.)"
+        )
+    return data
+
+
 class Variants(click.ParamType[tuple[VariantName, ...]]):
     """Names of variants with commas between them."""
 

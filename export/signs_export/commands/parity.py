@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from signs_builder.commands.shared import data_argument, resize_option, start_keras
-from signs_export.commands.options import agreement_option, pictures_option, scaling_option
+from signs_builder.commands.shared import describe_counts, resize_option, start_keras
+from signs_export.commands.options import (
+    agreement_option,
+    data_for,
+    data_of_model,
+    pictures_option,
+    scaling_option,
+)
 from signs_export.config import ExportConfig, Int8Config, Scaling
 from signs_runtime.commands.shared import Command, gathered, json_option, print_json, print_table
 from signs_runtime.errors import EXIT_PARITY
@@ -16,6 +22,7 @@ from signs_runtime.figures import finite
 from signs_runtime.pictures.input_spec import ResizeFilter
 
 if TYPE_CHECKING:
+    from signs_builder.data.dataset import Dataset
     from signs_export.gate.evidence import Evidence
     from signs_export.gate.trace import Stage
     from signs_export.gate.verdict import Verdict
@@ -59,7 +66,7 @@ _output_options = gathered(
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
-@data_argument
+@data_of_model
 @scaling_option
 @resize_option
 @pictures_option
@@ -69,7 +76,7 @@ _output_options = gathered(
 def parity(
     model: Path,
     bundle: Path,
-    data: str,
+    data: str | None,
     scaling: Scaling | None,
     resize: ResizeFilter,
     parity_pictures: int,
@@ -79,10 +86,12 @@ def parity(
 ) -> None:
     """Compare every variant of BUNDLE (or one .onnx file) with the Keras MODEL, picture files in, through the runtime.
 
-    The pictures are DATA's, as for build-and-export: "synthetic" by default.
+    The pictures are DATA's, as for build-and-export; only --trace needs none.
 
     Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
     """
+    if outputs.trace is None:
+        data = data_for(model, data)
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.data.sources import load_dataset
@@ -100,12 +109,14 @@ def parity(
     variants = _variants(bundle)
     spec = next(iter(variants.values()))[0].input
     reference = examine(load_model(model), scaling=scaling, image_size=(spec.height, spec.width), resize=resize)
-    if outputs.trace is not None:
+    if outputs.trace is not None or data is None:
+        assert outputs.trace is not None  # without it DATA was asked for
         _show_trace(outputs.trace, reference, variants, as_json=as_json)
         return
     config = ExportConfig(parity_pictures=parity_pictures, int8=Int8Config(agreement=agreement))
-    verdicts = _compare(Job(reference, load_dataset(data), config, progress_bar), bundle, variants, outputs)
-    _show_verdicts(verdicts, as_json=as_json)
+    dataset = load_dataset(data, model_given=True)
+    verdicts = _compare(Job(reference, dataset, config, progress_bar), bundle, variants, outputs)
+    _show_verdicts(verdicts, dataset, as_json=as_json)
     failed = next((verdict for verdict in verdicts if not verdict.passed), None)
     if failed is not None:
         raise ParityError(
@@ -150,13 +161,21 @@ def _compare(
     return verdicts
 
 
-def _show_verdicts(verdicts: list["Verdict"], *, as_json: bool) -> None:
+def _show_verdicts(verdicts: list["Verdict"], dataset: "Dataset", *, as_json: bool) -> None:
     failed = [verdict for verdict in verdicts if not verdict.passed]
     floor = verdicts[0].evidence.floor
     if as_json:
         document = {"says": floor.says, "tolerance": floor.tolerance}
-        print_json({"passed": not failed, "floor": document, "variants": [each.as_json() for each in verdicts]})
+        print_json(
+            {
+                "passed": not failed,
+                "floor": document,
+                "variants": [each.as_json() for each in verdicts],
+                "caveats": dataset.caveats,
+            }
+        )
         return
+    click.echo(describe_counts(dataset))
     click.echo(floor.says)
     for verdict in [*(each for each in verdicts if each.passed), *failed[1:]]:  # the first failed is in the error
         click.echo(verdict.describe())
@@ -196,7 +215,7 @@ def _write_page(path: Path, bundle: Path, job: "Job", evidence: "Evidence", verd
     stages = {verdict.variant: verdict.stages for verdict in verdicts.values()}
     page = report_page(describe(findings), evidence.images, stages)
     with written_whole(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+        partial.write_bytes(page.encode(errors="backslashreplace"))
 
 
 def _show_trace(

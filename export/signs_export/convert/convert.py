@@ -20,6 +20,7 @@ from signs_export.convert.tf2onnx_fixes import (
     tf2onnx_patched,
 )
 from signs_export.errors import ExportError
+from signs_export.onnx_graph import check_runnable
 from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
 from signs_export.source.scaling import scale
@@ -37,10 +38,11 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
             f"The model tells {reference.classes} classes apart and the data has {len(labels)} labels "
             f"({', '.join(labels[:10])}); give the data that the model was trained on."
         )
-    model = _fold(_trace(reference, config))
+    model = _fold(_trace(reference, config), reference)
     name_graph(model, [*(layer.name for layer in layers_of(reference.model)), SCALED])
     _describe(model, labels, reference)
     check(model)
+    check_runnable(model.SerializeToString(deterministic=True))
     return model
 
 
@@ -101,13 +103,13 @@ def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
                 large_model=True,
             )
     except Exception as error:  # tf2onnx raises whatever its passes stumble over
-        raise ExportError(f"tf2onnx cannot convert the model: {error}") from error
+        raise ExportError(f"tf2onnx cannot convert the model: {error}{_advice(reference)}") from error
     bring_weights_back(converted, storage.name_to_tensor_data)
     bring_constants_in(converted, captured)
     return cast("onnx.ModelProto", converted)
 
 
-def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
+def _fold(model: onnx.ModelProto, reference: Reference) -> onnx.ModelProto:
     """Fold batch norms and constants with onnxruntime's basic level, which keeps to standard operators.
 
     https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html
@@ -121,13 +123,24 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class but this
-            raise ExportError(f"The model cannot be expressed in ONNX: {error}") from error
+            raise ExportError(f"The model cannot be expressed in ONNX: {error}{_advice(reference)}") from error
         folded = onnx.load(options.optimized_model_filepath)
     used = {node.domain for node in folded.graph.node}
     imports = [opset for opset in folded.opset_import if opset.domain in used]
     del folded.opset_import[:]
     folded.opset_import.extend(imports)
     return folded
+
+
+def _advice(reference: Reference) -> str:
+    """What to do about recurrent layers, whose loops tf2onnx cannot always map; "" where there are none."""
+    loops = [layer.name for layer in reference.model._flatten_layers() if getattr(layer, "unroll", None) is False]
+    if not loops:
+        return ""
+    return (
+        f" The model has layers that loop: {', '.join(loops)}. Build it again with unroll=True in them, which writes "
+        "their steps out, or with LSTM layers; set its weights from this one, and save that."
+    )
 
 
 def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Reference) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
-from signs_export.gate.noise_floor import NoiseFloor, float64_of, measure_floor
+from signs_export.gate.noise_floor import NoiseFloor, float64_of, measure_floor, work_of
 from signs_export.gate.probes import make_probes
 from signs_export.gate.trace import PICTURES, KerasStages, keras_stages
 from signs_export.job import Job
@@ -65,6 +65,8 @@ def collected(job: Job) -> Iterator[Evidence]:
         with job.progress("Asking Keras", len(images)) as on_done:
             expected = reference.probabilities(images, on_done)
         double = float64_of(reference)
+        stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)])
+        work = work_of(reference, stages.values)
         yield Evidence(
             labels=dataset.labels,
             input=reference.input,
@@ -74,8 +76,8 @@ def collected(job: Job) -> Iterator[Evidence]:
             is_test=np.arange(len(chosen)) < len(test),
             expected=expected,
             probes=_write_probes(images, reference.input, Path(folder)),
-            floor=measure_floor(double, images, expected, progress=job.progress),
-            stages=keras_stages(reference, double, images[:: -(-len(images) // PICTURES)]),
+            floor=measure_floor(reference, double, images, expected, work, progress=job.progress),
+            stages=stages,
             weights_sha256=reference.weights_sha256,
         )
 

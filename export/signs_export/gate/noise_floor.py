@@ -1,12 +1,15 @@
 """What float32 itself loses, in Keras, on the pictures of a proof: the floor that float32's tolerance stands on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.progress import Progress, no_progress
 from signs_export.errors import ExportError
+from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
 
 # An export that loses as much as Keras may be twice the floor from it; another batch size rounds otherwise again.
@@ -14,19 +17,25 @@ MULTIPLE = 4
 LEAST = 2.0**-23  # of a probability: float32's own step at 1
 LARGEST = 1e-3  # a tolerance above it would tell no good export from a bad one
 UNKNOWN = 1e-5  # the tolerance where float64 cannot be computed; measured on SIGNS: at most 3e-6 to Keras
-_PICTURES = 100  # of 64x64, fewer of larger ones
-_FEWEST = 24
+# Products of a number and a weight, over all pictures, that may be computed in float64: 147 pictures of ResNet-50 at
+# 64x64, 9 s on two cores. A count and no clock, so that the tolerance is the same wherever a model is exported.
+WORK = 5e10
+_FEWEST = 32
+_UNSURE = 3 / 4  # of the pictures, where not all are asked about: those that Keras is least sure of
+_ALONE = 12  # pictures that are asked about one by one, too: those on which float32 loses most
 
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """The largest |probability difference| between Keras in float32 and in float64, on so many pictures.
+    """The largest |probability difference| between Keras in float32 and in float64, on `pictures` of `among`.
 
-    They are those that Keras is least sure of, where the largest difference is. None: float64 cannot be computed.
+    They are those that Keras is least sure of and others, evenly chosen; Keras sums in several orders. None: float64
+    cannot be computed.
     """
 
     pictures: int
     max_difference: float | None
+    among: int = 0
 
     @property
     def tolerance(self) -> float:
@@ -44,9 +53,12 @@ class NoiseFloor:
             reason = f"{MULTIPLE} times its last digit at 1, which is more"
         elif self.tolerance == LARGEST:
             reason = "as much as may be allowed"
+        which = f"all {self.pictures:,} pictures"
+        if self.pictures < self.among:
+            which = f"{self.pictures:,} of {self.among:,} pictures, the least sure ones and others, evenly chosen"
         return (
-            f"float32 itself loses up to {self.max_difference:.1e} of a probability in Keras, beside float64, on the "
-            f"{self.pictures:,} pictures that it is least sure of; float32's tolerance is {reason}: "
+            f"float32 itself loses up to {self.max_difference:.1e} of a probability in Keras, compared with float64, "
+            f"on {which}, compiled and layer by layer, in batches and alone; float32's tolerance is {reason}: "
             f"{self.tolerance:.1e}."
         )
 
@@ -59,19 +71,55 @@ def float64_of(reference: Reference) -> Reference | None:
         return None
 
 
+def work_of(reference: Reference, values: Mapping[str, NDArray[np.generic]]) -> int:
+    """Products for one picture, roughly: each layer's weights times the places it gives; `values` (k, ...) by layer."""
+    products = sum(
+        prod(values[layer.name].shape[1:-1]) * int(layer.count_params())
+        for layer in layers_of(reference.model)
+        if layer.name in values
+    )
+    return max(products, prod(reference.input.shape))
+
+
+def choose_pictures(expected: NDArray[np.float32], work: int) -> NDArray[np.int64]:
+    """The places of the pictures to ask about in float64, of which each costs `work`: all, where they are few enough.
+
+    A picture loses most where its probabilities are unsure or its logits large, so both kinds are among them.
+    """
+    count = max(_FEWEST, int(WORK // work))
+    if count >= len(expected):
+        return np.arange(len(expected))
+    top = np.sort(expected, axis=1)
+    by_margin = np.argsort(top[:, -1] - top[:, -2], kind="stable")
+    unsure = by_margin[: round(_UNSURE * count)]
+    others = np.setdiff1d(np.arange(len(expected)), unsure)
+    even = others[np.linspace(0, len(others) - 1, count - len(unsure)).round().astype(int)]
+    return np.concatenate([unsure, even])
+
+
 def measure_floor(
+    reference: Reference,
     double: Reference | None,
     images: NDArray[np.uint8],
     expected: NDArray[np.float32],
+    work: int,
     *,
     progress: Progress = no_progress,
 ) -> NoiseFloor:
-    """Ask Keras in float64 about the pictures (n, h, w, c) of which `expected` (n, labels) is least sure."""
+    """Ask Keras in float64 about some of the pictures (n, h, w, c), and in float32 in other orders than `expected`.
+
+    `expected` (n, labels) are its compiled answers, `work` is `work_of` the reference.
+    """
     if double is None:
         return NoiseFloor(0, None)
-    count = int(np.clip(_PICTURES * 64**2 / (images.shape[1] * images.shape[2]), _FEWEST, _PICTURES))
-    top = np.sort(expected, axis=1)
-    unsure = np.argsort(top[:, -1] - top[:, -2], kind="stable")[:count]
-    with progress("Asking Keras in float64", len(unsure)) as on_done:
-        exact = double.probabilities(images[unsure], on_done)
-    return NoiseFloor(len(unsure), float(np.abs(exact - expected[unsure]).max()))
+    chosen = choose_pictures(expected, work)
+    with progress("Asking Keras in float64", len(chosen)) as on_done:
+        exact = double.probabilities(images[chosen], on_done)
+    lost = np.abs(expected[chosen] - exact).max(axis=1)
+    if reference.model.inputs[0].shape[0] is None:  # a model of a fixed batch takes no other
+        layerwise = reference.uncompiled_probabilities(images[chosen])
+        lost = np.maximum(lost, np.abs(layerwise - exact).max(axis=1))
+        worst = np.argsort(-lost, kind="stable")[:_ALONE]
+        alone = reference.uncompiled_probabilities(images[chosen[worst]], batch_size=1)
+        lost[worst] = np.maximum(lost[worst], np.abs(alone - exact[worst]).max(axis=1))
+    return NoiseFloor(len(chosen), float(lost.max()), len(images))

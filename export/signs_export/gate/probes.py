@@ -13,6 +13,7 @@ _DETAIL = (
 )
 _LARGEST = 224  # of the model's side that the large pictures are multiples of
 _STRIPE = 3  # pixels; with 2, nearest would see only every other stripe of a picture four times as wide
+PROBES = 7  # pictures that are made
 _TURNED = 6  # EXIF: the camera was held upright (CIPA DC-008, table "Orientation")
 
 

@@ -36,6 +36,9 @@ STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some hardly 
 # answer as well, give 0.7 to 1.
 COARSE_LIMITS: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.2}
 
+_PASSING = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze", "Transpose", "Relu", "Clip")
+_EQUALIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool")  # give what equalization multiplies
+
 _QUANTIZED = "signs/quantized/"  # before the name of a tensor: what it is after its quantization
 
 
@@ -89,14 +92,17 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
     tensors = _tensors(model, keras_side.values)
     together = _values(model, tensors, keras_side.images)
     alone = _values(model, tensors, keras_side.images[:1])
+    made_by = {name: node for node in model.graph.node for name in node.output}
     stages = []
-    for name in tensors:
+    for name, tensor in tensors.items():
         expected = keras_side.values[name]
         if precision == "float32":
             limit = FLOOR_MULTIPLE * max(keras_side.noise.get(name, 0), LEAST_FLOOR)
             error = max(_worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name]))
         else:
             limit, error = COARSE_LIMITS[precision], _off(expected, together[name])
+            if error < limit and _numbers_per_channel(expected) == 1 and not _may_be_equalized(tensor, made_by):
+                error = _off(expected, together[name], multiplied=False)
         stages.append(Stage(name, error, limit))
     return tuple(stages)
 
@@ -176,19 +182,36 @@ def _worst_channel(expected: NDArray[Any], given: NDArray[Any]) -> float:
     return _least(error, expected, given)
 
 
-def _off(expected: NDArray[Any], given: NDArray[Any]) -> float:
+def _may_be_equalized(tensor: str, made_by: Mapping[str, onnx.NodeProto]) -> bool:
+    """Tell what equalization may have multiplied, channel by channel, by what gives it; see `int8.equalize`."""
+    node = made_by.get(tensor)
+    while node is not None and node.op_type in _PASSING:
+        node = made_by.get(node.input[0])
+    return node is not None and node.op_type in _EQUALIZED
+
+
+def _numbers_per_channel(values: NDArray[Any]) -> int:
+    return int(values.size // max(values.shape[-1], 1))
+
+
+def _off(expected: NDArray[Any], given: NDArray[Any], *, multiplied: bool = True) -> float:
     """The RMS difference over the stage's size, up to a factor for each channel: equalization multiplies them.
 
-    The size is the standard deviation, and of stages that hardly vary a part of the RMS.
+    The size is the standard deviation and a part of the RMS, for stages that hardly vary; where a channel is one
+    number, which tells nothing of how it varies, it is the RMS. The factor weighs both alike.
     """
+    exact = expected.astype(np.float64)
+    axes = tuple(range(exact.ndim - 1))
+    wanted = exact - exact.mean(axis=axes)
+    whole = float(np.square(exact).mean())
+    size = float(np.sqrt(whole if _numbers_per_channel(exact) == 1 else np.square(wanted).mean() + STEADY**2 * whole))
 
     def error(aligned: NDArray[np.float64]) -> float:
-        axes = tuple(range(expected.ndim - 1))
-        varying, wanted = aligned - aligned.mean(axis=axes), expected - expected.mean(axis=axes)
-        power = np.square(varying).sum(axis=axes)
-        factor = (varying * wanted).sum(axis=axes) / np.maximum(power, np.finfo(np.float32).tiny)
-        size = float(np.sqrt(np.square(wanted).mean() + (STEADY**2) * np.square(expected, dtype=np.float64).mean()))
-        return float(np.sqrt(np.square(factor * aligned - expected).mean())) / (size or 1.0)
+        varying = aligned - aligned.mean(axis=axes)
+        power = (np.square(varying) + STEADY**2 * np.square(aligned)).sum(axis=axes)
+        common = (varying * wanted + STEADY**2 * (aligned * exact)).sum(axis=axes)
+        factor = np.divide(common, power, out=np.ones_like(power), where=power > 0) if multiplied else 1.0
+        return float(np.sqrt(np.square(factor * aligned - exact).mean())) / (size or 1.0)
 
     return _least(error, expected, given)
 

@@ -193,4 +193,7 @@ class ParityError(ExportError):
 
     def __init__(self, verdict: Verdict, advice: str) -> None:
         super().__init__(f"{verdict.describe()}\n{advice}")
-        self.verdict = verdict
+        self.verdict, self.advice = verdict, advice
+
+    def __reduce__(self) -> tuple[type["ParityError"], tuple[Verdict, str]]:
+        return ParityError, (self.verdict, self.advice)  # pickled by its message alone, it would not open again

@@ -2,6 +2,8 @@
 
 import copy
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,8 @@ from onnx.numpy_helper import from_array, to_array
 
 from signs_builder.progress import Progress, no_progress
 from signs_export.config import Int8Config
-from signs_export.int8.activations import observe
+from signs_export.int8.activations import Observations, observe
+from signs_export.int8.blas import one_blas_thread
 from signs_export.int8.calibration import Calibration
 from signs_export.int8.equalize import equalize, find_streams
 from signs_export.int8.rounding import full_scale, round_learned, round_nearest, safe_scale
@@ -20,6 +23,7 @@ from signs_export.int8.saturation import is_depthwise
 from signs_export.int8.summed_ranges import choose_ranges, find_summands
 from signs_export.onnx_graph import attribute, weights_of
 from signs_runtime.bundle.onnx_metadata import INPUT
+from signs_runtime.placement.limits import find_limits
 
 # What onnxruntime computes in int8 on CPUs, but for average pools and dense layers: behind the convolutions these cost
 # no time, and an error tells most.
@@ -62,13 +66,10 @@ def prepare(
     weights = weights_of(model)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
     counted = _counted_ranges(model)
-    rounded: dict[str, Rounded] = {}
     with progress("Rounding weights", len(convolutions)) as on_done:
         seen = observe(model, convolutions, set(counted.values()), in_streams, calibration.images)
         seen.divide(convolutions, equalize(model, streams, seen.largest(), config.equalization))
-        for node in convolutions:
-            rounded[node.name] = _round(weights, node, seen.rows.pop(node.name), config)
-            on_done(1)
+        rounded = _round_all(weights, convolutions, seen, config, on_done)
     ranges = seen.ranges()
     if config.summed_ranges:
         summands = find_summands(model)
@@ -155,6 +156,30 @@ def _counted_ranges(model: onnx.ModelProto) -> dict[str, str]:
             if rectifies and uses[node.input[0]] == 1:
                 counted[node.input[0]] = counted[node.output[0]]
     return {name: other for name, other in counted.items() if name and name != INPUT and name not in weights}
+
+
+def _round_all(
+    weights: dict[str, onnx.TensorProto],
+    convolutions: list[onnx.NodeProto],
+    seen: Observations,
+    config: Int8Config,
+    on_done: Callable[[int], None],
+) -> dict[str, Rounded]:
+    """Round the layers' weights side by side, each on one thread, so that no sum depends on how many CPUs there are."""
+
+    def rounded_alone(node: onnx.NodeProto) -> Rounded:
+        return _round(weights, node, seen.rows.pop(node.name), config)
+
+    rounded: dict[str, Rounded] = {}
+    with one_blas_thread(), ThreadPoolExecutor(find_limits().threads) as pool:
+        try:
+            for node, each in zip(convolutions, pool.map(rounded_alone, convolutions), strict=True):
+                rounded[node.name] = each
+                on_done(1)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return rounded
 
 
 def _round(

@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Findings:
     variants: tuple[document.Variant, ...]
     provenance: Provenance
     golden_pictures: int = 0  # 0 where nothing was sealed
+    golden_labels: int = 0
     training: dict[str, Any] | None = None  # Any: JSON, what `Run.as_json` says; None where this project did not train
     warnings: tuple[str, ...] = ()
 
@@ -69,7 +70,9 @@ def describe(findings: Findings) -> Document:
         variants=findings.variants,
         training=None if findings.training is None else _training(findings.training),
         warnings=tuple(map(shown, findings.warnings)),
+        caveats=tuple(map(shown, dataset.caveats)),
         golden_pictures=findings.golden_pictures,
+        golden_labels=findings.golden_labels,
         provenance=findings.provenance,
         commands=_commands(findings),
     )
@@ -136,6 +139,7 @@ def _data(dataset: Dataset, provenance: Provenance) -> document.Data:
         sha256=provenance.data_sha256,
         pictures=dataset.counts,
         per_label={label: {split: counts[split][i] for split in counts} for i, label in enumerate(dataset.labels)},
+        passed_over=tuple(map(shown, dataset.passed_over)),
     )
 
 
@@ -143,7 +147,7 @@ def _proof(verdict: Verdict) -> document.VariantProof:
     return document.VariantProof(
         passed=verdict.passed,
         stage=verdict.stage,
-        checks=verdict.checks,
+        checks=tuple(replace(check, says=shown(check.says)) for check in verdict.checks),
         budget=verdict.budget,
         pictures=verdict.pictures,
         batch_sizes=verdict.batch_sizes,

@@ -37,6 +37,7 @@ class Data:
     sha256: str
     pictures: dict[str, int]  # by split
     per_label: dict[str, dict[str, int]]  # by label and split
+    passed_over: tuple[str, ...]  # folders beside the splits, that were not read
 
 
 @dataclass(frozen=True)
@@ -253,14 +254,16 @@ class Document:
     variants: tuple[Variant, ...]
     training: Training | None  # None where this project did not train the model
     warnings: tuple[str, ...]
+    caveats: tuple[str, ...]  # on every accuracy
     golden_pictures: int  # 0 where nothing was sealed
+    golden_labels: int  # of which there is a golden picture
     provenance: Provenance
     commands: Commands
 
 
 def dump_report(document: Document) -> str:
-    """Write the document as strict JSON."""
-    return json.dumps(asdict(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Write the document as strict JSON, in ASCII escapes."""
+    return json.dumps(asdict(document), indent=2, allow_nan=False) + "\n"
 
 
 def shown(text: str) -> str:

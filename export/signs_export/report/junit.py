@@ -7,20 +7,22 @@ from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
 from signs_builder.disk import written_whole
 from signs_export.gate.verdict import Verdict
+from signs_export.report.document import shown
 
 
 def write_junit(verdicts: Sequence[Verdict], path: Path) -> None:
     """Write the verdicts' checks; a failed one says the numbers, and the stage where a picture goes wrong."""
     document = JUnitXml("signs parity")
     for verdict in verdicts:
-        suite = TestSuite(verdict.variant)
+        name = shown(verdict.variant)
+        suite = TestSuite(name)
         for check in verdict.checks:
-            case = TestCase(check.name, classname=f"parity.{verdict.variant}")
+            case = TestCase(check.name, classname=f"parity.{name}")
             if check.passed:
-                case.system_out = check.says
+                case.system_out = shown(check.says)
             else:
                 where = f" (stage: {check.stage})" if check.stage else ""
-                case.result = [Failure(f"{check.says}{where}", "ParityError")]
+                case.result = [Failure(shown(f"{check.says}{where}"), "ParityError")]
             suite.add_testcase(case)
         document.add_testsuite(suite)
     document.update_statistics()  # type: ignore[no-untyped-call]

@@ -51,7 +51,19 @@ class Reference:
             given = self.model.predict_on_batch(self.scaled(filled))
             outputs.append(keras.tree.flatten(given)[0][: len(batch)])  # one output, perhaps in a dict or a list
             on_done(len(batch))
-        values = np.concatenate(outputs).astype(self.precision).reshape(len(images), self.classes)
+        return self._finished(outputs)
+
+    def uncompiled_probabilities(self, images: NDArray[np.uint8], batch_size: int = BATCH) -> NDArray[Any]:
+        """What Keras says uncompiled, layer by layer: the same sums in other orders, which lose other digits."""
+        outputs = []
+        for start in range(0, len(images), batch_size):
+            pixels = keras.ops.convert_to_tensor(self.scaled(images[start : start + batch_size]))
+            outputs.append(keras.ops.convert_to_numpy(keras.tree.flatten(self.model(pixels, training=False))[0]))
+        return self._finished(outputs)
+
+    def _finished(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
+        """Probabilities (n, classes) of what the model gave, batch by batch."""
+        values = np.concatenate(outputs).astype(self.precision).reshape(-1, self.classes)
         return softmax(values) if self.gives_logits else values
 
     def scaled(self, images: NDArray[np.uint8]) -> NDArray[Any]:

@@ -41,7 +41,7 @@ def find_pictures(paths: Iterable[Path]) -> FoundPictures:
 
 
 def pictures_below(folder: Path) -> FoundPictures:
-    """The picture files in a folder and in all folders below it, those that links lead to included."""
+    """The picture files in a folder and in all folders below it but hidden ones; links are followed."""
     pictures: list[Path] = []
     others = 0
     for path in _files_below(folder, ()):
@@ -70,6 +70,8 @@ def _files_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
+                if entry.name.startswith("."):  # thumbnails, checkpoints of notebooks
+                    continue
                 yield from _files_below(Path(entry.path), (*above, real))
             elif entry.is_file() or leads_nowhere(Path(entry.path)):
                 yield Path(entry.path)

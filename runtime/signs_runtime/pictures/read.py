@@ -228,7 +228,7 @@ def _count_scans(image: JpegImagePlugin.JpegImageFile) -> int:
 def turn(image: Image.Image) -> Image.Image:
     """Apply the camera's EXIF orientation, so that up is up; EXIF that cannot be read turns nothing."""
     try:
-        return _turned(image) if _orientation(image) != 1 else image
+        return _turned(image) if orientation_of(image) != 1 else image
     except MemoryError:
         raise
     except Exception:  # damaged EXIF raises whatever its bytes lead to
@@ -241,7 +241,7 @@ def _turned(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; 1 is upright, and what stands for anything else."""
     if image.info.keys().isdisjoint(_EXIF_KEYS) and not hasattr(image, "tag_v2"):
         return 1  # spares 20 us
@@ -260,7 +260,7 @@ def _shrink_and_turn(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     """
     image = colour(image, spec.colour)
     try:
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
     except Exception:  # as in turn
         orientation = 1
     if orientation > 4:

@@ -1,11 +1,22 @@
-"""What is measured of a classifier, as `signs evaluate` prints it."""
+"""What is measured of a classifier, as commands print it."""
 
 import json
 from pathlib import Path
 
 import keras
+import pytest
+
+from signs_builder.commands.figures import show_figures
+from signs_builder.evaluation.evaluate import Figures
 
 from .invoke import run
+
+
+def test_caveats_stand_right_after_the_accuracy(figures: Figures, capsys: pytest.CaptureFixture[str]) -> None:
+    show_figures(figures, ("6 of the 8 test pictures also occur among the training pictures.",))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("Test pictures right: 6 of 8")
+    assert lines[3] == "Note: 6 of the 8 test pictures also occur among the training pictures."
 
 
 def test_a_keras_model_is_measured(few: Path, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_help_starts_neither_keras_nor_numpy() -> None:
         (["summary", "none.keras", "--classes", "10"], 2, "MODEL has its own"),
         (["summary", "none.keras"], 1, "No Keras model at none.keras"),
         (["train", "none"], 1, "No data set at none"),
+        (["train", __file__], 1, "it is a file, and pictures come in a folder"),
         (["train", "-o", "model.h5"], 2, "must end in .keras"),
         (["train", "--epochs", "0"], 2, "0 is not in the range"),
         (["train", "--recipe", "secret"], 2, "'secret' is not"),
@@ -56,8 +57,8 @@ def test_help_starts_neither_keras_nor_numpy() -> None:
         (["cross-validate", "--resume"], 2, "--resume: for a single training"),
         (["cross-validate", "--init-weights", "a.h5"], 2, "--init-weights: for a single training"),
         (["cross-validate", "--folds", "1"], 2, "1 is not in the range"),
-        (["evaluate", "none.keras"], 1, "No Keras model at none.keras"),
-        (["evaluate", "none.onnx", "--scaling", "unit"], 2, "an export scales by itself"),
+        (["evaluate", "none.keras", "synthetic"], 1, "No Keras model at none.keras"),
+        (["evaluate", "none.onnx", "synthetic", "--scaling", "unit"], 2, "an export scales by itself"),
         (["summary", "--plot", "model.gif"], 2, "must end in .svg"),
     ],
 )

@@ -28,6 +28,7 @@ def test_cross_validation_takes_each_training_picture_once(few: Path) -> None:
     document = json.loads(run("cross-validate", *arguments, "--json").stdout)
     assert [fold["total"] for fold in document["folds"]] == [12, 12]
     assert document["total"] == 24
+    assert document["caveats"] == []
     assert document["correct"] == sum(fold["correct"] for fold in document["folds"])
 
 

@@ -1,6 +1,7 @@
 """A training from the command line: what it leaves, how it breaks off and goes on."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -73,13 +74,54 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(few: Path, tmp_pa
     assert not (tmp_path / "model.training" / "checkpoint.npz").exists()
 
 
-def test_an_unreadable_test_picture_is_found_before_the_training(few: Path, tmp_path: Path) -> None:
+def test_a_training_that_nobody_reads_is_saved_whole_with_its_caveats(few: Path, tmp_path: Path) -> None:
+    """`signs train ... | head -1`, on pictures whose names are no text and whose test split is a copy."""
+    data = tmp_path / "data"
+    shutil.copytree(few / "train_signs", data / "train_signs")
+    for path in (data / "train_signs").iterdir():
+        path.rename(os.fsdecode(os.fsencode(path.with_suffix("")) + b" caf\xe9.jpg"))
+    shutil.copytree(data / "train_signs", data / "test_signs")
+    model = tmp_path / "model.keras"
+    signs = Path(sys.executable).with_name("signs")
+    options = ("--recipe", "course", "--epochs", "2", "--image-size", "37", "--batch-size", "12", "-o", model)
+    command = list(map(str, [signs, "train", data, *options]))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    stderr = process.stderr.read()
+    assert process.wait(timeout=300) in (1, 141)
+    assert b"Traceback" not in stderr
+    assert b"BrokenPipe" not in stderr
+    assert model.is_file()
+    folder = model.with_suffix(".training")
+    pictures = ["confusion.png", "curves.png", "wrong.png"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*pictures, "training.json"])
+    document = json.loads((folder / "training.json").read_bytes().decode("ascii"))
+    assert document["caveats"] == ["24 of the 24 test pictures also occur among the training pictures."]
+    assert document["test"]["wrong"][0]["picture"].endswith("caf\udce9.jpg")
+
+
+def test_unreadable_pictures_of_all_splits_are_found_before_the_training(few: Path, tmp_path: Path) -> None:
     shutil.copytree(few, tmp_path / "data")
-    next((tmp_path / "data" / "test_signs").iterdir()).write_text("no picture")
-    result = run("train", tmp_path / "data", "-o", tmp_path / "model.keras")
-    assert result.exit_code == 1
-    assert "_IMG_" in result.stderr
-    assert "Epoch" not in result.stdout
+    bad = [next((tmp_path / "data" / name).iterdir()) for name in ("train_signs", "test_signs")]
+    for path in bad:
+        path.write_text("no picture")
+    for command in (("train", "-o", tmp_path / "model.keras"), ("cross-validate",)):
+        result = run(*command, tmp_path / "data")
+        assert result.exit_code == 1
+        assert bad[0].name in result.stderr
+        assert (bad[1].name in result.stderr) == (command[0] == "train")
+        assert "Epoch" not in result.stdout
+
+
+def test_files_of_the_users_own_are_not_replaced(few: Path, tmp_path: Path) -> None:
+    for option, name in (("--decode-to", "images.npy"), ("--output", "notes.keras")):
+        (tmp_path / name).write_text("mine")
+        result = run("train", few, "--image-size", 37, "-o", tmp_path / "model.keras", option, tmp_path / name)
+        assert (result.exit_code, name in result.stderr) == (1, True), result.output
+        assert (tmp_path / name).read_text() == "mine"
 
 
 def test_a_training_starts_from_the_weights_of_another(few: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What splits hold, their digest, and what cannot be learned from."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from signs_builder.data.dataset import Split
 from signs_builder.data.sources import load_dataset
 from signs_runtime import ImageError, InputSpec
 
@@ -74,9 +76,55 @@ def test_a_class_name_that_cannot_be_shown_is_refused(per_class: Path) -> None:
 
 def test_a_class_of_one_picture_cannot_be_held_out(per_class: Path) -> None:
     shutil.rmtree(per_class / "test")
+    shutil.rmtree(per_class / "val")
     for i in (1, 2):
         (per_class / "train" / "zebra" / f"{i}.png").unlink()
     refused(per_class, "cannot be held out")
+
+
+@pytest.mark.parametrize("name", ["zebra ", "ze\u200bbra", "\u200fzebra", "\u2060"])
+def test_labels_that_look_alike_are_refused_with_their_codes(per_class: Path, name: str) -> None:
+    write_pictures(per_class / "train" / name, ["0.png"])
+    refused(per_class, re.escape(ascii(name)))
+
+
+def test_all_pictures_that_cannot_be_read_are_named_at_once(cs230: Path) -> None:
+    dataset = load_dataset(cs230)
+    for path in dataset.train.pictures[:3]:
+        Path(path).write_text("no picture")
+    Path(dataset.test.pictures[0]).unlink()
+    for read in (dataset.train.check, dataset.train.images):
+        with pytest.raises(ImageError) as caught:
+            read(SPEC)
+        lines = str(caught.value).splitlines()
+        assert lines[0] == "3 of 18 pictures cannot be read; replace or remove them:"
+        assert [line.split(": ")[0].strip() for line in lines[1:]] == [str(path) for path in dataset.train.pictures[:3]]
+    with pytest.raises(ImageError, match=r"^4 of 30 pictures"):
+        dataset.check(SPEC)
+    with pytest.raises(ImageError, match=r"^/.*cannot be read"):
+        dataset.test.check(SPEC)
+
+
+def test_of_many_unreadable_pictures_the_first_twenty_are_named(tmp_path: Path) -> None:
+    for i in range(25):
+        (tmp_path / f"{i:02}.png").touch()
+    split = Split(sorted(tmp_path.iterdir()), np.zeros(25, np.int64))
+    with pytest.raises(ImageError, match=r"25 of 25 pictures(.|\n)*19\.png: .*\n  and 5 more$"):
+        split.check(SPEC)
+
+
+def test_a_picture_that_vanished_is_named_by_the_digest(cs230: Path) -> None:
+    dataset = load_dataset(cs230)
+    Path(dataset.train.pictures[0]).unlink()
+    with pytest.raises(ImageError, match="0_IMG_0"):
+        dataset.sha256()
+
+
+def test_labels_that_no_file_name_can_hold_still_become_files(tmp_path: Path) -> None:
+    split = Split(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]))
+    files = split.files(tmp_path / "new", ["w/o hand", "12:30"])
+    assert [file.name for file in files] == ["w-o hand_IMG_0000.png", "12-30_IMG_0001.png"]
+    assert all(file.is_file() for file in files)
 
 
 @pytest.mark.parametrize("content", [b"", b"just text", b"\xff\xd8\xff\xe0 half a JPEG"])

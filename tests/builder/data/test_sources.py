@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from signs_builder.commands.shared import describe_counts
 from signs_builder.data.dataset import Dataset
 from signs_builder.data.hands import draw_hands
 from signs_builder.data.sources import load_dataset
@@ -57,13 +58,101 @@ def test_a_folder_per_class_takes_any_names_and_sizes(per_class: Path) -> None:
     assert [path.parent.name for path in dataset.test.pictures] == [dataset.labels[i] for i in dataset.test.labels]
 
 
-def test_without_a_test_split_the_same_tenth_of_each_class_is_always_held_out(per_class: Path) -> None:
+def test_without_a_test_and_a_validation_split_the_same_tenth_of_each_class_is_always_held_out(per_class: Path) -> None:
     shutil.rmtree(per_class / "test")
+    shutil.rmtree(per_class / "val")
     dataset = load_dataset(per_class)
-    assert dataset.counts == {"train": 6, "validation": 3, "test": 3}
+    assert dataset.counts == {"train": 6, "test": 3}
     assert sorted(dataset.test.labels) == [0, 1, 2]
     assert not {*dataset.test.pictures} & {*dataset.train.pictures}
     assert dataset.test.pictures == load_dataset(per_class).test.pictures
+    assert not dataset.caveats
+    given = load_dataset(per_class, model_given=True)
+    assert given.test.pictures == dataset.test.pictures
+    assert given.may_be_trained_on
+    assert "a tenth of train/, which the model may have been trained on" in given.caveats[0]
+
+
+def test_without_a_test_split_the_validation_split_is_measured_on_and_never_trained_on(per_class: Path) -> None:
+    """Keras's own tutorials have train/ and validation/, and a training and a later export must measure on the same."""
+    shutil.rmtree(per_class / "test")
+    (per_class / "val").rename(per_class / "validation")
+    for dataset in (load_dataset(per_class), load_dataset(per_class, model_given=True)):
+        assert dataset.counts == {"train": 9, "test": 3}
+        assert {path.parent.parent.name for path in dataset.test.pictures} == {"validation"}
+        assert dataset.caveats[0].startswith("There is no test split: the test pictures are those of validation/")
+        assert not dataset.may_be_trained_on
+    assert "on which the model may have been chosen" in dataset.caveats[0]
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("training", "valid", "testing"),
+        ("Train", "Validation", "TEST"),
+        ("train", "eval", "test"),
+        ("train", "dev", "test"),
+    ],
+)
+def test_split_folders_have_the_names_that_people_give_them(
+    per_class: Path, train: str, validation: str, test: str
+) -> None:
+    before = load_dataset(per_class)
+    digest = before.sha256()
+    for old, new in (("train", train), ("val", validation), ("test", test)):
+        (per_class / old).rename(per_class / f"{new} ")
+        (per_class / f"{new} ").rename(per_class / new)
+    dataset = load_dataset(per_class)
+    assert dataset.counts == before.counts
+    assert dataset.sha256() == digest
+
+
+def test_two_folders_for_one_split_are_refused_and_unknown_ones_are_named(per_class: Path) -> None:
+    for name in ("unlabelled", "extra", ".cache"):
+        write_pictures(per_class / name, ["0.png"])
+    dataset = load_dataset(per_class)
+    assert dataset.passed_over == ("extra", "unlabelled")
+    assert "; not read: extra/, unlabelled/" in describe_counts(dataset).splitlines()[0]
+    write_pictures(per_class / "validation" / "zebra", ["0.png"])
+    refused(per_class, "both val/ and validation/")
+
+
+def test_pictures_count_for_their_class_however_deep_they_lie(per_class: Path, tmp_path: Path) -> None:
+    write_pictures(per_class / "train" / "zebra" / "2024" / "may", ["c.png"])
+    write_pictures(tmp_path / "elsewhere", ["d.png", "notes.txt.png"])
+    (tmp_path / "elsewhere" / "notes.txt").touch()
+    (per_class / "train" / "zebra" / "linked").symlink_to(tmp_path / "elsewhere")
+    write_pictures(per_class / "train" / "zebra" / ".thumbnails", ["c.png"])
+    write_pictures(per_class / "train", ["of no class.png"])
+    dataset = load_dataset(per_class)
+    assert dataset.counts["train"] == 9 + 3
+    assert dataset.skipped == 2
+    shutil.rmtree(per_class / "train")
+    write_pictures(per_class / "train", ["of no class.png"])
+    refused(per_class, "holds no folder; give each class one")
+
+
+def test_links_that_lead_nowhere_are_refused_at_once_and_named(per_class: Path) -> None:
+    """As data version control leaves them until they are fetched; they dropped out without a word."""
+    for i in range(23):
+        (per_class / "test" / "zebra" / f"{i:02} away.png").symlink_to("/annex/objects/none.png")
+    refused(per_class, r"23 of 41 pictures are links that lead nowhere(.|\n)*dvc pull(.|\n)*19 away.png\n  and 3 more$")
+
+
+@pytest.mark.parametrize("link", ["train/lion", "validation", "test/lion"])
+def test_a_folder_that_is_a_link_to_nowhere_is_refused(per_class: Path, link: str) -> None:
+    shutil.rmtree(per_class / "val")
+    (per_class / link).symlink_to("/nowhere")
+    refused(per_class, "nowhere")
+
+
+def test_coursera_files_may_be_links_to_files_of_other_names(hdf5: Path, tmp_path: Path) -> None:
+    for name in ("train_signs.h5", "test_signs.h5"):
+        (hdf5 / name).rename(tmp_path / f"SHA256-{name}")
+        (hdf5 / name).symlink_to(tmp_path / f"SHA256-{name}")
+    assert load_dataset(hdf5 / "train_signs.h5").counts == {"train": 12, "test": 12}
+    (tmp_path / "SHA256-test_signs.h5").unlink()
+    refused(hdf5, "it is a link to .*, which is not there; fetch it first")
 
 
 def test_a_data_set_has_its_folders_name_and_counts_what_it_skips(cs230: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +198,26 @@ def test_no_such_folder_lists_the_layouts(tmp_path: Path) -> None:
     refused(tmp_path, "layout known here")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("model.h5", b"\x89HDF\r\n\x1a\n", "it is a file, .* a Keras model is given as MODEL or by --model"),
+        ("model.keras", b"PK", "by --model"),
+        ("model.h5", b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+        ("pictures.zip", b"PK", "an archive; unpack it"),
+        ("notes.txt", b"x", "it is a file, and pictures come in a folder"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_not_said_to_be_missing(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, words)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / "away")
+    refused(tmp_path / name, "it is a link to .*away, which is not there")
+
+
 def test_half_a_pair_is_refused(hdf5: Path) -> None:
     (hdf5 / "test_signs.h5").unlink()
     refused(hdf5, r"test_signs\.h5 is missing")
@@ -120,6 +229,8 @@ def test_truncated_hdf5_is_refused(hdf5: Path) -> None:
     refused(hdf5, r"train_signs\.h5 is truncated")
     path.write_text("not HDF5")
     refused(hdf5, r"train_signs\.h5 is truncated or not HDF5")
+    path.write_text("version https://git-lfs.github.com/spec/v1")
+    refused(hdf5, "it is a Git LFS pointer")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +288,8 @@ def test_an_hdf5_that_claims_more_than_memory_is_refused(hdf5: Path) -> None:
     refused(hdf5, r"an integer for each|more pictures than fit")
 
 
-def test_no_test_split_is_refused(cs230: Path) -> None:
+def test_cs230_folders_without_a_test_split_are_measured_on_others_as_well(cs230: Path) -> None:
     shutil.rmtree(cs230 / "test_signs")
-    refused(cs230, "no test_signs/")
+    assert load_dataset(cs230).counts == {"train": 18, "test": 6}
+    shutil.rmtree(cs230 / "val_signs")
+    assert load_dataset(cs230).counts == {"train": 12, "test": 6}

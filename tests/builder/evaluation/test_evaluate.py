@@ -1,6 +1,7 @@
 """What is measured of a classifier."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from signs_builder.data.dataset import Split
 from signs_builder.errors import ModelError
 from signs_builder.evaluation.evaluate import Figures, count_confusion, evaluate
 from signs_builder.evaluation.shift_suite import SHIFTS
+from signs_runtime import ImageError
 from signs_runtime.figures import Accuracy
 
-from .classifier import LABELS, SPEC
+from .classifier import LABELS, SPEC, by_brightness
 
 
 def test_the_figures_are_those_of_the_answers(figures: Figures) -> None:
@@ -23,6 +25,15 @@ def test_the_figures_are_those_of_the_answers(figures: Figures) -> None:
         ("#7", "middle", "bright"),
     ]
     assert figures.loss == pytest.approx(-(6 * np.log(0.8) + 2 * np.log(0.1)) / 8, rel=1e-5)
+
+
+def test_bad_pictures_of_all_parts_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signs_builder.evaluation.evaluate.CHUNK", 1)
+    for name in "ab":
+        (tmp_path / f"{name}.png").touch()
+    split = Split(sorted(tmp_path.iterdir()), np.array([0, 1]))
+    with pytest.raises(ImageError, match=r"2 of 2 pictures cannot be read(.|\n)*a\.png(.|\n)*b\.png"):
+        evaluate(by_brightness, split, LABELS, SPEC)
 
 
 def test_confusion_counts_what_each_label_is_called() -> None:

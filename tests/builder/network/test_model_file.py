@@ -1,7 +1,6 @@
 """Models are saved whole or not at all, and loaded without running code from the file."""
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -91,9 +90,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     small_model().save(path)
     whole = path.read_bytes()
-    for content in (b"", b"nonsense", whole[: len(whole) // 2]):
+    for content, words in (
+        (b"", "is empty"),
+        (b"nonsense", "the file is damaged"),
+        (whole[: len(whole) // 2], "cut off"),
+    ):
         path.write_bytes(content)
-        with pytest.raises(ModelError, match="damaged"):
+        with pytest.raises(ModelError, match=words):
             load_model(path)
 
 
@@ -105,7 +108,10 @@ def test_what_is_not_there_or_no_model_by_its_name_is_refused(tmp_path: Path) ->
         load_model(tmp_path / "model.txt")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
 def test_a_save_that_fails_leaves_the_old_model_and_no_litter(tmp_path: Path) -> None:
+    import resource  # not on Windows
+
     path = tmp_path / "model.keras"
     save_model(small_model(), path)
     before = path.read_bytes()
@@ -132,7 +138,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_training(tmp_path: Path)
         "import os; from pathlib import Path; from signs_builder.disk import check_room; os.setuid(65534)\n"
         "try: check_room(Path('/new'), 0)\nexcept PermissionError as error: print(error)"
     )
-    if os.getuid() == 0:  # who may write everywhere, unless he becomes nobody
+    if hasattr(os, "getuid") and os.getuid() == 0:  # who may write everywhere, unless he becomes nobody
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert "not writable" in said.stdout, said.stderr
     assert not (tmp_path / "new").exists()

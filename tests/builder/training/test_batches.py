@@ -1,5 +1,6 @@
 """What a training is fed: from memory, from files, and with drawn hands."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from signs_builder.data.dataset import Dataset, Split
 from signs_builder.data.embedded import HANDS
 from signs_builder.data.hands import draw_hands
-from signs_builder.errors import ModelError
+from signs_builder.errors import DatasetError, ModelError
 from signs_builder.training import batches
 from signs_builder.training.recipe import Augmentation, TrainConfig
 from signs_builder.training.train import Setup, train
@@ -28,6 +29,26 @@ def test_pictures_that_do_not_fit_into_memory_are_read_as_they_come(
     monkeypatch.setattr(batches, "MEMORY_BYTES", 1)
     assert losses() == in_memory == on_disk
     assert (tmp_path / "new" / "pixels.npy").stat().st_size > dataset.train.images(SPEC).nbytes
+
+
+def test_pixels_are_kept_on_the_disk_of_systems_without_posix_fallocate(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    read = batches.open_pictures(dataset.train, SPEC, tmp_path / "pixels.npy")
+    pictures = dataset.train.images(SPEC)
+    assert all(np.array_equal(read(i), pictures[i]) for i in range(len(pictures)))
+
+
+def test_only_pixels_that_were_kept_here_are_overwritten(dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "pixels.npy"
+    for _ in range(2):
+        batches.open_pictures(dataset.train, SPEC, path)
+    np.save(path, dataset.train.images(SPEC))  # the user's own: the same shape, the same dtype
+    before = path.read_bytes()
+    with pytest.raises(DatasetError, match="was not overwritten"):
+        batches.open_pictures(dataset.train, SPEC, path)
+    assert path.read_bytes() == before
 
 
 def test_a_bad_picture_that_is_read_as_it_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

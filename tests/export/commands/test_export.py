@@ -1,6 +1,7 @@
 """`build-and-export`, `signs export` and `signs parity`: exit codes, words, and nothing lost whatever happens."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from click.testing import CliRunner, Result
 from signs_builder.data.dataset import Dataset
 from signs_builder.network.model_file import save_model
 from signs_export.commands.export import build_and_export
+from signs_export.commands.saved_models import check_ours, note_ours
+from signs_export.errors import ExportError
 from signs_runtime.commands.signs import signs
 
 from ..networks import network, train_a_little
@@ -89,7 +92,7 @@ def test_variants_are_proved_timed_and_shown(tmp_path: Path, keras_file: Path, d
     assert result.exit_code == 0, result.output
     assert "Warning: int8 is calibrated on 60 pictures; give 100 or more." in result.stderr
     document = json.loads(result.stdout)
-    assert document["warnings"] == ["int8 is calibrated on 60 pictures; give 100 or more."]
+    assert "int8 is calibrated on 60 pictures; give 100 or more." in document["warnings"]
     fp32, int8, fp16 = document["variants"]
     assert [each["name"] for each in (fp32, int8, fp16)] == ["fp32", "int8", "fp16"]
     assert fp32["speed"]["speedup"] == 1
@@ -127,14 +130,16 @@ def test_int8_that_misses_its_agreement_ends_with_3_and_seals_nothing(
 def test_an_export_says_the_same_things_of_itself_whether_it_passed_or_failed(
     tmp_path: Path, keras_file: Path, data: Path
 ) -> None:
-    options = ("--int8", "--all-int8", "--calibration-pictures", "1", "-o", tmp_path / "bundle", "--json")
-    good = json.loads(run("export", keras_file, data, *options, "--agreement", "0", command=signs).stdout)
-    bad = json.loads(run("export", keras_file, data, *options, "--agreement", "1", command=signs).stdout)
+    options = ("--int8", "-o", tmp_path / "bundle", "--json", "--agreement")
+    well, badly = ("0.9", "--calibration-pictures", "60"), ("1", "--calibration-pictures", "1", "--all-int8")
+    good, bad = (
+        json.loads(run("export", keras_file, data, *options, *how, command=signs).stdout) for how in (well, badly)
+    )
     assert (good["passed"], good["bundle"]) == (True, str(tmp_path / "bundle"))
     assert (bad["passed"], bad["bundle"]) == (False, None)
     assert list(bad) == list(good)
     assert list(bad["variants"][0]) == list(good["variants"][1])
-    for key in ("labels", "keras_test_accuracy", "warnings"):
+    for key in ("labels", "keras_test_accuracy"):
         assert bad[key] == good[key]
     missing = {key for key, value in bad["variants"][0].items() if value is None}
     assert missing == {"file", "tolerance", "in_float", "speed", "peak_memory"}
@@ -291,6 +296,88 @@ def test_a_bad_picture_stops_the_export_with_its_name(tmp_path: Path, keras_file
 )
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["export", "m.keras"], ["evaluate", "m.keras"], ["evaluate", "bundle"], ["parity", "m.keras", "bundle"]],
+)
+def test_a_model_without_pictures_is_wrong_usage_that_is_explained(arguments: list[str]) -> None:
+    """A model of somebody's was measured on the hands that this project draws, and sealed as hands."""
+    result = run(*arguments, command=signs)
+    assert (result.exit_code, "DATA is missing" in result.stderr) == (2, True), result.output
+
+
+def test_a_model_without_pictures_is_not_sealed_as_hands(tmp_path: Path, keras_file: Path) -> None:
+    result = run("--model", keras_file, "-o", tmp_path / "bundle")
+    assert (result.exit_code, "DATA is missing" in result.stderr) == (2, True), result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["hands.keras", "hands.trained.keras"])
+def test_a_keras_model_that_this_command_did_not_save_is_not_replaced(
+    tmp_path: Path, keras_file: Path, data: Path, name: str
+) -> None:
+    shutil.copy(keras_file, tmp_path / name)
+    result = run(data, "-o", tmp_path / "hands", "--epochs", "1")
+    assert (result.exit_code, f"{name} is there" in result.stderr) == (1, True), result.output
+    assert "train and" not in result.stdout  # before any work
+    assert content(tmp_path) == {name: keras_file.read_bytes()}
+
+
+def test_the_keras_model_of_a_bundle_is_known_as_its_own(sealed: Path, keras_file: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(keras_file, tmp_path / "bundle.keras"))
+    training = tmp_path / "bundle.training"
+    check_ours(path, sealed, training)  # by its weights
+    with pytest.raises(ExportError, match="did not save it"):
+        check_ours(path, tmp_path / "none", training)
+    note_ours(path, training)
+    check_ours(path, tmp_path / "none", training)  # by what the training noted
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ExportError, match="did not save it"):
+        check_ours(path, tmp_path / "none", training)
+
+
+def closed_pipe() -> int:
+    """What `| true` leaves of stdout."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize("options", [("--json",), ()])
+def test_a_pipe_that_nobody_reads_costs_no_work_and_no_traceback(
+    tmp_path: Path, data: Path, options: tuple[str, ...]
+) -> None:
+    command = [str(SCRIPTS / "build-and-export"), str(data), "--epochs", "1", "--image-size", "33"]
+    stdout = closed_pipe()
+    result = subprocess.run(
+        [*command, "-o", str(tmp_path / "bundle"), *options], stdout=stdout, stderr=subprocess.PIPE, text=True
+    )
+    os.close(stdout)
+    assert result.returncode in (1, 141), result.stderr
+    assert "Traceback" not in result.stderr
+    assert "BrokenPipe" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.keras", "bundle.training"]
+
+
+def test_copies_between_splits_are_said_wherever_an_accuracy_is(tmp_path: Path, keras_file: Path, data: Path) -> None:
+    for split in ("train_signs", "test_signs"):
+        shutil.copytree(data / "train_signs", tmp_path / "data" / split)
+    (tmp_path / "data" / "unused").mkdir()
+    caveat = "96 of the 96 test pictures also occur among the training pictures."
+    result = run("--model", keras_file, tmp_path / "data", "-o", tmp_path / "bundle", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["caveats"] == [caveat]
+    assert "not read: unused/" in result.stderr
+    report = json.loads((tmp_path / "bundle" / "report.json").read_text())
+    assert (report["caveats"], report["data"]["passed_over"]) == ([caveat], ["unused"])
+    page = (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
+    assert page.count(caveat) == 3  # in the head, by the variants, by Keras's accuracy
+    assert caveat in (tmp_path / "bundle" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    arguments = (tmp_path / "bundle", tmp_path / "data")
+    assert json.loads(run("evaluate", *arguments, "--json", command=signs).stdout)["caveats"] == [caveat]
+    assert caveat in run("parity", keras_file, *arguments, command=signs).stdout
 
 
 @pytest.mark.parametrize("delay", [0.5, 4.0, 9.0, 14.0])

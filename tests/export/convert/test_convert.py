@@ -188,3 +188,38 @@ def test_a_graph_with_a_foreign_operator_a_wrong_name_or_a_hole_is_refused(conve
     del hole.graph.initializer[0]
     with pytest.raises(ExportError, match="cannot be expressed"):
         check(hole)
+
+
+def recurrent(layer: keras.layers.Layer, dataset: Dataset) -> Reference:
+    """A classifier that reads a picture's rows one after the other."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Reshape((SIDE, SIDE * 3))(keras.layers.Rescaling(1 / 255)(image))
+    return examine(train_a_little(keras.Model(image, keras.layers.Dense(6, activation="softmax")(layer(x))), dataset))
+
+
+def test_a_recurrent_network_is_kept_to(dataset: Dataset, tmp_path: Path) -> None:
+    hold_to_keras(recurrent(keras.layers.LSTM(8), dataset), dataset, tmp_path)
+
+
+def test_a_loop_that_cannot_be_converted_is_explained_and_unrolled_it_can(dataset: Dataset, tmp_path: Path) -> None:
+    looping = recurrent(keras.layers.GRU(8, name="rows"), dataset)
+    with pytest.raises(ExportError, match=r"layers that loop: rows.*unroll=True"):
+        convert(looping, dataset.labels, ExportConfig())
+    hold_to_keras(recurrent(keras.layers.GRU(8, unroll=True), dataset), dataset, tmp_path)
+
+
+def test_a_model_that_the_runtime_refuses_is_refused_in_words_for_its_owner(dataset: Dataset) -> None:
+    """It was sealed until the runtime said that the bundle should be taken from its source again."""
+
+    class Hard(keras.layers.Layer):  # type: ignore[misc]  # Keras has no usable types
+        def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+            return keras.ops.sinh(x)
+
+    image = keras.Input((SIDE, SIDE, 3))
+    x = Hard(name="hard")(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    reference = examine(keras.Model(image, keras.layers.Dense(6, activation="softmax")(x)))
+    with pytest.raises(ExportError, match=r"the runtime does not run: .*Sinh.*Replace that layer") as caught:
+        convert(reference, dataset.labels, ExportConfig())
+    assert "from its source" not in str(caught.value)

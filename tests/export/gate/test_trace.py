@@ -10,12 +10,17 @@ import pytest
 from onnx.numpy_helper import from_array, to_array
 
 from signs_builder.data.dataset import Dataset
-from signs_export.config import ExportConfig, Scaling
+from signs_export.config import ExportConfig, Int8Config, Scaling
 from signs_export.convert.convert import convert
+from signs_export.float16 import to_float16
 from signs_export.gate.noise_floor import LARGEST, float64_of
-from signs_export.gate.trace import first_difference, keras_stages, walk_layers
+from signs_export.gate.trace import _off, first_difference, keras_stages, walk_layers
+from signs_export.int8.calibration import Calibration
+from signs_export.int8.prepare import prepare
+from signs_export.int8.quantize import quantize
 from signs_export.onnx_graph import weights_of
 from signs_export.source.reference import Reference, examine
+from signs_runtime.bundle.manifest import Precision
 
 from ..networks import SIDE, train_a_little
 
@@ -134,3 +139,45 @@ def test_a_copy_that_answers_otherwise_is_no_float64_of_the_model(reference: Ref
     x = layers.GlobalAveragePooling2D()(layer(layers.Rescaling(1 / 255)(image)))
     assert LARGEST == 1e-3
     assert float64_of(examine(keras.Model(image, layers.Dense(6, activation="softmax")(x)))) is None
+
+
+def coarse(model: onnx.ModelProto, reference: Reference, dataset: Dataset, precision: Precision) -> str | None:
+    """The first stage that differs on one picture alone."""
+    side = keras_stages(reference, float64_of(reference), np.asarray(dataset.test.pictures)[:1])
+    first = first_difference(walk_layers(side, model, precision))
+    return None if first is None else first.name
+
+
+def test_a_stage_that_does_not_vary_is_off_by_nothing_from_itself() -> None:
+    """It was 4.0: what does not vary was multiplied by 0."""
+    for values in (np.full((1, 6), 0.3), np.full((8, 5, 5, 3), -2.0), np.zeros((4, 3)), np.array([[1e-30, 3.0]])):
+        given = values.astype(np.float32)
+        assert _off(given, given) == 0
+        assert _off(given, 5 * given) == pytest.approx(0, abs=1e-6)  # equalization multiplies a channel
+
+
+def test_the_size_of_a_stage_that_hardly_varies_is_no_speck() -> None:
+    rng = np.random.default_rng(0)
+    steady = 0.5 + 1e-4 * rng.normal(size=(8, 16))
+    assert 0.1 < _off(steady, steady * (1 + 0.05 * rng.normal(size=steady.shape))) < 0.3
+    assert _off(steady, rng.normal(size=steady.shape)) > 0.9
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_one_picture_alone_tells_a_good_variant_from_a_bad_one(
+    straight: keras.Model,
+    straight_onnx: onnx.ModelProto,
+    calibration: Calibration,
+    pictures: Dataset,
+    precision: Precision,
+) -> None:
+    reference = examine(straight)
+    if precision == "int8":
+        model = quantize(prepare(straight_onnx, calibration, Int8Config()))
+    else:
+        model = to_float16(straight_onnx)
+    assert coarse(model, reference, pictures, precision) is None
+    (dense,) = (node for node in model.graph.node if node.op_type in ("Gemm", "MatMul"))
+    kernel = weights_of(model)[dense.input[1]]
+    kernel.CopyFrom(from_array(-to_array(kernel), kernel.name))
+    assert coarse(model, reference, pictures, precision) == "logits"

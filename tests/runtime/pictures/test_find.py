@@ -11,8 +11,9 @@ from signs_runtime.pictures.read import read_image
 
 
 def test_a_folder_stands_for_its_pictures(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    for name in ("b.jpg", "a.PNG", "sub/c.webp", ".hidden.jpg", "notes.txt"):
+    for name in ("sub", ".thumbnails"):
+        (tmp_path / name).mkdir()
+    for name in ("b.jpg", "a.PNG", "sub/c.webp", ".hidden.jpg", ".thumbnails/a.png", "notes.txt"):
         (tmp_path / name).touch()
     found = find_pictures([tmp_path])
     assert [path.name for path in found.pictures] == ["a.PNG", "b.jpg", "c.webp"]
