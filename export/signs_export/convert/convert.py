@@ -41,7 +41,10 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
     model = _fold(_trace(reference, config), reference)
     name_graph(model, [*(layer.name for layer in layers_of(reference.model)), SCALED])
     _describe(model, labels, reference)
-    check(model)
+    try:
+        check(model)
+    except ExportError as error:
+        raise ExportError(f"{error}{_advice(reference)}") from error
     check_runnable(model.SerializeToString(deterministic=True))
     return model
 

@@ -17,8 +17,8 @@ MULTIPLE = 4
 LEAST = 2.0**-23  # of a probability: float32's own step at 1
 LARGEST = 1e-3  # a tolerance above it would tell no good export from a bad one
 UNKNOWN = 1e-5  # the tolerance where float64 cannot be computed; measured on SIGNS: at most 3e-6 to Keras
-# Products of a number and a weight, over all pictures, that may be computed in float64: 147 pictures of ResNet-50 at
-# 64x64, 9 s on two cores. A count and no clock, so that the tolerance is the same wherever a model is exported.
+# Products of a number and a weight, over all pictures, that may be computed in float64: some 150 pictures of ResNet-50
+# at 64x64. A count and no clock, so that the tolerance is the same wherever a model is exported.
 WORK = 5e10
 _FEWEST = 32
 _UNSURE = 3 / 4  # of the pictures, where not all are asked about: those that Keras is least sure of

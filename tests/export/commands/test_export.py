@@ -349,7 +349,7 @@ def closed_pipe() -> int:
 def test_a_pipe_that_nobody_reads_costs_no_work_and_no_traceback(
     tmp_path: Path, data: Path, options: tuple[str, ...]
 ) -> None:
-    command = [str(SCRIPTS / "build-and-export"), str(data), "--epochs", "1", "--image-size", "33"]
+    command = [str(SCRIPTS / "build-and-export"), str(data), "--epochs", "1", "--image-size", "37"]
     stdout = closed_pipe()
     result = subprocess.run(
         [*command, "-o", str(tmp_path / "bundle"), *options], stdout=stdout, stderr=subprocess.PIPE, text=True
