@@ -159,7 +159,7 @@ class Classifier:
         probability = float(probabilities[index])
         if not math.isfinite(np.add.reduce(probabilities)):  # one call of numpy's, 10 us behind a cold cache
             raise AnswerError(f"The model answers {probabilities.tolist()}, not probabilities; do not use it here.")
-        label = UNSURE if probability < self._threshold else self.labels[index]
+        label = UNSURE if self._threshold and probability < self._threshold else self.labels[index]
         return Prediction(label, index, probability, probabilities, self.labels)
 
     def _answer(

@@ -64,7 +64,7 @@ def try_fault(fault: Fault, export: Export, evidence: Evidence, config: ExportCo
 def small_export() -> tuple[Export, Dataset]:
     """A small network with all that faults are made in, and the data it learned."""
     dataset = hands(480, 60)
-    reference, other = (examine(train_a_little(branched_network(seed=seed), dataset, epochs=12)) for seed in (0, 1))
+    reference, other = (examine(train_a_little(branched_network(seed=seed), dataset, epochs=16)) for seed in (0, 1))
     return honest_export(reference, other, dataset), dataset
 
 

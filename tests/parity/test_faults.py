@@ -39,3 +39,5 @@ def test_a_fault_is_caught_at_its_stage(fault: Fault, honest: tuple[Export, Evid
 def test_the_small_network_has_learned_something(honest: tuple[Export, Evidence]) -> None:
     _, evidence = honest
     assert evidence.expected.max(axis=1).mean() > 0.5  # near-uniform answers would prove nothing
+    accuracy = evidence.accuracy(evidence.expected)
+    assert accuracy.interval[0] > 1 / len(evidence.labels)  # nor would answers that chance explains
