@@ -16,7 +16,9 @@ from signs_runtime.engine.device import this_device
 from signs_runtime.engine.kept_graphs import Model, start
 from signs_runtime.engine.session import PROVIDERS, Setting, count_nodes
 from signs_runtime.errors import (
+    EXIT_PARITY,
     AnswerError,
+    BundleError,
     BundleFormatError,
     BundleNotFoundError,
     BundleTamperedError,
@@ -28,7 +30,6 @@ from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.placement.choices import AUTO, Choice, Placement, Request, choices
 from signs_runtime.placement.limits import Limits
 from signs_runtime.placement.profiles import find_profile
-from signs_runtime.proof.verification import VerificationError
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,8 @@ class Started:
         return start(self.model, Setting("cpu", threads=1, spin=False), cached=cached)
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where choices get their models, and what is demanded of a model that was started."""
-
-    find: Callable[[str | None], tuple[str, Path, Model]]  # a variant's name, path and model
-    accept: Callable[[Choice, Started], None]  # raises where it is not what was asked for
+Find = Callable[[str | None], tuple[str, Path, Model]]  # a choice's variant to its name, path and model
+Accept = Callable[[Choice, Started], None]  # raises where what was started is not what was asked for
 
 
 def start_model(path: Path, request: Request, limits: Limits, *, cached: bool, verify: bool) -> Started:
@@ -85,8 +82,10 @@ def start_model(path: Path, request: Request, limits: Limits, *, cached: bool, v
     if not path.exists():
         raise BundleNotFoundError(f"No model at {path}; run build-and-export first.")
     model = Model.of_file(path)
-    source = _Source(lambda variant: (path.name, path, model), lambda choice, started: None)
-    return _start_first(source, request, choices(request, limits, None, None), cached=cached)
+    candidates = choices(request, limits, None, None)
+    return _start_first(
+        candidates, request, lambda variant: (path.name, path, model), lambda choice, started: None, cached=cached
+    )
 
 
 def _start_bundle(bundle: Bundle, request: Request, limits: Limits, *, cached: bool, verify: bool) -> Started:
@@ -114,26 +113,33 @@ def _start_bundle(bundle: Bundle, request: Request, limits: Limits, *, cached: b
 
     batch = None if profile is None else profile.batch
     candidates = choices(request, limits, profile, default)
-    return _start_first(_Source(find, accept), request, candidates, cached=cached, batch=batch)
+    return _start_first(candidates, request, find, accept, cached=cached, batch=batch)
 
 
 def _start_first(
-    source: _Source, request: Request, candidates: Iterable[Choice], *, cached: bool, batch: int | None = None
+    candidates: Iterable[Choice],
+    request: Request,
+    find: Find,
+    accept: Accept,
+    *,
+    cached: bool,
+    batch: int | None = None,
 ) -> Started:
     """The first candidate that starts and is accepted; of auto's, it says why those before it are not."""
     passed_over: list[str] = []
     for choice in candidates:
-        variant, path, model = source.find(choice.variant)
+        variant, path, model = find(choice.variant)
         try:
             session = start(model, choice.setting, cached=cached)
             labels, spec = _describe(session, path)
             why = "; ".join([choice.why, *passed_over])
             placement = _placement(session, variant, choice.setting, request.device, why)
             started = Started(session, model, labels, spec, placement, batch)
-            source.accept(choice, started)
+            accept(choice, started)
             return started
-        except (ProviderError, VerificationError) as error:
-            if request.device != AUTO or choice.setting.device == "cpu":
+        except (ProviderError, BundleError) as error:
+            may_be_passed_over = isinstance(error, ProviderError) or error.exit_code == EXIT_PARITY  # VerificationError
+            if not may_be_passed_over or request.device != AUTO or choice.setting.device == "cpu":
                 raise
             passed_over.append(f"not {variant} on {choice.setting.device}: {str(error).splitlines()[0]}")
     raise AssertionError("the choices end with a device that starts or raises")

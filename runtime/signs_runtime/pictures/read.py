@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from signs_runtime.errors import ImageError, OptionError
-from signs_runtime.pictures.find import leads_nowhere
 from signs_runtime.pictures.input_spec import Colour, InputSpec
 
 Picture = str | os.PathLike[str] | IO[bytes] | NDArray[np.uint8]
@@ -362,6 +361,8 @@ def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:
 
 
 def _reason(error: OSError) -> str:
+    from signs_runtime.pictures.find import leads_nowhere  # what is read without an error needs none of it
+
     if error.filename is not None and leads_nowhere(path := Path(os.fsdecode(error.filename))):
         return (
             f"a link to {path.readlink()}, which is not there; fetch it first (dvc pull, git annex get, git lfs pull)."
