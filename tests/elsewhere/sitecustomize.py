@@ -35,5 +35,5 @@ def _hiding(function: Any) -> Any:  # Any: a function that takes a path first
     return hiding
 
 
-builtins.open = io.open = _hiding(_open)  # type: ignore[misc]  # as above
+builtins.open = io.open = _hiding(_open)
 os.open, os.stat, os.scandir = _hiding(_os_open), _hiding(_stat), _hiding(_scandir)

@@ -104,6 +104,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from signs_builder.data.dataset import Dataset, Split
     from signs_builder.data.hands import LABELS, draw_hands
+    from signs_export.config import ExportConfig
     from signs_export.export import export_bundle
     from signs_export.job import Job
     from signs_export.source.reference import examine
@@ -120,7 +121,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     split = Split(*draw_hands(24, size=32))
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    export_bundle(Job(examine(model), Dataset("hands", LABELS, split, None, split)), folder)
+    export_bundle(Job(examine(model), Dataset("hands", LABELS, split, None, split), ExportConfig()), folder)
     return folder
 
 
