@@ -1,5 +1,6 @@
 """The embedded runtime: a bundle or a self-describing ONNX file in, labels with probabilities out."""
 
+import io
 import math
 import os
 import threading
@@ -31,7 +32,7 @@ UNSURE = "unsure"  # the label of a prediction below the threshold
 _BATCH_PIXELS, _MAX_BATCH = 16 * 64 * 64, 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What the model says of one picture."""
 
@@ -119,16 +120,16 @@ class Classifier:
     ) -> "Generator[Outcome[P, Prediction]]":
         """Label pictures as they come, in their order, decoding some while others are in the model.
 
-        Arrays are copied when they are taken, so that a camera may write each frame into the same one. A picture that
-        cannot be labelled is an outcome with an `error`; the others go on. At most `batch` pictures are
-        in one run (None: as many as `signs tune` found best), and twice that for each thread wait in memory. One that
+        Arrays and BytesIO are copied when they are taken, so that a camera may write each frame into the same one. A
+        picture that cannot be labelled is an outcome with an `error`; the others go on. At most `batch` pictures are in
+        one run (None: as many as `signs tune` found best), and twice that for each thread wait in memory. One that
         comes alone, as from a camera, is run at once by all threads; `batch=1` keeps few frames waiting.
         """
         from signs_runtime.stream import Stream  # nothing else needs its imports
 
         if batch is None:
             batch = self._started.batch or default_batch(self.input)
-        elif batch < 1:
+        elif not isinstance(batch, int) or batch < 1:
             raise OptionError(f"batch={batch} takes no pictures; give a number from 1, or None for the best.")
         check_channels(channels)
         workers = self.placement.threads if self.placement.device == "cpu" else min(4, self._limits.threads)
@@ -196,7 +197,9 @@ def _reopen(path: Path, options: dict[str, Any]) -> Classifier:  # Any: of sever
 
 
 def _own(picture: P) -> P:
-    """The picture, or a copy of it where its owner may write the next one into the same array."""
+    """The picture, or a copy of it where its owner may write the next one into the same array or buffer."""
+    if isinstance(picture, io.BytesIO):
+        return io.BytesIO(picture.getvalue())  # type: ignore[return-value]  # of P's kind: a file
     return picture.copy() if isinstance(picture, np.ndarray) else picture
 
 

@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 _POLL = 0.1  # seconds between looks at whether the stream was left
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome(Generic[Item, Answer]):
     """What became of one picture of a stream: a prediction, or the error that it met."""
 

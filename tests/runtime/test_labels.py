@@ -13,7 +13,21 @@ from .tiny_onnx import colour_classifier
 
 
 @pytest.mark.parametrize(
-    "other", ["cat ", " cat", "ca\u200bt", "cat\u200f", "\u202acat", "c\u00adat", "cat\u3000", "\ufeffcat"]
+    "other",
+    [
+        "cat ",
+        " cat",
+        "ca\u200bt",
+        "cat\u200f",
+        "\u202acat",
+        "c\u00adat",
+        "cat\u3000",
+        "\ufeffcat",
+        "cat\ufe0f",
+        "ca\u034ft",
+        "\u115fcat",
+        "\u2800cat",
+    ],
 )
 def test_labels_that_look_the_same_are_found_and_refused(tmp_path: Path, other: str) -> None:
     labels = ("cat", "dog", other)

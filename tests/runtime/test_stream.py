@@ -1,5 +1,6 @@
 """Streams: in order, a few ahead, one bad picture is one bad outcome."""
 
+import io
 import itertools
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from signs_runtime import Classifier, ImageError, OptionError
 
@@ -200,3 +202,23 @@ def test_a_camera_may_write_each_frame_into_one_buffer(bundle: Path, batch: int 
     assert all(np.array_equal(outcome.picture, plain(outcome.prediction.label, size)) for outcome in outcomes)
     assert [each.label for each in classifier.predict_batch(camera())] == expected
     assert not np.shares_memory(classifier.preprocess(buffer), buffer)
+
+
+def test_a_camera_may_write_each_file_into_one_buffer(bundle: Path) -> None:
+    files = {label: io.BytesIO() for label in LABELS}
+    for label, file in files.items():
+        Image.fromarray(plain(label, (30, 40))).save(file, "PNG")
+
+    def camera() -> Iterator[io.BytesIO]:  # as picamera's capture_continuous
+        buffer = io.BytesIO()
+        for i in range(30):
+            buffer.seek(0)
+            buffer.truncate()
+            buffer.write(files[LABELS[i % 3]].getvalue())
+            yield buffer
+
+    outcomes = list(Classifier(bundle, threads=2).stream(camera(), batch=1))
+    assert [outcome.prediction.label for outcome in outcomes] == [LABELS[i % 3] for i in range(30)]
+    for wrong in ("2", 1.5):
+        with pytest.raises(OptionError, match="batch="):
+            next(Classifier(bundle).stream([plain("red")], batch=wrong))  # type: ignore[arg-type]  # the refusal is the test

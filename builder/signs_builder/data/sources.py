@@ -215,6 +215,8 @@ def _pictures_below(folder: Path) -> tuple[list[Path], int]:
     if gone := [path for path in folder.iterdir() if leads_nowhere(path) and not is_picture_name(path)]:
         raise DatasetError(f"{folder} holds links that lead nowhere; {FETCH}:{list_first(list(map(str, gone)))}")
     found = pictures_below(folder)
+    if found.errors:
+        raise DatasetError(f"Folders cannot be read:{list_first([str(error) for _, error in found.errors])}")
     shown = [(path.relative_to(folder).parts, path) for path in found.pictures]
     # By the parts of their names, so that the order is the same on systems with other separators and cases.
     return [path for _, path in sorted(shown)], found.others

@@ -4,6 +4,7 @@ import errno
 import functools
 import io
 import json
+import os
 import signal
 import sys
 import threading
@@ -68,8 +69,11 @@ class Command(click.Command):
 
 def _let_all_be_printed() -> None:
     """Show what an output cannot encode in escapes: file names that are no text, labels that a code page lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed before this process began
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for the process's life
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -158,7 +162,8 @@ def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), *, er
     if header:
         lines.insert(1, ["-" * width for width in widths])
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), err=err)
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        click.echo(text, file=sys.stderr if err else sys.stdout)  # by its name, or click makes ASCII outputs UTF-8
 
 
 def describe_memory(peak: int | None) -> str:

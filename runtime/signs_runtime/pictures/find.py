@@ -16,7 +16,7 @@ class FoundPictures:
 
     pictures: tuple[Path, ...]  # sorted, folder by folder
     others: int  # files that are no pictures by their names, hidden ones apart
-    errors: tuple[tuple[Path, ImageError], ...] = ()  # of paths that are not there, and of folders without pictures
+    errors: tuple[tuple[Path, ImageError], ...] = ()  # of paths that are not there, and of folders that give nothing
 
 
 def find_pictures(paths: Iterable[Path]) -> FoundPictures:
@@ -25,15 +25,20 @@ def find_pictures(paths: Iterable[Path]) -> FoundPictures:
     errors: list[tuple[Path, ImageError]] = []
     others = 0
     for path in paths:
-        if path.is_dir():
+        try:
+            is_folder, is_there = path.is_dir(), os.path.lexists(path)
+        except OSError as error:
+            errors.append((path, _unreadable(path, error)))
+            continue
+        if is_folder:
             found = pictures_below(path)
             pictures += found.pictures
+            errors += found.errors
             others += found.others
-            if not found.pictures:
-                errors.append(
-                    (path, ImageError(f"{path}: no pictures in this folder ({', '.join(sorted(SUFFIXES))})."))
-                )
-        elif os.path.lexists(path):
+            if not found.pictures and not found.errors:
+                known = ", ".join(sorted(SUFFIXES))
+                errors.append((path, ImageError(f"{path}: no pictures in this folder ({known}).")))
+        elif is_there:
             pictures.append(path)
         else:
             errors.append((path, ImageError(f"{path}: no such file or folder.")))
@@ -41,15 +46,19 @@ def find_pictures(paths: Iterable[Path]) -> FoundPictures:
 
 
 def pictures_below(folder: Path) -> FoundPictures:
-    """The picture files in a folder and in all folders below it but hidden ones; links are followed."""
+    """The picture files in a folder and in all folders below it but hidden ones; links are followed.
+
+    A folder that cannot be read is an error.
+    """
     pictures: list[Path] = []
+    errors: list[tuple[Path, ImageError]] = []
     others = 0
-    for path in _files_below(folder, ()):
-        if is_picture_name(path):
+    for path in _files_below(folder, (), errors):
+        if is_picture_name(path) and (path.is_file() or leads_nowhere(path)):
             pictures.append(path)
         elif not path.name.startswith("."):
             others += 1
-    return FoundPictures(tuple(sorted(pictures)), others)
+    return FoundPictures(tuple(sorted(pictures)), others, tuple(errors))
 
 
 def is_picture_name(path: Path) -> bool:
@@ -62,16 +71,30 @@ def leads_nowhere(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
-def _files_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
-    """Regular files and links that lead nowhere; `above` are the real folders that this one is in, against circles."""
+def _files_below(folder: Path, above: tuple[str, ...], errors: list[tuple[Path, ImageError]]) -> Iterator[Path]:
+    """All that is no folder; `above` are the real folders that this one is in, against circles."""
     real = os.path.realpath(folder)
     if real in above:
         return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                if entry.name.startswith("."):  # thumbnails, checkpoints of notebooks
-                    continue
-                yield from _files_below(Path(entry.path), (*above, real))
-            elif entry.is_file() or leads_nowhere(Path(entry.path)):
-                yield Path(entry.path)
+    try:
+        with os.scandir(folder) as entries:
+            inside = list(entries)
+    except OSError as error:
+        errors.append((folder, _unreadable(folder, error)))
+        return
+    for entry in inside:
+        if not _is_folder(entry):
+            yield Path(entry.path)
+        elif not entry.name.startswith("."):  # hidden: thumbnails, checkpoints of notebooks
+            yield from _files_below(Path(entry.path), (*above, real), errors)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    return ImageError(f"{path}: cannot be read ({error.strerror}).")

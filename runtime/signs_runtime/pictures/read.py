@@ -38,6 +38,8 @@ _MAX_DECODED = {  # of what takes more memory or time for a pixel than PNG; meas
 }
 MAX_FILE = 2**30  # bytes; uncompressed pixels of MAX_PIXELS in 16 bits have half as many
 _MAX_WHOLE_FILE = 2**27  # bytes of what is read in one piece: a pipe, WebP, AVIF
+_TOO_MUCH = f"more than {_MAX_WHOLE_FILE:,} bytes come out of this pipe; write the picture to a file."
+_PATIENCE = 10  # seconds for the next bytes of a pipe
 _STRIP = 2**20  # pixels that are converted at once
 _MAX_SCANNED = 2**34  # pixels times a JPEG's scans, 10 in a common one; an empty scan takes 70 ps for a pixel
 
@@ -114,8 +116,8 @@ def decode(picture: str | os.PathLike[str] | IO[bytes], mode: Colour = "RGB") ->
     if isinstance(picture, str | os.PathLike):
         size = _size(os.stat(picture))  # noqa: PTH116  # a Path costs 5 us
         if size is None:
-            with open(picture, "rb") as pipe:
-                image = _open_pipe(pipe)
+            content = _read_pipe(os.fspath(picture))
+            image = _open(io.BytesIO(content), len(content))
         else:
             image = _open(os.fspath(picture), size)
     elif hasattr(picture, "read"):
@@ -151,10 +153,30 @@ def _length(stream: IO[bytes]) -> int:
     return length
 
 
+def _read_pipe(path: str) -> bytes:
+    """All that comes out of a named pipe, which may be written to later; nobody waits for ever (Linux, macOS)."""
+    import select
+
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        poller, content = select.poll(), bytearray()
+        poller.register(handle, select.POLLIN)
+        while len(content) <= _MAX_WHOLE_FILE:
+            if not poller.poll(1000 * _PATIENCE):
+                raise ImageError(f"nothing came out of this pipe for {_PATIENCE} seconds.")
+            with suppress(BlockingIOError):
+                if not (chunk := os.read(handle, 2**20)):
+                    return bytes(content)
+                content += chunk
+    finally:
+        os.close(handle)
+    raise ImageError(_TOO_MUCH)
+
+
 def _open_pipe(stream: IO[bytes]) -> Image.Image:
     content = stream.read(_MAX_WHOLE_FILE + 1)
     if len(content) > _MAX_WHOLE_FILE:
-        raise ImageError(f"more than {_MAX_WHOLE_FILE:,} bytes come out of this pipe; write the picture to a file.")
+        raise ImageError(_TOO_MUCH)
     return _open(io.BytesIO(content), len(content))
 
 

@@ -1,11 +1,15 @@
 """An accuracy that chance explains, labels in another order and turned pictures are told of; good answers are not."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
-from signs_export.gate.doubts import doubts_about_answers
+from signs_builder.data.sources import load_dataset
+from signs_export.gate.doubts import doubts_about_answers, doubts_about_turned
 from signs_export.gate.evidence import Evidence
 
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
@@ -47,3 +51,19 @@ def test_labels_in_another_order_are_found_with_the_order_that_fits(evidence: Ev
     seen = np.where(rng.random(60) < 0.1, rng.integers(0, 5, 60), TRUTH)  # nine of ten right, in its own order
     *_, doubt = doubts_about_answers(answered(evidence, np.argsort(meant)[seen], TRUTH))
     assert "The order that fits is dandelion, daisy, tulips, sunflowers, roses." in doubt
+
+
+def test_pictures_that_keras_s_own_loaders_would_not_turn_are_counted(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    assert doubts_about_turned(load_dataset(folder)) == ()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    pictures = sorted((folder / "test_signs").iterdir())
+    for picture in pictures[:3]:
+        Image.open(picture).save(picture.with_suffix(".jpg"), exif=exif)
+        picture.unlink()
+    dataset = load_dataset(folder)
+    (doubt,) = doubts_about_turned(dataset)
+    assert f"3 of {sum(dataset.counts.values())} pictures are turned by their EXIF orientation" in doubt
+    assert "Keras's own loaders do not turn them" in doubt

@@ -218,3 +218,16 @@ def test_paths_that_are_not_there_are_errors_among_the_others(bundle: Path, pict
     strict = CliRunner().invoke(signs, ["predict", *arguments, "--strict"])
     assert strict.exit_code == 1
     assert "none.png: no such file" in strict.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
+@pytest.mark.parametrize(
+    "arguments", ["predict {bundle} {pictures}", "predict {bundle} {pictures} --csv", "info {bundle}"]
+)
+@pytest.mark.parametrize("closed", ["2>&-", ">&-"])
+def test_a_closed_output_costs_nothing_but_itself(bundle: Path, pictures: Path, arguments: str, closed: str) -> None:
+    start = f"{sys.executable} -c 'from signs_runtime.commands.signs import signs; signs()'"
+    command = f"{start} {arguments.format(bundle=bundle, pictures=pictures)} {closed}"
+    child = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (child.returncode, child.stderr) == (0, "")
+    assert "red" in child.stdout or closed == ">&-"
