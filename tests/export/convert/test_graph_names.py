@@ -91,7 +91,17 @@ def test_the_same_weights_give_the_same_bytes_in_two_processes(tmp_path: Path) -
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         bundle = tmp_path / seed
-        command = [SIGNS, "export", tmp_path / "my.keras", "--int8", "-o", bundle, "--parity-pictures", "60"]
+        command = [
+            SIGNS,
+            "export",
+            tmp_path / "my.keras",
+            "synthetic",
+            "--int8",
+            "-o",
+            bundle,
+            "--parity-pictures",
+            "60",
+        ]
         subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment)
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
         digests = {each["name"]: each["file"]["sha256"] for each in manifest["variants"]}
