@@ -33,7 +33,7 @@ lint: setup  ## Style, types, and the floors of the house.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ELSEWHERE := tests/runtime tests/builder/data tests/builder/network tests/export/test_destination.py
+ELSEWHERE := tests/runtime tests/builder/data
 
 # Two at once: a test that trains takes 3 GB. OpenBLAS's threads wait by spinning, which two processes cannot afford.
 test: setup  ## Every test; SIGNS_DATA and SIGNS_MODEL add those on real pictures.
