@@ -11,7 +11,7 @@ import keras
 import onnx
 
 from signs_export.config import ExportConfig
-from signs_export.convert.graph_names import SCALED, marked, marked_layers, name_graph
+from signs_export.convert.graph_names import Marks, marked_layers, name_graph
 from signs_export.convert.tf2onnx_fixes import (
     bring_constants_in,
     bring_weights_back,
@@ -21,7 +21,6 @@ from signs_export.convert.tf2onnx_fixes import (
 )
 from signs_export.errors import ExportError
 from signs_export.onnx_graph import check_runnable
-from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
 from signs_export.source.scaling import scale
 from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, WEIGHTS_KEY
@@ -38,8 +37,9 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
             f"The model tells {reference.classes} classes apart and the data has {len(labels)} labels "
             f"({', '.join(labels[:10])}); give the data that the model was trained on."
         )
-    model = _fold(_trace(reference, config), reference)
-    name_graph(model, [*(layer.name for layer in layers_of(reference.model)), SCALED])
+    traced, marks = _trace(reference, config)
+    model = _fold(traced, reference)
+    name_graph(model, marks)
     _describe(model, labels, reference)
     try:
         check(model)
@@ -77,7 +77,7 @@ def check_backend() -> None:
         )
 
 
-def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
+def _trace(reference: Reference, config: ExportConfig) -> tuple[onnx.ModelProto, Marks]:
     check_backend()
     import tensorflow as tf
     import tf2onnx
@@ -88,14 +88,13 @@ def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator]
     def classify(image: Any) -> Any:  # Any: tensors
         pixels = tf.cast(image, tf.float32)
-        with marked(len(layers_of(model))):
-            scaled = scale(pixels, reference.scaling)
+        scaled = marks.call(len(marks.layers) - 1, lambda: scale(pixels, reference.scaling))
         given = model(scaled, training=False)
         outputs = tf.cast(keras.tree.flatten(given)[0], tf.float32)
         return tf.nn.softmax(outputs) if reference.gives_logits else outputs
 
     try:
-        with tf2onnx_patched(), marked_layers(model):
+        with tf2onnx_patched(), marked_layers(model) as marks:
             captured = captured_constants(classify.get_concrete_function().graph)
             # large_model keeps the weights out of the graph that 24 optimizer passes copy: a third of the time.
             converted, storage = tf2onnx.convert.from_function(
@@ -109,7 +108,7 @@ def _trace(reference: Reference, config: ExportConfig) -> onnx.ModelProto:
         raise ExportError(f"tf2onnx cannot convert the model: {error}{_advice(reference)}") from error
     bring_weights_back(converted, storage.name_to_tensor_data)
     bring_constants_in(converted, captured)
-    return cast("onnx.ModelProto", converted)
+    return cast("onnx.ModelProto", converted), marks
 
 
 def _fold(model: onnx.ModelProto, reference: Reference) -> onnx.ModelProto:

@@ -5,48 +5,71 @@ tf2onnx numbers what it makes as it goes, and TensorFlow adds numbers to the nam
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import onnx
 
-from signs_export.source.layers import wrapped_calls
+from signs_export.source.layers import layers_of, wrapped_calls
 from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
 
 SCALED, LOGITS = "scaled", "logits"
 BATCH = "batch"  # the name of the dynamic axis
 _MARK = re.compile(r"signs_layer(\d+)(?:_\d+)?/")  # TensorFlow adds a number where a layer is called again
 _MADE = re.compile(r"__\d+(:\d+)?$")  # what tf2onnx made, such as transpositions around a layer's own
+_DERIVED = re.compile(r"(_[A-Za-z]\w*)?(__\d+)?(:\d+)?")  # what tf2onnx appends to an operation's name
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _PARAMETERS = {1: "kernel", 2: "bias"}  # their inputs
 
 
-@contextmanager
-def marked_layers(model: keras.Model) -> Iterator[None]:
-    """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces.
+@dataclass
+class Marks:
+    """Numbers that layers leave in the names of what TensorFlow traces, and its names for what they give.
 
-    What scales the pixels before the model can leave the next number, by `marked(len(layers_of(model)))`.
+    `layers` are the names by number: those of `layers_of`, then what scales the pixels before the model.
     """
 
-    def mark(place: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
-        with marked(place):
-            return call()
+    layers: list[str]
+    given: dict[int, list[str]] = field(default_factory=dict)  # TensorFlow's operations, one for each call
 
-    with wrapped_calls(model, mark):
-        yield
+    def call(self, number: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
+        """Call a layer, or what scales, under its number."""
+        import tensorflow as tf
+
+        with tf.name_scope(f"signs_layer{number}"):
+            output = call()
+        tensors = tf.nest.flatten(output)
+        self.given.setdefault(number, []).append(_operation(tensors[0]) if len(tensors) == 1 else "")
+        return output
+
+    @property
+    def operations(self) -> dict[str, str]:
+        """The operation that gives a layer's only tensor, by the layer's name; those that are called once."""
+        return {self.layers[number]: names[0] for number, names in self.given.items() if len(names) == 1 and names[0]}
 
 
-def marked(number: int) -> AbstractContextManager[object]:
-    """A scope of TensorFlow's names that says this number."""
-    import tensorflow as tf
+@contextmanager
+def marked_layers(model: keras.Model) -> Iterator[Marks]:
+    """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces."""
+    marks = Marks([*(layer.name for layer in layers_of(model)), SCALED])
+    with wrapped_calls(model, marks.call):
+        yield marks
 
-    scope: AbstractContextManager[object] = tf.name_scope(f"signs_layer{number}")
-    return scope
+
+def _operation(tensor: Any) -> str:  # Any: a symbolic tensor
+    """The name of the operation that computes a tensor; what only passes it on leaves no trace in ONNX."""
+    operation, place = tensor.op, tensor.value_index
+    while operation.type in ("Identity", "IdentityN"):
+        tensor = operation.inputs[place]
+        operation, place = tensor.op, tensor.value_index
+    name: str = operation.name
+    return name
 
 
-def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
-    """Order the nodes by what they compute and name everything; `layers` are the names of what is marked, by number.
+def name_graph(model: onnx.ModelProto, marks: Marks) -> None:
+    """Order the nodes by what they compute and name everything, by the marks that tracing left.
 
     A tensor that bears a layer's name is what this layer gives, perhaps transposed; a convolution or dense node bears
     that of the layer whose weights it has. The input is `image`, the output `probabilities`, their first axis `batch`;
@@ -57,7 +80,7 @@ def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
     last = next(node for node in graph.node if graph.output[0].name in node.output)
     ends = {last.input[0]: LOGITS} if last.op_type == "Softmax" else {}
     tensors = _Names({graph.input[0].name: INPUT, graph.output[0].name: OUTPUT, **ends})
-    _name_nodes(graph, layers, tensors)
+    _name_nodes(graph, marks, tensors)
     _name_weights(graph, tensors)
     del graph.value_info[:]  # intermediate shapes would still speak of the old axis name
     graph.input[0].name, graph.output[0].name = INPUT, OUTPUT
@@ -65,11 +88,12 @@ def name_graph(model: onnx.ModelProto, layers: list[str]) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
 
 
-def _name_nodes(graph: onnx.GraphProto, layers: list[str], tensors: "_Names") -> None:
+def _name_nodes(graph: onnx.GraphProto, marks: Marks, tensors: "_Names") -> None:
     """Name each node and what it takes and gives, in the graph's order."""
+    layers = marks.layers
     weights = {tensor.name for tensor in graph.initializer}
     inside = _layers_inside(graph, layers, weights)
-    outputs = _layer_outputs(graph, inside)
+    outputs = _layer_outputs(graph, inside, marks, weights)
     nodes = _Names()
     for node in graph.node:
         given = inside.get(node.output[0])
@@ -169,14 +193,35 @@ def _layers_inside(graph: onnx.GraphProto, layers: list[str], weights: set[str])
     return inside
 
 
-def _layer_outputs(graph: onnx.GraphProto, inside: Mapping[str, str]) -> dict[str, str]:
-    """The tensors that are what a layer gives, with its name: the only one of the layer's that others read."""
-    leaving: dict[str, set[str]] = {}
+def _layer_outputs(
+    graph: onnx.GraphProto, inside: Mapping[str, str], marks: Marks, weights: set[str]
+) -> dict[str, str]:
+    """The tensors that are known to be what a layer gives, with its name.
+
+    Known is what TensorFlow's operation for the layer's output gives, perhaps transposed or squeezed, and a
+    convolution's output whose bias is the layer's: a batch norm that was folded into it. Of several such tensors it is
+    the one that others read.
+    """
+    operations = marks.operations
+    readers: dict[str, set[str | None]] = {}  # the layers inside which a tensor is read
     for node in graph.node:
         for name in node.input:
-            if name in inside and inside[name] != inside.get(node.output[0]):
-                leaving.setdefault(inside[name], set()).add(name)
-    return {names.pop(): layer for layer, names in leaving.items() if len(names) == 1}
+            readers.setdefault(name, set()).add(inside.get(node.output[0]))
+    found: dict[str, str] = {}  # the tensor, by layer
+    for node in graph.node:
+        for name in node.output:
+            layer = inside.get(name)
+            operation = operations.get(layer or "", "")
+            is_known = bool(operation) and name.startswith(operation) and _DERIVED.fullmatch(name[len(operation) :])
+            leaves = readers.get(name, set()) != {layer}
+            if layer and is_known and (leaves or layer not in found):
+                found[layer] = name
+        layer = inside.get(node.output[0])
+        biases = [_layer(name, marks.layers) for name in node.input[1:] if name in weights]
+        is_folded = node.op_type in _WEIGHTED and _MADE.search(node.output[0]) and biases[-1:] == [layer]
+        if layer in operations and is_folded and layer not in readers.get(node.output[0], set()):
+            found.setdefault(layer, node.output[0])
+    return {name: layer for layer, name in found.items()}
 
 
 def _layer(name: str, layers: list[str]) -> str | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from signs_builder.progress import Progress, no_progress
 from signs_export.errors import ExportError
+from signs_export.gate.rounding import rounded
 from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
 
@@ -58,8 +59,8 @@ class NoiseFloor:
             which = f"{self.pictures:,} of {self.among:,} pictures, the least sure ones and others, evenly chosen"
         return (
             f"float32 itself loses up to {self.max_difference:.1e} of a probability in Keras, compared with float64, "
-            f"on {which}, compiled and layer by layer, in batches and alone; float32's tolerance is {reason}: "
-            f"{self.tolerance:.1e}."
+            f"on {which}, compiled and layer by layer, in batches and alone, and with other rounding "
+            f"errors in each layer; float32's tolerance is {reason}: {self.tolerance:.1e}."
         )
 
 
@@ -119,6 +120,9 @@ def measure_floor(
     if reference.model.inputs[0].shape[0] is None:  # a model of a fixed batch takes no other
         layerwise = reference.uncompiled_probabilities(images[chosen])
         lost = np.maximum(lost, np.abs(layerwise - exact).max(axis=1))
+        with rounded(reference.model, "float32"):
+            moved = reference.uncompiled_probabilities(images[chosen])
+        lost = np.maximum(lost, np.abs(moved - exact).max(axis=1))
         worst = np.argsort(-lost, kind="stable")[:_ALONE]
         alone = reference.uncompiled_probabilities(images[chosen[worst]], batch_size=1)
         lost[worst] = np.maximum(lost[worst], np.abs(alone - exact[worst]).max(axis=1))

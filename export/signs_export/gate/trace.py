@@ -5,10 +5,10 @@ A picture's stages are those of `Classifier.stages`, "scaled" where the export s
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from onnx.helper import make_node
 
 from signs_export.convert.graph_names import LOGITS, SCALED
+from signs_export.gate.rounding import rounded
 from signs_export.onnx_graph import inner_values
-from signs_export.source.layers import layer_outputs
+from signs_export.source.layers import layer_outputs, layers_of, readers_of
 from signs_export.source.reference import Reference, softmax
 from signs_runtime import Classifier
 from signs_runtime.bundle.manifest import Precision
@@ -31,10 +32,10 @@ FLOOR_MULTIPLE = 16  # times what float32 loses in Keras at that stage; measured
 LEAST_FLOOR = 2.0**-18  # of a channel's size: gelu's tail was seen to lose 2e-6 in onnxruntime and nothing in Keras
 QUIET = 0.03  # of the whole tensor's size, added to a channel's: what is quieter is rounding noise of the others
 STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some hardly vary over a few pictures
-# How far a stage may be off, over its size. Measured on SIGNS: 0.1 for int8, 0.004 for float16, and 0.06 where a batch
-# norm enlarges what a depthwise convolution left among float16's subnormal numbers; weights of another training, which
-# answer as well, give 0.7 to 1.
-COARSE_LIMITS: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.2}
+# How far a stage may be off in int8 or float16: so many times what rounding every layer in Keras costs there, and at
+# least so much of its size. Weights of another training, which answer as well, give 0.7 to 1.
+COARSE_MULTIPLE = 4
+LEAST_COARSE: Mapping[Precision, float] = {"int8": 0.2, "float16": 0.05}
 
 _PASSING = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze", "Transpose", "Relu", "Clip")
 _EQUALIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool")  # give what equalization multiplies
@@ -70,17 +71,36 @@ class KerasStages:
 
     images: NDArray[np.uint8]  # (k, h, w, c)
     values: dict[str, NDArray[Any]]  # by stage, (k, ...), in the order of the calls
-    noise: dict[str, float]  # by stage
+    noise: dict[Precision, dict[str, float]]  # what each precision costs by nature, by stage
+    rectified: frozenset[str]  # stages of which what is below zero reaches nothing
+
+    def limit(self, stage: str, precision: Precision) -> float:
+        """How far an export may be off at a stage; see `_worst_channel` for float32, `_off` for the others."""
+        noise = self.noise[precision].get(stage, 0.0)
+        if precision == "float32":
+            return FLOOR_MULTIPLE * max(noise, LEAST_FLOOR)
+        return max(COARSE_MULTIPLE * noise, LEAST_COARSE[precision])
 
 
 def keras_stages(reference: Reference, double: Reference | None, images: NDArray[np.uint8]) -> KerasStages:
     """Walk pixels uint8 (k, h, w, c) through Keras; `double` is the reference in float64, where there is one."""
     values = _stages(reference, images)
-    if double is None:
-        return KerasStages(images, values, {})
-    exact = _stages(double, images)
-    noise = {name: _worst_channel(exact[name], given) for name, given in values.items() if name in exact}
-    return KerasStages(images, exact, noise)
+    exact = values if double is None else _stages(double, images)
+    rectified = _rectified(reference.model)
+    noise: dict[Precision, dict[str, float]] = {}
+    for precision in get_args(Precision):
+        with rounded((double or reference).model, precision):
+            moved = _stages(double or reference, images)
+        noise[precision] = {
+            name: _worst_channel(exact[name], moved[name])
+            if precision == "float32"
+            else _off(*(_reaching(name, rectified, each[name]) for each in (exact, moved)))
+            for name in exact
+        }
+    for name, given in values.items():
+        lost = _worst_channel(exact[name], given) if name in exact else 0.0
+        noise["float32"][name] = max(noise["float32"].get(name, 0.0), lost)
+    return KerasStages(images, exact, noise, rectified)
 
 
 def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:
@@ -95,14 +115,14 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
     made_by = {name: node for node in model.graph.node for name in node.output}
     stages = []
     for name, tensor in tensors.items():
-        expected = keras_side.values[name]
+        expected, limit = keras_side.values[name], keras_side.limit(name, precision)
         if precision == "float32":
-            limit = FLOOR_MULTIPLE * max(keras_side.noise.get(name, 0), LEAST_FLOOR)
             error = max(_worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name]))
         else:
-            limit, error = COARSE_LIMITS[precision], _off(expected, together[name])
+            wanted, given = (_reaching(name, keras_side.rectified, each) for each in (expected, together[name]))
+            error = _off(wanted, given)
             if error < limit and _numbers_per_channel(expected) == 1 and not _may_be_equalized(tensor, made_by):
-                error = _off(expected, together[name], multiplied=False)
+                error = _off(wanted, given, multiplied=False)
         stages.append(Stage(name, error, limit))
     return tuple(stages)
 
@@ -145,6 +165,27 @@ def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArra
             stages[LOGITS] = stages.pop(OUTPUT)
             stages[OUTPUT] = softmax(stages[LOGITS])
     return stages
+
+
+def _rectified(model: keras.Model) -> frozenset[str]:
+    """The layers that rectifiers alone read: int8 has no levels for what these cut off."""
+    return frozenset(
+        layer.name
+        for layer in layers_of(model)
+        if (readers := readers_of(layer)) and all(_is_rectifier(reader) for reader in readers)
+    )
+
+
+def _is_rectifier(operation: keras.Operation) -> bool:
+    if isinstance(operation, keras.layers.ReLU):
+        return not operation.negative_slope and not operation.threshold
+    name = getattr(getattr(operation, "activation", None), "__name__", "")
+    return isinstance(operation, keras.layers.Activation) and name in ("relu", "relu6")
+
+
+def _reaching(name: str, rectified: Collection[str], values: NDArray[Any]) -> NDArray[Any]:
+    """What of a stage's values reaches the answer."""
+    return np.maximum(values, 0) if name in rectified else values
 
 
 def _dequantized(model: onnx.ModelProto) -> onnx.ModelProto:

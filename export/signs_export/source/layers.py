@@ -22,6 +22,12 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return found
 
 
+def readers_of(layer: keras.layers.Layer) -> list[keras.Operation]:
+    """What reads a layer's outputs in the models that it is a part of; it may be several, and twice."""
+    given = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
+    return [node.operation for node in layer._outbound_nodes if given & {id(each) for each in node.input_tensors}]
+
+
 @contextmanager
 def wrapped_calls(model: keras.Model, wrapper: Wrapper) -> Iterator[None]:
     """Have `wrapper` call this model's layers meanwhile, wherever they are nested."""

@@ -17,7 +17,7 @@ from signs_builder.data.dataset import Dataset
 from signs_builder.network.model_file import save_model
 from signs_export.config import ExportConfig
 from signs_export.convert.convert import convert
-from signs_export.convert.graph_names import name_graph
+from signs_export.convert.graph_names import Marks, name_graph
 from signs_export.gate.trace import keras_stages, walk_layers
 from signs_export.source.layers import layer_outputs, layers_of
 from signs_export.source.reference import examine
@@ -80,7 +80,7 @@ def test_names_do_not_depend_on_the_order_in_which_nodes_were_made() -> None:
             [onnx.helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, ["n", 2])],
         )
         graphs.append(onnx.helper.make_model(graph))
-        name_graph(graphs[-1], [])
+        name_graph(graphs[-1], Marks([]))
     one, other = (model.SerializeToString(deterministic=True) for model in graphs)
     assert one == other
 

@@ -1,0 +1,112 @@
+"""What a precision costs by its nature: Keras computes once more, with each layer rounded as that precision rounds.
+
+How far that moves a stage, or the answers, is the least that any honest export in this precision may be off there:
+a network that enlarges rounding errors has wide limits by itself, and one that does not has narrow ones.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_export.source.layers import layers_of, readers_of, wrapped_calls
+from signs_runtime.bundle.manifest import Precision
+
+Values = NDArray[Any]  # of float32 or float64
+
+# Of a number and of its channel's size: what float32's operators are off by. Kernels sum and divide in orders of their
+# own, and approximate exp, tanh and erf to some 4 units in the last place.
+STEP = 2.0**-21
+LEVELS = 255  # of an activation in int8
+WEIGHT_LEVELS = 63  # of a weight's size in int8, so that no sum of two products leaves 16 bits
+
+
+@contextmanager
+def rounded(model: keras.Model, precision: Precision) -> Iterator[None]:
+    """Have a model compute, uncompiled, as if each layer's weights and outputs were of this precision meanwhile."""
+    round_output = _OUTPUTS[precision](np.random.default_rng(0))
+    spared = _folded(model) if precision == "int8" else set()
+    layers = layers_of(model)
+
+    def round_call(place: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
+        output = call()
+        if layers[place].name in spared or not _is_real(output):
+            return output
+        values = keras.ops.convert_to_numpy(output)
+        return keras.ops.convert_to_tensor(round_output(values).astype(values.dtype))
+
+    with ExitStack() as stack:
+        if precision != "float32":
+            stack.enter_context(_rounded_weights(model, precision))
+        stack.enter_context(wrapped_calls(model, round_call))
+        yield
+
+
+def _is_real(output: Any) -> bool:  # Any: what layers give
+    return bool(keras.ops.is_tensor(output)) and "float" in keras.backend.standardize_dtype(output.dtype)
+
+
+def _folded(model: keras.Model) -> set[str]:
+    """Layers whose outputs batch norms alone read: these are folded into them, and nothing between is rounded."""
+    return {
+        layer.name
+        for layer in layers_of(model)
+        if (readers := readers_of(layer))
+        and all(isinstance(reader, keras.layers.BatchNormalization) for reader in readers)
+    }
+
+
+def _to_float32(rng: np.random.Generator) -> Callable[[Values], Values]:
+    def moved(values: Values) -> Values:
+        sizes = np.abs(values) + np.sqrt(np.square(values).mean(axis=tuple(range(values.ndim - 1))))
+        return np.asarray(values + STEP * rng.uniform(-1, 1, values.shape) * sizes)
+
+    return moved
+
+
+def _to_float16(rng: np.random.Generator) -> Callable[[Values], Values]:
+    return lambda values: values.astype(np.float16)
+
+
+def _to_int8(rng: np.random.Generator) -> Callable[[Values], Values]:
+    def on_levels(values: Values) -> Values:
+        low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+        step = (high - low) / LEVELS or 1.0
+        return np.asarray(np.rint(values / step) * step)
+
+    return on_levels
+
+
+_OUTPUTS: dict[Precision, Callable[[np.random.Generator], Callable[[Values], Values]]] = {
+    "float32": _to_float32,
+    "float16": _to_float16,
+    "int8": _to_int8,
+}
+
+
+@contextmanager
+def _rounded_weights(model: keras.Model, precision: Precision) -> Iterator[None]:
+    """Round kernels, and in float16 all weights; they are put back."""
+    layers = [layer for layer in layers_of(model) if layer.weights]
+    before = [layer.get_weights() for layer in layers]
+    try:
+        for layer, weights in zip(layers, before, strict=True):
+            if precision == "float16":
+                layer.set_weights([each.astype(np.float16).astype(each.dtype) for each in weights])
+            else:
+                layer.set_weights([_filter_levels(each, layer) if each.ndim > 1 else each for each in weights])
+        yield
+    finally:
+        for layer, weights in zip(layers, before, strict=True):
+            layer.set_weights(weights)
+
+
+def _filter_levels(kernel: Values, layer: keras.layers.Layer) -> Values:
+    """A kernel on int8's levels, each filter with its own step."""
+    axes = (0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else tuple(range(kernel.ndim - 1))
+    step = np.abs(kernel).max(axis=axes, keepdims=True) / WEIGHT_LEVELS
+    step = np.where(step > 0, step, 1.0)
+    return np.asarray(np.rint(kernel / step) * step, kernel.dtype)

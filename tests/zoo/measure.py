@@ -1,0 +1,115 @@
+"""What the gate says of one classifier of the zoo: every variant, what comes closest to a refusal, where time goes."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from signs_export.config import VARIANTS, ExportConfig, VariantName
+from signs_export.errors import ExportError
+from signs_export.export import export_bundle
+from signs_export.gate.verdict import ParityError, Verdict
+from signs_export.job import Job
+from signs_export.variants import Made
+
+from .catalogue import Animal
+
+PICTURES = 500  # of the classifier's data, that its proofs are on
+
+
+@dataclass
+class Steps:
+    """A Progress that counts the seconds of each step."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, step: str, total: int) -> Iterator[Callable[[int], None]]:
+        start = time.perf_counter()
+        try:
+            yield lambda done: None
+        finally:
+            self.seconds[step] = round(self.seconds.get(step, 0) + time.perf_counter() - start, 1)
+
+
+def measure(animal: Animal, seed: int, models: Path) -> dict[str, Any]:  # Any: JSON
+    """Export a classifier in every variant, and give what came out; a refusal is a part of it."""
+    record: dict[str, Any] = {"name": animal.name, "group": animal.group, "seed": seed}
+    try:
+        reference, dataset = animal.load(seed, models)
+    except Exception as error:  # what other people's files make Keras raise
+        return {**record, "not_opened": f"{type(error).__name__}: {error}"}
+    steps = Steps()
+    wanted: tuple[VariantName, ...] = VARIANTS
+    refused: dict[str, dict[str, Any]] = {}
+    warnings: list[str] = []
+    start = time.perf_counter()
+    while True:
+        config = ExportConfig(variants=wanted, parity_pictures=PICTURES)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                export = export_bundle(Job(reference, dataset, config, steps, warnings.append), Path(folder, "bundle"))
+            made = export.made
+            break
+        except ParityError as error:  # the others without the one that failed
+            verdict = error.verdict
+            refused[verdict.variant] = _figures(verdict)
+            wanted = tuple(name for name in wanted if name != verdict.variant)
+            made = ()
+            if verdict.variant == "fp32":
+                break
+        except ExportError as error:
+            return {**record, "not_exported": str(error), "seconds": steps.seconds}
+    return {
+        **record,
+        "parameters": reference.model.count_params(),
+        "variants": refused | {each.name: _of_made(each, made[0]) for each in made},
+        "warnings": sorted(set(warnings)),
+        "seconds": steps.seconds,
+        "total_seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def _of_made(made: Made, float32: Made) -> dict[str, Any]:
+    figures = _figures(made.verdict)
+    if made.speed is not None:
+        figures["speed"] = round(made.speed.speedup, 3)
+    figures["size"] = round(made.file.bytes / float32.file.bytes, 3)
+    if made.int8 is not None:
+        figures["in_float"] = len(made.int8.in_float)
+        figures["layers"] = len(made.int8.noise)
+    return figures
+
+
+def _figures(verdict: Verdict) -> dict[str, Any]:
+    closest, share = max(_shares(verdict), key=lambda each: each[1])
+    accuracy = verdict.evidence.accuracy(verdict.expected)
+    return {
+        "passed": verdict.passed,
+        "misses": [f"{check.name}: {check.says}" for check in verdict.misses],
+        "closest": closest,
+        "share_of_limit": round(min(share, 1e6), 4),
+        "stages": len(verdict.stages),
+        "agreement": verdict.same_label / verdict.pictures,
+        "pictures": verdict.pictures,
+        "max_difference": float(min(verdict.max_difference, 1e6)),
+        "allowed": verdict.budget.max_difference or verdict.budget.mean_difference,
+        "keras_accuracy": round(accuracy.share, 4),
+    }
+
+
+def _shares(verdict: Verdict) -> Iterator[tuple[str, float]]:
+    """How much of each limit is used, by the check's name."""
+    budget = verdict.budget
+    if budget.max_difference is not None:
+        yield "max difference", verdict.max_difference / budget.max_difference
+    if budget.mean_difference is not None:
+        yield "mean difference", verdict.mean_difference / budget.mean_difference
+    if budget.agreement < 1:
+        yield "agreement", (1 - verdict.same_label / verdict.pictures) / (1 - budget.agreement)
+    for stage in verdict.stages:
+        if stage.limit:
+            yield f"stage {stage.name}", stage.error / stage.limit
