@@ -1,6 +1,7 @@
 """A Keras model in, a sealed and proved bundle out: convert, make variants, choose golden pictures, seal."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from signs_export.report.document import dump_report
 from signs_export.report.junit import write_junit
 from signs_export.report.page import model_card, report_page
 from signs_export.source.reference import Reference
-from signs_export.variants import Made, make_variants
+from signs_export.variants import LeftOut, Made, make_variants
 from signs_runtime import verify
 from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
 from signs_runtime.bundle.manifest import SCHEMA, FileRecord, Manifest, dump_manifest
@@ -39,6 +40,7 @@ class Export:
 
     bundle: Bundle
     made: tuple[Made, ...]
+    left_out: tuple[LeftOut, ...]
     keras_accuracy: Accuracy
 
 
@@ -71,7 +73,11 @@ def seal_model(
     calibration = _calibration(job)
     with replaced_whole(destination, keep_after=(ParityError,)) as work, collected(job) as evidence:
         doubts = _doubts(job, evidence, trained_here=training is not None)
-        made = make_variants(model, evidence, calibration, job, work)
+        variants = make_variants(model, evidence, calibration, job, work)
+        made = variants.made
+        missing = tuple(f"There is no {each.name} variant: {each.why}." for each in variants.left_out)
+        for each in missing:
+            job.warn(each)
         failed = next((each.verdict for each in made if not each.verdict.passed), None)
         golden = np.empty(0, np.int64) if failed else golden_places(made, evidence, job.config)
         findings = Findings(
@@ -84,13 +90,13 @@ def seal_model(
             golden_pictures=len(golden),
             golden_labels=len(np.unique(evidence.expected[golden].argmax(axis=1))) if len(golden) else 0,
             training=training,
-            warnings=(*(() if calibration is None else calibration.warnings), *doubts),
+            warnings=(*(() if calibration is None else calibration.warnings), *doubts, *missing),
         )
         documents = _write_documents(work, findings, made)
         if failed is not None:
             raise _missed(failed, destination)  # without a manifest: what failed must not open as a bundle
         _seal(work, findings, made, golden, documents)
-    return Export(open_bundle(destination), tuple(made), evidence.accuracy(evidence.expected))
+    return Export(open_bundle(destination), made, variants.left_out, evidence.accuracy(evidence.expected))
 
 
 def _calibration(job: Job) -> Calibration | None:
@@ -111,7 +117,7 @@ def _doubts(job: Job, evidence: Evidence, *, trained_here: bool) -> tuple[str, .
     return doubts
 
 
-def _write_documents(work: Path, findings: Findings, made: list[Made]) -> tuple[FileRecord, ...]:
+def _write_documents(work: Path, findings: Findings, made: Sequence[Made]) -> tuple[FileRecord, ...]:
     """The report, for people, for machines and for CI systems, and a card for a model that passed."""
     document = describe(findings)
     stages = {each.name: each.verdict.stages for each in made}
@@ -134,7 +140,7 @@ def _missed(failed: Verdict, destination: Path) -> ParityError:
 
 
 def _seal(
-    work: Path, findings: Findings, made: list[Made], golden: NDArray[np.int64], documents: tuple[FileRecord, ...]
+    work: Path, findings: Findings, made: Sequence[Made], golden: NDArray[np.int64], documents: tuple[FileRecord, ...]
 ) -> None:
     """Write the golden pictures and the manifest, and have the bundle prove itself as a device will."""
     job = findings.job

@@ -1,7 +1,7 @@
 """Makes the variants of a bundle from the float32 graph, proves each beside Keras, and times them side by side."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,16 +16,18 @@ from signs_export.gate.compare import compare, verdict_at_once
 from signs_export.gate.evidence import Evidence
 from signs_export.gate.verdict import Verdict
 from signs_export.int8.calibration import Calibration
-from signs_export.int8.variant import Int8, make_int8
+from signs_export.int8.float_layers import Trial
+from signs_export.int8.variant import Int8, NotWorthwhileError, make_int8
 from signs_export.job import Job
 from signs_export.onnx_graph import check_runnable
 from signs_runtime import Classifier
 from signs_runtime.bundle.manifest import FileRecord, Speed
 from signs_runtime.placement.limits import find_limits
-from signs_runtime.placement.timing import Candidate, time_side_by_side
+from signs_runtime.placement.timing import Candidate, Timed, time_side_by_side
 
 FP32: VariantName = "fp32"
 WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
+SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger and not faster is left out
 
 
 @dataclass(frozen=True)
@@ -49,67 +51,113 @@ class Made:
     price: Price | None = None  # where layers stayed in float
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A variant that was asked for and is not worth its place, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What was made, in the order of VARIANTS, and what was not."""
+
+    made: tuple[Made, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
 def make_variants(
     model: onnx.ModelProto, evidence: Evidence, calibration: Calibration | None, job: Job, folder: Path
-) -> list[Made]:
-    """Write float32 and the other variants asked for to `folder`, in the order of VARIANTS, up to the first that fails.
+) -> Variants:
+    """Write float32 and the other variants asked for to `folder`, up to the first that fails.
 
     `calibration` is for int8. Speeds and memory are measured where all have passed.
     """
     made: list[Made] = []
+    left_out: list[LeftOut] = []
     for name in (variant for variant in VARIANTS if variant == FP32 or variant in job.config.variants):
-        made.append(_make(name, model, evidence, calibration, job, folder))
+        int8 = None
+        changed = model
+        if name == "int8":
+            assert calibration is not None  # seal_model chooses one for int8
+            try:
+                int8 = _make_int8(model, folder / made[0].file.path, evidence, calibration, job)
+            except NotWorthwhileError as error:
+                left_out.append(LeftOut(name, str(error)))
+                continue
+            changed = int8.model
+        elif name == "fp16":
+            changed = to_float16(model)
+        made.append(replace(_written(name, changed, evidence, job, folder), int8=int8))
         if not made[-1].verdict.passed:
-            return made
-    return list(_timed(made, folder, job))
+            return Variants(tuple(made), tuple(left_out))
+    return Variants(tuple(_timed(made, folder, job)), tuple(left_out))
 
 
-def _make(
-    name: VariantName,
-    model: onnx.ModelProto,
-    evidence: Evidence,
-    calibration: Calibration | None,
-    job: Job,
-    folder: Path,
-) -> Made:
-    int8 = None
-    if name == "int8":
-        assert calibration is not None  # seal_model chooses one for int8
-        budget = job.config.budget("int8", evidence.floor.tolerance)
-
-        def passes(given: NDArray[np.float32]) -> bool:
-            return verdict_at_once(name, evidence, given, "int8", budget).passed
-
-        int8 = make_int8(model, calibration, evidence.images, passes, job.config.int8, progress=job.progress)
-        model = int8.model
-    elif name == "fp16":
-        model = to_float16(model)
+def _written(name: VariantName, model: onnx.ModelProto, evidence: Evidence, job: Job, folder: Path) -> Made:
     content = model.SerializeToString(deterministic=True)
     check_runnable(content)
     file = write_file(folder / f"{name}.onnx", content)
     path = folder / file.path
     classifier = Classifier(path, device="cpu", cache=False)
-    verdict = compare(classifier, path, name, evidence, job.config, progress=job.progress)
-    return Made(name, file, verdict, int8=int8)
+    return Made(name, file, compare(classifier, path, name, evidence, job.config, progress=job.progress))
 
 
-def _timed(made: list[Made], folder: Path, job: Job) -> Iterator[Made]:
-    files: dict[str, Path] = {each.name: folder / each.file.path for each in made}
+def _make_int8(model: onnx.ModelProto, float32: Path, evidence: Evidence, calibration: Calibration, job: Job) -> Int8:
+    """Make the int8 variant beside `float32`, the file. Raises NotWorthwhileError."""
+    budget = job.config.budget("int8", evidence.floor.tolerance)
+
+    def passes(given: NDArray[np.float32]) -> bool:
+        return verdict_at_once("int8", evidence, given, "int8", budget).passed
+
+    flips = int((1 - budget.agreement) * len(evidence.expected))
+    trial = Trial(evidence.images, evidence.expected, passes, flips)
+
+    def check_worth(candidate: onnx.ModelProto) -> None:
+        _check_worth(candidate, float32, job)
+
+    return make_int8(model, calibration, trial, check_worth, job.config.int8, progress=job.progress)
+
+
+def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
+    """Refuse what is neither smaller than float32 by a quarter nor faster by a tenth. Raises NotWorthwhileError."""
+    size = candidate.ByteSize() / float32.stat().st_size
+    if size <= SMALLER:
+        return
+    with tempfile.TemporaryDirectory() as beside:
+        file = Path(beside, "int8.onnx")
+        file.write_bytes(candidate.SerializeToString())
+        taken = _time_files({FP32: float32, "int8": file}, job)
+    speed = taken[FP32].milliseconds / taken["int8"].milliseconds
+    if speed < WORTHWHILE:
+        raise NotWorthwhileError(
+            f"int8 would have {size:.0%} of fp32's bytes and {speed:.2f} times its speed; it is worth its place with "
+            f"{SMALLER:.0%} of them or {WORTHWHILE} times its speed"
+        )
+
+
+def _time_files(files: Mapping[str, Path], job: Job) -> dict[str, Timed]:
+    threads = find_limits().threads
+    candidates = {name: Candidate(str(path), threads=threads, cache=False) for name, path in files.items()}
     rounds = job.config.speed_rounds
+    with job.progress("Timing side by side", len(files) * rounds) as on_done:
+        return time_side_by_side(candidates, rounds=rounds, on_done=on_done)
+
+
+def _timed(made: Sequence[Made], folder: Path, job: Job) -> Iterator[Made]:
+    files: dict[str, Path] = {each.name: folder / each.file.path for each in made}
     with tempfile.TemporaryDirectory() as beside:
         for each in made:
             if each.int8 is not None and each.int8.in_float:
                 files["everywhere"] = Path(beside, "everywhere.onnx")
                 files["everywhere"].write_bytes(each.int8.everywhere.SerializeToString())
-        with job.progress("Timing side by side", len(files) * rounds) as on_done:
-            threads = find_limits().threads
-            candidates = {name: Candidate(str(path), threads=threads, cache=False) for name, path in files.items()}
-            taken = time_side_by_side(candidates, rounds=rounds, on_done=on_done)
+        taken = _time_files(files, job)
         speedup = {name: taken[FP32].milliseconds / timed.milliseconds for name, timed in taken.items()}
         for each in made:
             slow = each.name != FP32 and speedup[each.name] < WORTHWHILE
             price = None
             if each.name == "int8" and "everywhere" in files:
                 price = Price(files["everywhere"].stat().st_size, speedup["everywhere"])
-            speed = Speed(speedup[each.name], threads, slow) if len(made) > 1 else None
+            speed = Speed(speedup[each.name], find_limits().threads, slow) if len(made) > 1 else None
             yield replace(each, speed=speed, peak_memory=taken[each.name].peak_memory, price=price)

@@ -22,11 +22,13 @@ from onnx.numpy_helper import from_array, to_array
 
 from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert.convert import convert
-from signs_export.convert.graph_names import SCALED
+from signs_export.convert.graph_names import LOGITS, SCALED
 from signs_export.int8.calibration import Calibration
 from signs_export.int8.prepare import prepare
 from signs_export.int8.quantize import quantize
+from signs_export.int8.saturation import predict_saturation
 from signs_export.onnx_graph import weights_of
+from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
 from signs_export.source.scaling import scaling_layer
 from signs_runtime import Classifier
@@ -179,11 +181,11 @@ def _(export: Export) -> onnx.ModelProto:
     return model
 
 
-@in_graph("batch norms in training mode", lambda export: {_norms(export)[0].name})
+@in_graph("batch norms in training mode", lambda export: {_named_norms(export)[0].name})
 def _(export: Export) -> onnx.ModelProto:
     """A folded norm's tensor is what the norm took, but for each channel's factor and offset: it is normalized."""
     model = _changed(export)
-    for norm in _norms(export):
+    for norm in _named_norms(export):
         gamma, beta = (keras.ops.convert_to_numpy(each).reshape(-1, 1, 1) for each in (norm.gamma, norm.beta))
         constants = {
             f"{norm.name}_gamma": np.abs(gamma),
@@ -212,17 +214,17 @@ def _normalized_by_batch(norm: str) -> Callable[[str, str], list[onnx.NodeProto]
     return make
 
 
-@in_graph("another epsilon in a batch norm", lambda export: {_norms(export)[-1].name})
+@in_graph("another epsilon in a batch norm", lambda export: {_named_norms(export, folded=False)[-1].name})
 def _(export: Export) -> onnx.ModelProto:
-    norm = _norms(export)[-1]
-    before, norm.epsilon = norm.epsilon, 1e-5
+    norm = _named_norms(export, folded=False)[-1]
+    before, norm.epsilon = norm.epsilon, 1e-5 if norm.epsilon > 1e-4 else 1e-3
     try:
         return convert(export.reference, export.labels, ExportConfig())
     finally:
         norm.epsilon = before
 
 
-@in_graph("one weight off by 1%", lambda export: {_convolutions(export.float32)[-1].output[0]})
+@in_graph("one weight off by 1%", lambda export: _seen_at(export, _convolutions(export.float32)[-1]))
 def _(export: Export) -> onnx.ModelProto:
     def change(kernel: NDArray[np.float32]) -> None:
         kernel[np.unravel_index(np.abs(kernel).argmax(), kernel.shape)] *= 1.01
@@ -231,7 +233,10 @@ def _(export: Export) -> onnx.ModelProto:
     return _with_kernel(model, _convolutions(model)[-1], change)
 
 
-@in_graph("two layers' weights swapped", lambda export: {_alike(export.float32)[0].output[0]})
+@in_graph(
+    "two layers' weights swapped",
+    lambda export: {name for each in _alike(export.float32) for name in _seen_at(export, each)},
+)
 def _(export: Export) -> onnx.ModelProto:
     model = _changed(export)
     one, other = _alike(model)
@@ -239,7 +244,7 @@ def _(export: Export) -> onnx.ModelProto:
     return model
 
 
-@in_graph("weights rounded to float16", lambda export: {_convolutions(export.float32)[0].output[0]})
+@in_graph("weights rounded to float16", lambda export: _seen_first(export))
 def _(export: Export) -> onnx.ModelProto:
     model = _changed(export)
     for tensor in model.graph.initializer:
@@ -248,7 +253,7 @@ def _(export: Export) -> onnx.ModelProto:
     return model
 
 
-@in_graph("'same' for 'valid' padding in the pool", lambda export: {_first(export.float32, "MaxPool").output[0]})
+@in_graph("'same' for 'valid' padding in the pool", lambda export: _seen_at(export, _first(export.float32, "MaxPool")))
 def _(export: Export) -> onnx.ModelProto:
     model = _changed(export)
     pool = _first(model, "MaxPool")
@@ -258,7 +263,7 @@ def _(export: Export) -> onnx.ModelProto:
     return model
 
 
-@in_graph("a rectifier forgotten", lambda export: {_first(export.float32, "Relu").output[0]})
+@in_graph("a rectifier forgotten", lambda export: _seen_at(export, _first(export.float32, "Relu")))
 def _(export: Export) -> onnx.ModelProto:
     model = _changed(export)
     _first(model, "Relu").op_type = "Identity"
@@ -268,7 +273,7 @@ def _(export: Export) -> onnx.ModelProto:
 @in_graph("the softmax dropped", OUTPUT)
 def _(export: Export) -> onnx.ModelProto:
     model = _changed(export)
-    softmax = _first(model, "Softmax")
+    softmax = _last_softmax(model)
     softmax.op_type = "Identity"
     del softmax.attribute[:]
     return model
@@ -277,7 +282,7 @@ def _(export: Export) -> onnx.ModelProto:
 @in_graph("the softmax over the batch", lambda export: {OUTPUT, "batch"})
 def _(export: Export) -> onnx.ModelProto:
     model = _changed(export)
-    softmax = _first(model, "Softmax")
+    softmax = _last_softmax(model)
     del softmax.attribute[:]
     softmax.attribute.append(make_attribute("axis", 0))
     return model
@@ -289,24 +294,26 @@ def _(export: Export) -> onnx.ModelProto:
     model = _changed(export)
     resize = _first(model, "Resize")
     kept = [each for each in resize.attribute if each.name != "coordinate_transformation_mode"]
-    assert get_attribute_value(next(each for each in resize.attribute if each not in kept)) != b"asymmetric"
+    mode = [get_attribute_value(each) for each in resize.attribute if each not in kept]
+    if mode != [b"half_pixel"]:
+        raise NotApplicableError(f"the model resizes by {mode}")
     del resize.attribute[:]
     resize.attribute.extend([*kept, make_attribute("coordinate_transformation_mode", "asymmetric")])
     return model
 
 
-@in_graph("NaN in one channel", lambda export: {_convolutions(export.float32)[1].output[0]})
+@in_graph("NaN in one channel", lambda export: _seen_at(export, _convolutions(export.float32)[:2][-1]))
 def _(export: Export) -> onnx.ModelProto:
     def change(kernel: NDArray[np.float32]) -> None:
         kernel[0] = np.nan
 
     model = _changed(export)
-    return _with_kernel(model, _convolutions(model)[1], change)
+    return _with_kernel(model, _convolutions(model)[:2][-1], change)
 
 
 @in_graph(
     "every picture takes the features of the batch's first",
-    lambda export: {_convolutions(export.float32)[-1].output[0]},
+    lambda export: _seen_at(export, _convolutions(export.float32)[-1]),
 )
 def _(export: Export) -> onnx.ModelProto:
     def spread(name: str, out: str) -> list[onnx.NodeProto]:
@@ -325,9 +332,12 @@ def _(export: Export) -> onnx.ModelProto:
     return _with_nodes(model, _convolutions(model)[-1].output[0], spread, constants)
 
 
-@in_graph("int8 that saturates without VNNI", lambda export: {_convolutions(export.float32)[0].name})
+@in_graph("int8 that saturates without VNNI", lambda export: {each.name for each in _convolutions(export.float32)})
 def _(export: Export) -> onnx.ModelProto:
-    return quantize(prepare(export.float32, export.calibration, Int8Config(exact_everywhere=False)))
+    model = quantize(prepare(export.float32, export.calibration, Int8Config(exact_everywhere=False)))
+    if not any(layer.at_risk for layer in predict_saturation(model, export.calibration.images[:20])):
+        raise NotApplicableError("no layer has pairs of weights that are large enough")
+    return model
 
 
 @in_graph("int8 calibrated on noise", lambda export: {each.output[0] for each in export.float32.graph.node})
@@ -367,15 +377,34 @@ def _(export: Export) -> onnx.ModelProto:
 
 def _scaled(export: Export) -> str:
     """The tensor of the scaled pixels."""
-    return scaling_layer(export.reference.model) or SCALED
+    name = scaling_layer(export.reference.model) or SCALED
+    if name not in _tensors(export):
+        raise NotApplicableError("no tensor holds the scaled pixels alone")
+    return name
+
+
+def _seen_first(export: Export) -> set[str]:
+    """The stages in which rounded weights can show first: the scaled pixels and the first convolution."""
+    names = {scaling_layer(export.reference.model) or SCALED} & _tensors(export)
+    return names | _seen_at(export, _convolutions(export.float32)[0])
 
 
 def _changed(export: Export) -> onnx.ModelProto:
     return copy.deepcopy(export.float32)
 
 
+def _tensors(export: Export) -> set[str]:
+    return {name for node in export.float32.graph.node for name in node.output}
+
+
 def _convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    return [node for node in model.graph.node if node.op_type == "Conv"]
+    weights = weights_of(model)
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    found = [node for node in model.graph.node if node.op_type == "Conv"]
+    found = [node for node in found if node.input[1] in weights or made_by[node.input[1]].input[0] in weights]
+    if not found:
+        raise NotApplicableError("the model has no convolution")
+    return found
 
 
 def _alike(model: onnx.ModelProto, *, quantized: bool = False) -> list[onnx.NodeProto]:
@@ -383,9 +412,12 @@ def _alike(model: onnx.ModelProto, *, quantized: bool = False) -> list[onnx.Node
     weights, made_by = weights_of(model), {name: node for node in model.graph.node for name in node.output}
     by_shape: dict[tuple[int, ...], list[onnx.NodeProto]] = {}
     for node in _convolutions(model):
+        if quantized != (node.input[1] in made_by):
+            continue
         kernel = made_by[node.input[1]].input[0] if quantized else node.input[1]
         same = by_shape.setdefault(tuple(weights[kernel].dims), [])
-        same.append(node)
+        if all(node.input[1] != other.input[1] for other in same):
+            same.append(node)
         if len(same) == 2:
             return same
     raise NotApplicableError("no two convolutions have kernels of one shape")
@@ -398,17 +430,37 @@ def _first(model: onnx.ModelProto, operator: str) -> onnx.NodeProto:
     return found
 
 
+def _last_softmax(model: onnx.ModelProto) -> onnx.NodeProto:
+    last: onnx.NodeProto = next(node for node in model.graph.node if OUTPUT in node.output)
+    if last.op_type != "Softmax":
+        raise NotApplicableError("the model ends in no Softmax")
+    return last
+
+
 def _seen_at(export: Export, node: onnx.NodeProto) -> set[str]:
-    """The next tensors, from this node on, that bear a Keras layer's name."""
-    layers = {layer.name for layer in export.reference.model.layers}
-    if node.output[0] in layers:
+    """The next tensors, from this node on, that are stages: what a Keras layer gives, or the answers."""
+    stages = {layer.name for layer in layers_of(export.reference.model)} | {LOGITS, OUTPUT}
+    if node.output[0] in stages:
         return {node.output[0]}
     readers = [other for other in export.float32.graph.node if node.output[0] in other.input]
     return set().union(*(_seen_at(export, reader) for reader in readers))
 
 
-def _norms(export: Export) -> list[keras.layers.BatchNormalization]:
-    return [layer for layer in export.reference.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+def _named_norms(export: Export, *, folded: bool = True) -> list[keras.layers.BatchNormalization]:
+    """The batch norms whose outputs are tensors of the graph, in its order; `folded`: those of convolutions."""
+    norms = {
+        layer.name: layer
+        for layer in layers_of(export.reference.model)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.center and layer.scale
+    }
+    found = [
+        norms[node.output[0]]
+        for node in export.float32.graph.node
+        if node.output[0] in norms and (not folded or node.op_type == "Conv")
+    ]
+    if not found:
+        raise NotApplicableError("the model has no batch norm whose output is a stage")
+    return found
 
 
 def _with_kernel(

@@ -16,9 +16,11 @@ from typing import Any, get_args
 import click
 
 from signs_builder.commands.progress_bar import progress_bar
+from signs_builder.progress import ignore_progress
 from signs_runtime.commands.shared import print_table
 
 from .catalogue import Animal, Group, catalogue
+from .faulty import score_faults
 from .measure import measure
 
 
@@ -30,6 +32,7 @@ from .measure import measure
 @click.option("--models", type=click.Path(path_type=Path), default=Path("zoo/models"), show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("zoo/results.json"), show_default=True)
 @click.option("--train-only", is_flag=True, help="Train, and export nothing.")
+@click.option("--faults", is_flag=True, help="Instead, break each export in every way, and count what is caught.")
 def main(
     names: tuple[str, ...],
     groups: tuple[Group, ...],
@@ -38,6 +41,7 @@ def main(
     models: Path,
     results: Path,
     train_only: bool,
+    faults: bool,
 ) -> None:
     """Export the zoo's classifiers, and print what the gate said of each."""
     chosen = [
@@ -46,24 +50,56 @@ def main(
         for seed in range(seeds if animal.training else 1)
         if (not names or animal.name in names) and (not groups or animal.group in groups)
     ]
+    if train_only:
+        with progress_bar("Training", len(chosen)) as on_done:
+            for animal, seed in chosen:
+                animal.load(seed, models)
+                on_done(1)
+        return
     found: dict[str, dict[str, Any]] = json.loads(results.read_text()) if results.exists() else {}
     with progress_bar("Zoo", len(chosen)) as on_done:
         for animal, seed in chosen:
-            key = f"{animal.group}/{animal.name}/{seed}"
-            if train_only:
-                animal.load(seed, models)
-            elif again or key not in found:
-                found[key] = measure(animal, seed, models)
+            key = _key(animal, seed, faults=faults)
+            if again or key not in found:
+                found[key] = (
+                    score_faults(animal, seed, models, ignore_progress) if faults else measure(animal, seed, models)
+                )
                 results.parent.mkdir(parents=True, exist_ok=True)
                 results.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
             on_done(1)
-    if train_only:
-        return
-    shown = [found[f"{animal.group}/{animal.name}/{seed}"] for animal, seed in chosen]
-    print_table([row for record in shown for row in _rows(record)], header=_HEADER)
-    alarms = [record for record in shown if any(not each["passed"] for each in record.get("variants", {}).values())]
-    click.echo(f"{len(alarms)} refused of {len(shown)}")
-    sys.exit(bool(alarms))
+    shown = [found[_key(animal, seed, faults=faults)] for animal, seed in chosen]
+    sys.exit(_show_faults(shown) if faults else _show_exports(shown))
+
+
+def _key(animal: Animal, seed: int, *, faults: bool) -> str:
+    return f"{animal.group}/{animal.name}/{seed}{'/faults' if faults else ''}"
+
+
+def _show_exports(records: list[dict[str, Any]]) -> bool:
+    """Print what came of the exports; whether an honest one was refused."""
+    print_table([row for record in records for row in _rows(record)], header=_HEADER)
+    alarms = [record for record in records if any(not each["passed"] for each in record.get("variants", {}).values())]
+    click.echo(f"{len(alarms)} refused of {len(records)}")
+    return bool(alarms)
+
+
+def _show_faults(records: list[dict[str, Any]]) -> bool:
+    """Print each fault that was missed, or found at another stage, and the score; whether one was missed."""
+    tried = [(record, fault) for record in records for fault in record.get("faults", [])]
+    missed = [(record, fault) for record, fault in tried if not fault["caught"]]
+    elsewhere = [(record, fault) for record, fault in tried if fault["caught"] and not fault["right_stage"]]
+    rows = [
+        (record["name"], fault["fault"], verdict, fault["stage"] or "", ", ".join(fault["checks"]))
+        for verdict, found in (("MISSED", missed), ("elsewhere", elsewhere))
+        for record, fault in found
+    ]
+    print_table(rows, header=("network", "fault", "", "stage", "failed checks"))
+    caught, right = len(tried) - len(missed), len(tried) - len(missed) - len(elsewhere)
+    click.echo(
+        f"{caught} of {len(tried)} faults caught ({caught / len(tried):.1%}), {right} at the right stage "
+        f"({right / len(tried):.1%}), in {len(records)} networks"
+    )
+    return bool(missed)
 
 
 _HEADER = ("network", "variant", "", "closest", "of limit", "agreement", "difference", "speed", "size", "in float", "s")

@@ -136,7 +136,7 @@ _REAL: dict[str, tuple[str, Scaling | None]] = {
     "mini_xception_2017.hdf5": ("digits", "tf"),
     "squeeze_excite_2024.hdf5": ("digits", "unit"),
 }
-_SMALL = Training(SIDE, pictures=600, tested=120, epochs=8, rate=3e-3)
+_SMALL = Training(SIDE, pictures=900, tested=120, epochs=20, rate=3e-3)
 _LIGHTLY = Training(_FAMILY_SIDE, pictures=300, tested=100, epochs=3)
 _PROPERLY = Training(_TRAINED_SIDE, pictures=2400, tested=600, epochs=16, decays=True)
 

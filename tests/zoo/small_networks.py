@@ -32,14 +32,14 @@ def small_network(name: str) -> keras.Model:
     return keras.Model(image, layers.Softmax()(x) if name == "softmax_layer" else layers.Activation("softmax")(x))
 
 
-@keras.saving.register_keras_serializable("signs_zoo")
+@keras.saving.register_keras_serializable("signs_zoo")  # type: ignore[untyped-decorator]
 def squared_relu(x: keras.KerasTensor) -> keras.KerasTensor:
     """A function of the user's own, as an activation."""
     return ops.square(ops.relu(x)) / 4
 
 
 @keras.saving.register_keras_serializable("signs_zoo")
-class ChannelScale(layers.Layer):
+class ChannelScale(layers.Layer):  # type: ignore[misc]  # Keras has no usable types
     """A layer of the user's own: a factor for each channel, as ConvNeXt's layer scale."""
 
     def build(self, shape: tuple[int | None, ...]) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from signs_export.export import Export
     from signs_export.gate.verdict import Verdict
     from signs_export.job import Job
-    from signs_export.variants import Made
+    from signs_export.variants import LeftOut, Made
     from signs_runtime.bundle.manifest import Variant
 
 
@@ -168,13 +168,13 @@ def _export_job(
         result = export_bundle(replace(job, warn=note), output, training=training)
     except ParityError as error:
         if as_json:
-            print_json(_document(job, error.verdict, None, warnings, [_variant(error.verdict)]))
+            print_json(_document(job, error.verdict, None, warnings, [_variant(error.verdict)], ()))
         raise
     if not as_json:
         return lambda: _show(result, job.dataset.caveats, output)
     made, sealed = result.made, result.bundle.manifest.variants
     variants = [_variant(each.verdict, each, variant) for each, variant in zip(made, sealed, strict=True)]
-    return lambda: print_json(_document(job, made[0].verdict, output, warnings, variants))
+    return lambda: print_json(_document(job, made[0].verdict, output, warnings, variants, result.left_out))
 
 
 def _warn(text: str) -> None:
@@ -188,7 +188,12 @@ def _tell(text: str, *, err: bool) -> None:
 
 
 def _document(
-    job: "Job", verdict: "Verdict", output: Path | None, warnings: list[str], variants: list[dict[str, Any]]
+    job: "Job",
+    verdict: "Verdict",
+    output: Path | None,
+    warnings: list[str],
+    variants: list[dict[str, Any]],
+    left_out: Sequence["LeftOut"],
 ) -> dict[str, Any]:  # Any: JSON
     """What an export says to machines, sealed (at `output`) or not; `verdict` is on any of its variants."""
     return {
@@ -199,6 +204,7 @@ def _document(
         "caveats": job.dataset.caveats,
         "warnings": warnings,
         "variants": variants,
+        "left_out": [asdict(each) for each in left_out],
     }
 
 

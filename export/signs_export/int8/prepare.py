@@ -17,6 +17,7 @@ from signs_export.config import Int8Config
 from signs_export.int8.activations import Observations, observe
 from signs_export.int8.blas import one_blas_thread
 from signs_export.int8.calibration import Calibration
+from signs_export.int8.dense import dense_as_convolutions
 from signs_export.int8.equalize import equalize, find_streams
 from signs_export.int8.rounding import full_scale, round_learned, round_nearest, safe_scale
 from signs_export.int8.saturation import is_depthwise
@@ -59,6 +60,7 @@ def prepare(
 ) -> Prepared:
     """Prepare a copy of a folded float32 model, by what it computes on the calibration's pictures."""
     model = copy.deepcopy(model)
+    dense_as_convolutions(model)
     _own_weights(model)
     _let_pixels_in(model)
     streams = find_streams(model) if config.equalization else []

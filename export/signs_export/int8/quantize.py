@@ -42,7 +42,18 @@ def quantize(prepared: Prepared, in_float: Collection[str] = ()) -> onnx.ModelPr
             ]
     quantized = _quantize_static(model, prepared.ranges, overrides, sorted(in_float))
     _hold_in_float(quantized)
+    _shape_zero_points(quantized)
     return quantized
+
+
+def _shape_zero_points(quantized: onnx.ModelProto) -> None:
+    """Give zero points the shape of their scales: for a bias of one filter, onnxruntime 1.32 leaves it out."""
+    weights = weights_of(quantized)
+    for node in quantized.graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) > 2:
+            scale, zero_point = weights[node.input[1]], weights[node.input[2]]
+            if not zero_point.dims and list(scale.dims) == [1]:
+                zero_point.dims.append(1)
 
 
 def layers_in_float(quantized: onnx.ModelProto) -> tuple[str, ...]:

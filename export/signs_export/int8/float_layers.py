@@ -1,0 +1,92 @@
+"""Which layers stay in float where int8 everywhere misses its budget: the noisiest, as few as it takes."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.int8.prepare import Prepared
+from signs_export.int8.quantize import quantize
+from signs_export.onnx_graph import BATCH, start
+from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
+
+# Models that are tried at most. A count and no clock, so that a model is exported alike wherever it is exported; each
+# costs about as much as a proof at one batch size, and one that misses ends early.
+TRIALS = 8
+_QUIETER = 4  # times less noise, in power, that the next trial is to have while all miss
+
+
+class Trial:
+    """Tells whether a candidate keeps to its budget on these pictures, and ends early where it cannot.
+
+    `passes` judges the answers (n, labels) to `images`, uint8 (n, h, w, c); `expected` are Keras's, and `flips` of
+    them may bear another label. Pictures of which Keras is least sure come first.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        expected: NDArray[np.float32],
+        passes: Callable[[NDArray[np.float32]], bool],
+        flips: int,
+    ) -> None:
+        top = np.sort(expected, axis=1)
+        self._order = np.argsort(top[:, -1] - top[:, -2], kind="stable")
+        self._images, self._expected, self._passes, self._flips = images, expected, passes, flips
+
+    def __call__(self, candidate: onnx.ModelProto) -> bool:
+        session = start(candidate)
+        given = np.empty_like(self._expected)
+        flips = 0
+        for first in range(0, len(self._order), BATCH):
+            chosen = self._order[first : first + BATCH]
+            (given[chosen],) = session.run([OUTPUT], {INPUT: self._images[chosen]})
+            flips += int((given[chosen].argmax(axis=1) != self._expected[chosen].argmax(axis=1)).sum())
+            if flips > self._flips:
+                return False
+        return self._passes(given)
+
+
+def leave_in_float(
+    prepared: Prepared,
+    noise: Mapping[str, float],
+    is_good: Callable[[onnx.ModelProto], bool],
+    *,
+    progress: Progress = no_progress,
+) -> onnx.ModelProto | None:
+    """Find a model that is good with some of its layers in float, where none in float is not; None where none is found.
+
+    `noise` is what each layer alone brings into the answers. While all miss, each trial leaves so many more in float
+    that a quarter of the noise is left; then the number is halved towards the last that missed.
+    """
+    ranked = sorted(noise, key=lambda layer: -noise[layer])
+    left = np.concatenate([[0.0], np.cumsum([noise[layer] for layer in reversed(ranked)])])[::-1]  # with the first k
+    most = max(1, len(ranked) - 1)
+    found: onnx.ModelProto | None = None
+    too_few, count = 0, _fewest(left, left[0] / _QUIETER, 1, most)
+    with progress("Leaving layers in float", TRIALS) as on_done:
+        for _ in range(TRIALS):
+            candidate = quantize(prepared, ranked[:count])
+            good = is_good(candidate)
+            on_done(1)
+            if good:
+                found, enough = candidate, count
+            elif found is None and count == most:
+                return None
+            else:
+                too_few = count
+            if found is None:
+                count = _fewest(left, left[count] / _QUIETER, count + 1, most)
+            elif enough - too_few > 1:
+                count = (too_few + enough) // 2
+            else:
+                break
+    return found
+
+
+def _fewest(left: NDArray[np.float64], target: float, least: int, most: int) -> int:
+    """The fewest layers, from `least` on, with which no more noise than `target` is left."""
+    enough = np.flatnonzero(left <= target)
+    return min(max(least, int(enough[0]) if len(enough) else most), most)
