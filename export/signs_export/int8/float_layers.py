@@ -58,8 +58,9 @@ def leave_in_float(
 ) -> onnx.ModelProto | None:
     """Find a model that is good with some of its layers in float, where none in float is not; None where none is found.
 
-    `noise` is what each layer alone brings into the answers. While all miss, each trial leaves so many more in float
-    that a quarter of the noise is left; then the number is halved towards the last that missed.
+    `noise` is what each layer alone brings into the answers. While all miss, each trial leaves so many in float
+    that a quarter of the noise is left, and at least twice as many; then the number is halved towards the last that
+    missed.
     """
     ranked = sorted(noise, key=lambda layer: -noise[layer])
     left = np.concatenate([[0.0], np.cumsum([noise[layer] for layer in reversed(ranked)])])[::-1]  # with the first k
@@ -78,7 +79,7 @@ def leave_in_float(
             else:
                 too_few = count
             if found is None:
-                count = _fewest(left, left[count] / _QUIETER, count + 1, most)
+                count = _fewest(left, left[count] / _QUIETER, 2 * count, most)
             elif enough - too_few > 1:
                 count = (too_few + enough) // 2
             else:

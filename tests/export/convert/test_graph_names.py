@@ -52,6 +52,27 @@ def test_a_tensor_with_a_layers_name_is_what_the_layer_gives(make: Callable[[], 
     assert len(named & {layer.name for layer in layers_of(reference.model)}) >= len(convolutions) - 2
 
 
+def separable_network() -> keras.Model:
+    """A separable convolution that a batch norm is folded into: its depthwise half alone bears its scope's name."""
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(8, 3, strides=2, name="first")(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.SeparableConv2D(8, 3, padding="same", use_bias=False, name="halved")(x)
+    x = keras.layers.BatchNormalization(name="folded")(x)
+    x = keras.layers.SeparableConv2D(12, 3, activation="swish", name="whole")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    return keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
+
+
+def test_a_tensor_inside_a_layer_is_not_taken_for_what_it_gives(dataset: Dataset) -> None:
+    reference = examine(train_a_little(separable_network(), dataset))
+    model = convert(reference, dataset.labels, ExportConfig())
+    stages = walk_layers(keras_stages(reference, reference.in_float64(), pixels(dataset)), model, "float32")
+    assert all(stage.passed for stage in stages), [stage for stage in stages if not stage.passed]
+    named = {stage.name for stage in stages}
+    assert named >= {"first", "folded", "whole", "pooled", "logits"}
+    assert "halved" not in named
+
+
 def pixels(dataset: Dataset) -> NDArray[np.uint8]:
     return np.asarray(dataset.test.pictures)[:4]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from signs_builder.data.dataset import Dataset
+from signs_export import variants
 from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert.convert import convert
 from signs_export.export import seal_model
@@ -45,7 +46,10 @@ def test_depthwise_convolutions_pass_the_gate_in_a_bundle_that_verifies(
     assert np.allclose(pixels, answers(details.model, np.asarray(pictures.test.pictures)), atol=1e-5)
 
 
-def test_a_poisoned_layer_is_found_and_left_in_float(straight: keras.Model, pictures: Dataset, tmp_path: Path) -> None:
+def test_a_poisoned_layer_is_found_and_left_in_float(
+    straight: keras.Model, pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "SMALLER", 2.0)  # of so small a network little is left in int8
     ill = keras.models.clone_model(straight)
     ill.set_weights(straight.get_weights())
     poison(ill, "norm1", "conv2", channel=3)
@@ -75,15 +79,40 @@ def test_a_poisoned_layer_is_found_and_left_in_float(straight: keras.Model, pict
     assert "int8 does not answer as Keras does" in (tmp_path / "other.failed" / "report.html").read_text()
 
 
-def test_a_model_that_cannot_be_quantized_still_gets_its_bundle(pictures: Dataset, tmp_path: Path) -> None:
-    """Nothing but dense layers: onnxruntime has no integers for them here."""
+def test_int8_that_would_gain_nothing_is_left_out_with_the_reason(pictures: Dataset, tmp_path: Path) -> None:
+    """Products of matrices in a row, for which there are no integers here."""
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
-    x = keras.layers.Dense(32, activation="relu")(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image)))
-    model = keras.Model(image, keras.layers.Dense(6, activation="softmax")(x))
-    reference = examine(model)
+    x = keras.layers.Reshape((8, 24))(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.Flatten()(keras.layers.Dense(32, activation="relu")(x))
+    reference = examine(keras.Model(image, keras.layers.Dense(6, activation="softmax")(x)))
+    told: list[str] = []
     export = seal_model(
-        convert(reference, pictures.labels, CONFIG), Job(reference, pictures, CONFIG), tmp_path / "bundle"
+        convert(reference, pictures.labels, CONFIG),
+        Job(reference, pictures, CONFIG, warn=told.append),
+        tmp_path / "bundle",
     )
-    assert [variant.name for variant in export.bundle.manifest.variants] == ["fp32", "int8"]
+    assert [variant.name for variant in export.bundle.manifest.variants] == ["fp32"]
+    (left_out,) = export.left_out
+    assert left_out.name == "int8"
+    assert "of fp32's bytes" in left_out.why
+    assert f"There is no int8 variant: {left_out.why}." in told
+    page = (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
+    assert "There is no int8 variant" in page
+    assert not (tmp_path / "bundle" / "int8.onnx").exists()
     assert verify(tmp_path / "bundle").passed
+
+
+def test_int8_that_misses_its_budget_with_any_layers_in_float_is_left_out(
+    straight: keras.Model, pictures: Dataset, tmp_path: Path
+) -> None:
+    reference = examine(straight)
+    strict = replace(CONFIG, int8=Int8Config(agreement=1.0 + 1e-9))
+    told: list[str] = []
+    export = seal_model(
+        convert(reference, pictures.labels, strict),
+        Job(reference, pictures, strict, warn=told.append),
+        tmp_path / "bundle",
+    )
+    assert [made.name for made in export.made] == ["fp32"]
+    assert any("misses its budget" in each for each in told)
