@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo lint test elsewhere edge wheels mutations fuzz bench check clean
+.PHONY: help setup demo lint test elsewhere edge wheels mutations zoo fuzz bench check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -37,10 +37,10 @@ ELSEWHERE := tests/runtime tests/builder/data
 
 # Two at once: a test that trains takes 3 GB. OpenBLAS's threads wait by spinning, which two processes cannot afford.
 test: setup  ## Every test; SIGNS_DATA and SIGNS_MODEL add those on real pictures.
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --durations 25
 
 elsewhere: setup  ## Tests without what only Linux has: /proc, /sys, functions of os, modules.
-	PYTHONPATH=tests/elsewhere OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ELSEWHERE)
+	PYTHONPATH=tests/elsewhere OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(ELSEWHERE)
 
 wheels: setup  ## Build both wheels into dist/.
 	rm -rf dist
@@ -52,7 +52,7 @@ edge: wheels  ## The runtime's tests on the built edge wheel, with its own depen
 	$(UV) export --quiet --locked --only-group test --no-emit-workspace -o .venv-edge/test-requirements.txt
 	$(UV) pip install --quiet --python .venv-edge/bin/python -r .venv-edge/requirements.txt -r .venv-edge/test-requirements.txt
 	$(UV) pip install --quiet --python .venv-edge/bin/python --no-deps dist/signs_runtime-*.whl
-	.venv-edge/bin/python -m pytest tests/runtime tests/fuzz
+	.venv-edge/bin/python -m pytest -n 2 --dist worksteal tests/runtime tests/fuzz
 
 mutations: setup  ## The parity gate's score against made faults, and its false alarms; MODEL=, DATA= and SCALING= as for bench.
 	$(BIN)/python -m tests.parity.mutation_score
@@ -60,6 +60,11 @@ mutations: setup  ## The parity gate's score against made faults, and its false 
 ifdef MODEL
 	$(BIN)/python -m tests.parity.mutation_score --model $(MODEL) --data $(DATA) $(SCALING)
 endif
+
+zoo: setup  ## Export classifiers of every make, and break them: false alarms, faults caught, docs/zoo.md; hours.
+	$(BIN)/python -m tests.zoo
+	$(BIN)/python -m tests.zoo --seeds 3 --thrice
+	$(BIN)/python -m tests.zoo --faults
 
 SECONDS ?= 600
 
@@ -95,4 +100,4 @@ endif
 check: lint test elsewhere edge  ## All that CI checks.
 
 clean:  ## Remove what the other targets made.
-	rm -rf .tools .venv .venv-edge .venv-fuzz dist demo bench fuzz
+	rm -rf .tools .venv .venv-edge .venv-fuzz dist demo bench fuzz zoo

@@ -19,24 +19,27 @@ from signs_builder.commands.progress_bar import progress_bar
 from signs_builder.progress import ignore_progress
 from signs_runtime.commands.shared import print_table
 
-from .catalogue import Animal, Group, catalogue
+from .catalogue import THRICE, Animal, Group, catalogue
 from .faulty import score_faults
 from .measure import measure
+from .page import page, score
 
 
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--group", "groups", multiple=True, type=click.Choice(get_args(Group)), help="Only this group.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each.")
+@click.option("--thrice", is_flag=True, help="Only the twelve that are trained three times.")
 @click.option("--again", is_flag=True, help="Measure anew what is in the results.")
 @click.option("--models", type=click.Path(path_type=Path), default=Path("zoo/models"), show_default=True)
-@click.option("--results", type=click.Path(path_type=Path), default=Path("zoo/results.json"), show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=Path("docs/zoo.json"), show_default=True)
 @click.option("--train-only", is_flag=True, help="Train, and export nothing.")
 @click.option("--faults", is_flag=True, help="Instead, break each export in every way, and count what is caught.")
 def main(
     names: tuple[str, ...],
     groups: tuple[Group, ...],
     seeds: int,
+    thrice: bool,
     again: bool,
     models: Path,
     results: Path,
@@ -48,7 +51,9 @@ def main(
         (animal, seed)
         for animal in catalogue()
         for seed in range(seeds if animal.training else 1)
-        if (not names or animal.name in names) and (not groups or animal.group in groups)
+        if (not names or animal.name in names)
+        and (not groups or animal.group in groups)
+        and (not thrice or animal.name in THRICE)
     ]
     if train_only:
         with progress_bar("Training", len(chosen)) as on_done:
@@ -65,10 +70,17 @@ def main(
                     score_faults(animal, seed, models, ignore_progress) if faults else measure(animal, seed, models)
                 )
                 results.parent.mkdir(parents=True, exist_ok=True)
-                results.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+                _write(found, results)
             on_done(1)
     shown = [found[_key(animal, seed, faults=faults)] for animal, seed in chosen]
     sys.exit(_show_faults(shown) if faults else _show_exports(shown))
+
+
+def _write(found: dict[str, dict[str, Any]], results: Path) -> None:
+    """Keep the records, and the page about them beside them."""
+    lines = [f"{json.dumps(key)}: {json.dumps(record, sort_keys=True)}" for key, record in sorted(found.items())]
+    results.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    results.with_suffix(".md").write_text(page(found), encoding="utf-8")
 
 
 def _key(animal: Animal, seed: int, *, faults: bool) -> str:
@@ -94,10 +106,10 @@ def _show_faults(records: list[dict[str, Any]]) -> bool:
         for record, fault in found
     ]
     print_table(rows, header=("network", "fault", "", "stage", "failed checks"))
-    caught, right = len(tried) - len(missed), len(tried) - len(missed) - len(elsewhere)
+    total, caught, right = score(records)
     click.echo(
-        f"{caught} of {len(tried)} faults caught ({caught / len(tried):.1%}), {right} at the right stage "
-        f"({right / len(tried):.1%}), in {len(records)} networks"
+        f"{caught} of {total} faults caught ({caught / total:.1%}), {right} at the right stage ({right / total:.1%}), "
+        f"in {len(records)} networks"
     )
     return bool(missed)
 

@@ -136,6 +136,21 @@ _REAL: dict[str, tuple[str, Scaling | None]] = {
     "mini_xception_2017.hdf5": ("digits", "tf"),
     "squeeze_excite_2024.hdf5": ("digits", "unit"),
 }
+# Trained three times, to tell an architecture's doing from one training's.
+THRICE = (
+    "separable_normed",
+    "squeeze_excite",
+    "vision_transformer",
+    "convnext_blocks",
+    "preactivated",
+    "inverted_residuals",
+    "dense_blocks",
+    "branches",
+    "group_normed",
+    "activation_swish",
+    "plain_stack",
+    "shared_layers",
+)
 _SMALL = Training(SIDE, pictures=900, tested=120, epochs=20, rate=3e-3)
 _LIGHTLY = Training(_FAMILY_SIDE, pictures=300, tested=100, epochs=3)
 _PROPERLY = Training(_TRAINED_SIDE, pictures=2400, tested=600, epochs=16, decays=True)
