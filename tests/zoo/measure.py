@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,11 @@ from signs_export.export import export_bundle
 from signs_export.gate.verdict import ParityError, Verdict
 from signs_export.job import Job
 from signs_export.variants import Made
+from signs_runtime.placement.timing import Candidate, time_side_by_side
 
 from .catalogue import Animal
 
+ROUNDS = 7  # of timing on one thread
 PICTURES = 500  # of the classifier's data, that its proofs are on
 
 
@@ -51,14 +53,16 @@ def measure(animal: Animal, seed: int, models: Path) -> dict[str, Any]:  # Any: 
         config = ExportConfig(variants=wanted, parity_pictures=PICTURES)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                export = export_bundle(Job(reference, dataset, config, steps, warnings.append), Path(folder, "bundle"))
-            made = export.made
+                bundle = Path(folder, "bundle")
+                made = export_bundle(Job(reference, dataset, config, steps, warnings.append), bundle).made
+                seconds = round(time.perf_counter() - start, 1)
+                alone = _on_one_thread(made, bundle) if animal.group == "trained" else {}
             break
         except ParityError as error:  # the others without the one that failed
             verdict = error.verdict
             refused[verdict.variant] = _figures(verdict)
             wanted = tuple(name for name in wanted if name != verdict.variant)
-            made = ()
+            made, alone, seconds = (), {}, round(time.perf_counter() - start, 1)
             if verdict.variant == "fp32":
                 break
         except ExportError as error:
@@ -66,11 +70,19 @@ def measure(animal: Animal, seed: int, models: Path) -> dict[str, Any]:  # Any: 
     return {
         **record,
         "parameters": reference.model.count_params(),
-        "variants": refused | {each.name: _of_made(each, made[0]) for each in made},
+        "variants": refused | {each.name: _of_made(each, made[0]) | alone.get(each.name, {}) for each in made},
         "warnings": sorted(set(warnings)),
         "seconds": steps.seconds,
-        "total_seconds": round(time.perf_counter() - start, 1),
+        "total_seconds": seconds,
     }
+
+
+def _on_one_thread(made: Sequence[Made], bundle: Path) -> dict[str, dict[str, float]]:
+    """Each variant's speed over float32's on one thread, side by side."""
+    candidates = {each.name: Candidate(str(bundle / each.file.path), threads=1, cache=False) for each in made}
+    taken = time_side_by_side(candidates, rounds=ROUNDS)
+    speeds = {name: taken["fp32"].milliseconds / timed.milliseconds for name, timed in taken.items()}
+    return {name: {"speed_one_thread": round(speed, 3)} for name, speed in speeds.items()}
 
 
 def _of_made(made: Made, float32: Made) -> dict[str, Any]:

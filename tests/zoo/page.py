@@ -15,9 +15,10 @@ _INTRO = """# The zoo
 
 Classifiers of every make, exported in float32, int8 and float16 and put through the whole gate on 500 pictures each.
 `make zoo` trains them, measures them and writes this page and `zoo.json`; speeds are those of one machine, at its
-threads, beside float32.
+threads.
 
-*Of limit*: how much of its limit the check that came closest to a refusal used. *In float*: layers that int8 left in
+*Speed*: times float32's; where there are two, with all threads and with one. *Of limit*: how much of its limit the
+check that came closest to a refusal used. *In float*: layers that int8 left in
 float. *Seconds*: of the whole export, all variants.
 """
 _COLUMNS = (
@@ -85,7 +86,7 @@ def _rows(record: Record) -> Iterable[tuple[str, ...]]:
             each["closest"],
             f"{each['share_of_limit']:.2g}",
             f"{each['agreement']:.2%}",
-            f"{each['speed']:.2f}" if "speed" in each and not first else "",
+            "" if first else " / ".join(f"{each[key]:.2f}" for key in ("speed", "speed_one_thread") if key in each),
             f"{each['size']:.0%}" if "size" in each and not first else "",
             f"{each['in_float']} of {each['layers']}" if "in_float" in each else "",
             f"{record['total_seconds']:.0f}" if first else "",

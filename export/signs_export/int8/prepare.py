@@ -34,6 +34,7 @@ OWN = "signs/"  # before names that are given here; no Keras layer's name has a 
 # among them, answers on SIGNS move by 1.7e-4 instead of 1.2e-4.
 _SUMMED = 8
 _MOST_COLUMNS = 8192  # of a filter, whose rounding can be learned: it takes several matrices of columns x columns
+_MOST_WORK = 2e10  # filters x columns x columns, for the same reason: a minute on one core
 _LARGEST_BIAS = 2**30  # steps: a bias is an int32
 
 
@@ -198,7 +199,7 @@ def _round(
     scale = np.maximum(np.maximum(scale, coarse), np.finfo(np.float32).tiny).astype(np.float32)
     groups: int = attribute(node, "group", 1)
     filters, steps = rows.reshape(groups, -1, rows.shape[1]), scale.reshape(groups, -1)
-    learned = config.learned_rounding and rows.shape[1] <= _MOST_COLUMNS
+    learned = config.learned_rounding and rows.shape[1] <= _MOST_COLUMNS and rows.size * rows.shape[1] <= _MOST_WORK
     rounding = round_learned if learned else round_nearest
     rounded = rounding(filters, steps, inputs, paired=paired) * steps[:, :, None]
     if bias is not None and config.bias_correction:

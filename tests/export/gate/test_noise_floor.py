@@ -10,6 +10,7 @@ from signs_builder.data.dataset import Dataset
 from signs_export.config import ExportConfig
 from signs_export.export import export_bundle
 from signs_export.gate.noise_floor import LARGEST, LEAST, MULTIPLE, UNKNOWN, WORK, NoiseFloor, choose_pictures
+from signs_export.gate.rounding import rounded
 from signs_export.job import Job
 from signs_export.source.reference import Reference, examine
 
@@ -27,10 +28,16 @@ def test_the_tolerance_is_a_multiple_of_what_float32_loses_in_keras(
     exact = double.probabilities(evidence.images)
     assert exact.dtype == np.float64
     orders = (evidence.expected, *(reference.uncompiled_probabilities(evidence.images, size) for size in (32, 1)))
-    lost = max(np.abs(exact - each).max() for each in orders)
+    with rounded(reference.model, "float32"):
+        moved = reference.uncompiled_probabilities(evidence.images)
+    lost = max(np.abs(exact - each).max() for each in (*orders, moved))
     assert evidence.floor.pictures == evidence.floor.among == len(evidence.images)  # a small model: all of them
     assert evidence.floor.max_difference == pytest.approx(lost, rel=0.2, abs=LEAST)  # below the last digit it may miss
-    assert verdict.budget.max_difference == evidence.floor.tolerance == MULTIPLE * max(lost, LEAST)
+    assert (
+        verdict.budget.max_difference
+        == evidence.floor.tolerance
+        == MULTIPLE * max(evidence.floor.max_difference or 0, LEAST)
+    )
     assert f"{evidence.floor.max_difference:.1e}" in evidence.floor.says
 
 
