@@ -19,9 +19,12 @@ def body(function: Body) -> Body:
     return function
 
 
-def small_network(name: str) -> keras.Model:
-    """The network of this name, untrained: pixels of 0 to 255 in, as many probabilities out as hands have labels."""
-    image = keras.Input((SIDE, SIDE, 3))
+def small_network(name: str, side: int = SIDE) -> keras.Model:
+    """The network of this name, untrained: pixels of 0 to 255 in, as many probabilities out as hands have labels.
+
+    Some of them take no other `side`.
+    """
+    image = keras.Input((side, side, 3))
     x = BODIES[name](layers.Rescaling(1 / 127.5, offset=-1)(image))
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D()(x)
