@@ -19,7 +19,8 @@ from signs_runtime.placement.timing import Candidate, time_side_by_side
 from .catalogue import Animal
 
 ROUNDS = 7  # of timing on one thread
-PICTURES = 500  # of the classifier's data, that its proofs are on
+PICTURES = {"families": 200}  # of the classifier's data, that its proofs are on
+_PICTURES = 500  # where it is small
 
 
 @dataclass
@@ -50,7 +51,7 @@ def measure(animal: Animal, seed: int, models: Path) -> dict[str, Any]:  # Any: 
     warnings: list[str] = []
     start = time.perf_counter()
     while True:
-        config = ExportConfig(variants=wanted, parity_pictures=PICTURES)
+        config = ExportConfig(variants=wanted, parity_pictures=PICTURES.get(animal.group, _PICTURES))
         try:
             with tempfile.TemporaryDirectory() as folder:
                 bundle = Path(folder, "bundle")
