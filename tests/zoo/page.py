@@ -13,8 +13,8 @@ _TITLES = {
 }
 _INTRO = """# The zoo
 
-Classifiers of every make, exported in float32, int8 and float16 and put through the whole gate on 500 pictures each (Keras's
-families: 200).
+Classifiers of every make, exported in float32, int8 and float16 and put through the whole gate on 500 pictures each
+(Keras's families: 200).
 `make zoo` trains them, measures them and writes this page and `zoo.json`.
 
 *Speed*: times float32's; where there are two, with all threads and with one. *Of limit*: how much of its limit the
