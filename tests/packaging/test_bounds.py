@@ -16,8 +16,9 @@ BOUNDS = {
     ),
     "keras": (
         "3.16",
-        "Layer.__call__ is wrapped (signs_export.source.layers), Layer._flatten_layers and KerasTensor._keras_history "
-        "are read (signs_export.source, .gate.trace), Optimizer._get_variable_index (signs_builder.training.gradients)",
+        "Layer.__call__ is wrapped and nodes are followed (signs_export.source.layers), Layer._flatten_layers and "
+        "KerasTensor._keras_history are read (signs_export.source, .gate.trace), Optimizer._get_variable_index "
+        "(signs_builder.training.gradients)",
     ),
 }
 
