@@ -1,5 +1,6 @@
 """Makes the variants of a bundle from the float32 graph, proves each beside Keras, and times them side by side."""
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,7 +112,7 @@ def _make_int8(model: onnx.ModelProto, float32: Path, evidence: Evidence, calibr
     def passes(given: NDArray[np.float32]) -> bool:
         return verdict_at_once("int8", evidence, given, "int8", budget).passed
 
-    flips = int((1 - budget.agreement) * len(evidence.expected))
+    flips = len(evidence.expected) - math.ceil(budget.agreement * len(evidence.expected) - 1e-9)
     trial = Trial(evidence.images, evidence.expected, passes, flips)
 
     def check_worth(candidate: onnx.ModelProto) -> None:
@@ -125,9 +126,11 @@ def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
     size = candidate.ByteSize() / float32.stat().st_size
     if size <= SMALLER:
         return
+    content = candidate.SerializeToString()
+    check_runnable(content)
     with tempfile.TemporaryDirectory() as beside:
         file = Path(beside, "int8.onnx")
-        file.write_bytes(candidate.SerializeToString())
+        file.write_bytes(content)
         taken = _time_files({FP32: float32, "int8": file}, job)
     speed = taken[FP32].milliseconds / taken["int8"].milliseconds
     if speed < WORTHWHILE:

@@ -80,6 +80,8 @@ def in_runtime(name: str, stage: str, module: ModuleType, old: str, new: str) ->
     """Register an edit of the runtime's source, under an honest model."""
 
     def make(export: Export) -> tuple[onnx.ModelProto, type[Classifier]]:
+        if name == "BGR for RGB" and export.reference.input.colour != "RGB":
+            raise NotApplicableError("it is for three colours")
         changed = edited(module, old, new)
         if module is image_module:
             changed = edited(classifier_module, read_image=changed.read_image, stages=changed.stages)
@@ -161,11 +163,16 @@ def _(export: Export) -> onnx.ModelProto:
 
 @in_graph("ImageNet's caffe preprocessing", lambda export: {_scaled(export)})
 def _(export: Export) -> onnx.ModelProto:
+    if export.reference.input.colour != "RGB":
+        raise NotApplicableError("it is for three colours")
     return convert(dataclasses.replace(export.reference, scaling="caffe"), export.labels, ExportConfig())
 
 
 @in_graph("height and width exchanged", lambda export: {_scaled(export)})
 def _(export: Export) -> onnx.ModelProto:
+    if export.reference.input.height != export.reference.input.width:
+        raise NotApplicableError("the pictures are not square")
+
     def exchange(name: str, out: str) -> list[onnx.NodeProto]:
         return [make_node("Transpose", [name], [out], perm=(0, 2, 1, 3))]
 
@@ -440,10 +447,15 @@ def _last_softmax(model: onnx.ModelProto) -> onnx.NodeProto:
 def _seen_at(export: Export, node: onnx.NodeProto) -> set[str]:
     """The next tensors, from this node on, that are stages: what a Keras layer gives, or the answers."""
     stages = {layer.name for layer in layers_of(export.reference.model)} | {LOGITS, OUTPUT}
-    if node.output[0] in stages:
-        return {node.output[0]}
-    readers = [other for other in export.float32.graph.node if node.output[0] in other.input]
-    return set().union(*(_seen_at(export, reader) for reader in readers))
+    waiting, seen, met = [node.output[0]], set(), set()
+    while waiting:
+        name = waiting.pop()
+        if name in stages:
+            met.add(name)
+        elif name not in seen:
+            waiting += [out for other in export.float32.graph.node if name in other.input for out in other.output]
+        seen.add(name)
+    return met
 
 
 def _named_norms(export: Export, *, folded: bool = True) -> list[keras.layers.BatchNormalization]:

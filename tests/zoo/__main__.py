@@ -53,7 +53,7 @@ def main(
         for seed in range(seeds if animal.training else 1)
         if (not names or animal.name in names)
         and (not groups or animal.group in groups)
-        and (not thrice or animal.name in THRICE)
+        and (not thrice or (animal.group == "layers" and animal.name in THRICE))
     ]
     if train_only:
         with progress_bar("Training", len(chosen)) as on_done:

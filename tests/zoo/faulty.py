@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from signs_export.config import ExportConfig
-from signs_export.errors import ExportError
 from signs_export.gate.evidence import collected
 from signs_export.job import Job
 
@@ -22,8 +21,8 @@ def score_faults(animal: Animal, seed: int, models: Path, on_done: Callable[[int
     reference, dataset = animal.load(seed, models)
     try:
         export = honest_export(reference, trained_on(reference, dataset), dataset)
-    except ExportError as error:
-        return {**record, "not_exported": str(error)}
+    except Exception as error:  # other people's models raise whatever they like
+        return {**record, "not_exported": f"{type(error).__name__}: {error}"}
     with collected(Job(reference, dataset, CONFIG)) as evidence:
         scores, spared = try_all(export, evidence, CONFIG, on_done)
     return {**record, "faults": [asdict(score) for score in scores], "spared": spared}

@@ -258,4 +258,4 @@ def _show_trace(
 
 
 def _as_json(stage: "Stage") -> dict[str, Any]:  # Any: JSON
-    return {"name": stage.name, "passed": stage.passed, "error": finite(stage.error), "limit": stage.limit}
+    return {"name": stage.name, "passed": stage.passed, "error": finite(stage.error), "limit": finite(stage.limit)}

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 import onnx
+from onnx.numpy_helper import to_array
 
 from signs_export.source.layers import layers_of, wrapped_calls
 from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
@@ -32,7 +34,8 @@ class Marks:
     """
 
     layers: list[str]
-    given: dict[int, list[str]] = field(default_factory=dict)  # TensorFlow's operations, one for each call
+    given: dict[int, list[str]] = field(default_factory=dict)  # TensorFlow's tensors, one for each call
+    sizes: dict[str, float] = field(default_factory=dict)  # the sum of a layer's |kernel|, by its name
 
     def call(self, number: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
         """Call a layer, or what scales, under its number."""
@@ -41,31 +44,46 @@ class Marks:
         with tf.name_scope(f"signs_layer{number}"):
             output = call()
         tensors = tf.nest.flatten(output)
-        self.given.setdefault(number, []).append(_operation(tensors[0]) if len(tensors) == 1 else "")
+        is_one = len(tensors) == 1 and tf.is_symbolic_tensor(tensors[0])
+        self.given.setdefault(number, []).append(_origin(tensors[0]) if is_one else "")
         return output
 
     @property
-    def operations(self) -> dict[str, str]:
-        """The operation that gives a layer's only tensor, by the layer's name; those that are called once."""
+    def tensors(self) -> dict[str, str]:
+        """TensorFlow's name for a layer's only tensor, by the layer's name; of those that are called once."""
         return {self.layers[number]: names[0] for number, names in self.given.items() if len(names) == 1 and names[0]}
 
 
 @contextmanager
 def marked_layers(model: keras.Model) -> Iterator[Marks]:
     """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces."""
-    marks = Marks([*(layer.name for layer in layers_of(model)), SCALED])
-    with wrapped_calls(model, marks.call):
+    layers = layers_of(model)
+    marks = Marks([*(layer.name for layer in layers), SCALED])
+    for layer in layers:
+        if (kernel := getattr(layer, "kernel", None)) is not None:
+            marks.sizes[layer.name] = float(np.abs(keras.ops.convert_to_numpy(kernel)).sum(dtype=np.float64))
+    with wrapped_calls(layers, marks.call):
         yield marks
 
 
-def _operation(tensor: Any) -> str:  # Any: a symbolic tensor
-    """The name of the operation that computes a tensor; what only passes it on leaves no trace in ONNX."""
+def _origin(tensor: Any) -> str:  # Any: a symbolic tensor
+    """The name of a tensor where it is computed; what only passes it on leaves no trace in ONNX."""
     operation, place = tensor.op, tensor.value_index
-    while operation.type in ("Identity", "IdentityN"):
+    while operation.type in ("Identity", "IdentityN") or _changes_nothing(operation):
         tensor = operation.inputs[place]
         operation, place = tensor.op, tensor.value_index
-    name: str = operation.name
-    return name
+    return f"{operation.name}:{place}"
+
+
+def _changes_nothing(operation: Any) -> bool:  # Any: TensorFlow's
+    """Tell a sum with 0 or a product with 1, which conversion leaves out."""
+    import tensorflow as tf
+
+    neutral = {"AddV2": 0, "Add": 0, "Sub": 0, "Mul": 1}.get(operation.type)
+    if neutral is None or operation.inputs[0].shape != operation.outputs[0].shape:
+        return False
+    other = tf.get_static_value(operation.inputs[1])
+    return other is not None and bool(np.all(other == neutral))
 
 
 def name_graph(model: onnx.ModelProto, marks: Marks) -> None:
@@ -202,7 +220,8 @@ def _layer_outputs(
     convolution's output whose bias is the layer's: a batch norm that was folded into it. Of several such tensors it is
     the one that others read.
     """
-    operations = marks.operations
+    given = marks.tensors
+    kernels = {tensor.name: tensor for tensor in graph.initializer if tensor.name in weights}
     readers: dict[str, set[str | None]] = {}  # the layers inside which a tensor is read
     for node in graph.node:
         for name in node.input:
@@ -211,17 +230,36 @@ def _layer_outputs(
     for node in graph.node:
         for name in node.output:
             layer = inside.get(name)
-            operation = operations.get(layer or "", "")
-            is_known = bool(operation) and name.startswith(operation) and _DERIVED.fullmatch(name[len(operation) :])
+            is_known = (
+                layer in given and _is_derived(name, given[layer]) and not _is_multiplied(node, layer, marks, kernels)
+            )
             leaves = readers.get(name, set()) != {layer}
             if layer and is_known and (leaves or layer not in found):
                 found[layer] = name
         layer = inside.get(node.output[0])
         biases = [_layer(name, marks.layers) for name in node.input[1:] if name in weights]
         is_folded = node.op_type in _WEIGHTED and _MADE.search(node.output[0]) and biases[-1:] == [layer]
-        if layer in operations and is_folded and layer not in readers.get(node.output[0], set()):
+        if layer in given and is_folded and layer not in readers.get(node.output[0], set()):
             found.setdefault(layer, node.output[0])
     return {name: layer for layer, name in found.items()}
+
+
+def _is_derived(name: str, tensor: str) -> bool:
+    """Tell whether a name is TensorFlow's for this tensor, or one that tf2onnx made of it."""
+    operation, _, place = tensor.rpartition(":")
+    match = _DERIVED.fullmatch(name[len(operation) :]) if name.startswith(operation) else None
+    if match is None:
+        return False
+    changed, number, own_place = match.groups()
+    return bool(changed or number) or (own_place or ":0") == f":{place}"
+
+
+def _is_multiplied(node: onnx.NodeProto, layer: str, marks: Marks, kernels: Mapping[str, onnx.TensorProto]) -> bool:
+    """Tell a convolution into whose kernel tf2onnx multiplied what follows the layer, under the layer's own name."""
+    if node.op_type != "Conv" or len(node.input) > 2 or layer not in marks.sizes or node.input[1] not in kernels:
+        return False
+    size = float(np.abs(to_array(kernels[node.input[1]])).sum(dtype=np.float64))
+    return not np.isclose(size, marks.sizes[layer], rtol=1e-4)
 
 
 def _layer(name: str, layers: list[str]) -> str | None:

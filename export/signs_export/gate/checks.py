@@ -19,7 +19,7 @@ from signs_runtime.pictures.read import read_image
 from signs_runtime.proof import checks
 
 PICTURES = 40  # that int8's ranges and sums are looked at on
-# Of a tensor's numbers, above int8's range by a tenth of it; measured: at most 1e-5, and calibrated on noise 8e-4 to 8e-2.
+# Of a tensor's numbers, above int8's range by a tenth of it; measured: 1e-5, and calibrated on noise 8e-4 to 8e-2.
 MOST_CLIPPED = 2e-4
 _BEYOND = 1.1
 _SPARED = 8  # numbers of a tensor: a squeezed one has so few that one odd picture would tell

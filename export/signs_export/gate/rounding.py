@@ -4,7 +4,7 @@ How far that moves a stage, or the answers, is the least that any honest export 
 a network that enlarges rounding errors has wide limits by itself, and one that does not has narrow ones.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_export.source.layers import layers_of, readers_of, wrapped_calls
+from signs_export.source.layers import innermost_layers, readers_of, wrapped_calls
 from signs_runtime.bundle.manifest import Precision
 
 Values = NDArray[Any]  # of float32 or float64
@@ -29,35 +29,32 @@ WEIGHT_LEVELS = 63  # of a weight's size in int8, so that no sum of two products
 def rounded(model: keras.Model, precision: Precision) -> Iterator[None]:
     """Have a model compute, uncompiled, as if each layer's weights and outputs were of this precision meanwhile."""
     round_output = _OUTPUTS[precision](np.random.default_rng(0))
-    spared = _folded(model) if precision == "int8" else set()
-    layers = layers_of(model)
+    layers = innermost_layers(model)
+    spared = {i for i, layer in enumerate(layers) if precision == "int8" and _is_folded(layer)}
 
     def round_call(place: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
         output = call()
-        if layers[place].name in spared or not _is_real(output):
+        if place in spared or not _is_real(output):
             return output
         values = keras.ops.convert_to_numpy(output)
         return keras.ops.convert_to_tensor(round_output(values).astype(values.dtype))
 
     with ExitStack() as stack:
         if precision != "float32":
-            stack.enter_context(_rounded_weights(model, precision))
-        stack.enter_context(wrapped_calls(model, round_call))
+            stack.enter_context(_rounded_weights(layers, precision))
+        stack.enter_context(wrapped_calls(layers, round_call))
         yield
 
 
 def _is_real(output: Any) -> bool:  # Any: what layers give
-    return bool(keras.ops.is_tensor(output)) and "float" in keras.backend.standardize_dtype(output.dtype)
+    is_value = keras.ops.is_tensor(output) and hasattr(output, "numpy")  # none inside a graph of TensorFlow's
+    return bool(is_value) and "float" in keras.backend.standardize_dtype(output.dtype)
 
 
-def _folded(model: keras.Model) -> set[str]:
-    """Layers whose outputs batch norms alone read: these are folded into them, and nothing between is rounded."""
-    return {
-        layer.name
-        for layer in layers_of(model)
-        if (readers := readers_of(layer))
-        and all(isinstance(reader, keras.layers.BatchNormalization) for reader in readers)
-    }
+def _is_folded(layer: keras.layers.Layer) -> bool:
+    """Tell a layer with a kernel whose outputs batch norms alone read: these are folded into it."""
+    readers = readers_of(layer) if hasattr(layer, "kernel") else []
+    return bool(readers) and all(isinstance(reader, keras.layers.BatchNormalization) for reader in readers)
 
 
 def _to_float32(rng: np.random.Generator) -> Callable[[Values], Values]:
@@ -69,7 +66,13 @@ def _to_float32(rng: np.random.Generator) -> Callable[[Values], Values]:
 
 
 def _to_float16(rng: np.random.Generator) -> Callable[[Values], Values]:
-    return lambda values: values.astype(np.float16)
+    return _as_float16
+
+
+def _as_float16(values: Values) -> Values:
+    """Rounded to float16; what is too large for it becomes its largest number, as limits must be numbers."""
+    largest = float(np.finfo(np.float16).max)
+    return np.asarray(np.clip(values, -largest, largest).astype(np.float16))
 
 
 def _to_int8(rng: np.random.Generator) -> Callable[[Values], Values]:
@@ -88,20 +91,28 @@ _OUTPUTS: dict[Precision, Callable[[np.random.Generator], Callable[[Values], Val
 
 
 @contextmanager
-def _rounded_weights(model: keras.Model, precision: Precision) -> Iterator[None]:
-    """Round kernels, and in float16 all weights; they are put back."""
-    layers = [layer for layer in layers_of(model) if layer.weights]
+def _rounded_weights(layers: Sequence[keras.layers.Layer], precision: Precision) -> Iterator[None]:
+    """Round kernels, and in float16 other weights but those of batch norms, which are folded; they are put back."""
+    layers = [each for each in layers if each.weights and not isinstance(each, keras.layers.BatchNormalization)]
     before = [layer.get_weights() for layer in layers]
     try:
         for layer, weights in zip(layers, before, strict=True):
             if precision == "float16":
-                layer.set_weights([each.astype(np.float16).astype(each.dtype) for each in weights])
+                layer.set_weights(
+                    [_as_float16(each).astype(each.dtype) if _is_float(each) else each for each in weights]
+                )
             else:
-                layer.set_weights([_filter_levels(each, layer) if each.ndim > 1 else each for each in weights])
+                layer.set_weights(
+                    [_filter_levels(each, layer) if each.ndim > 1 and _is_float(each) else each for each in weights]
+                )
         yield
     finally:
         for layer, weights in zip(layers, before, strict=True):
             layer.set_weights(weights)
+
+
+def _is_float(values: Values) -> bool:
+    return values.dtype.kind == "f"
 
 
 def _filter_levels(kernel: Values, layer: keras.layers.Layer) -> Values:

@@ -169,11 +169,11 @@ def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArra
 
 def _rectified(model: keras.Model) -> frozenset[str]:
     """The layers that rectifiers alone read: int8 has no levels for what these cut off."""
-    return frozenset(
-        layer.name
-        for layer in layers_of(model)
-        if (readers := readers_of(layer)) and all(_is_rectifier(reader) for reader in readers)
-    )
+    layers = layers_of(model)
+    others = {
+        layer.name for layer in layers if not ((readers := readers_of(layer)) and all(map(_is_rectifier, readers)))
+    }
+    return frozenset(layer.name for layer in layers) - others
 
 
 def _is_rectifier(operation: keras.Operation) -> bool:

@@ -43,6 +43,10 @@ def dense_as_convolutions(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
+def _columns(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> int:
+    return int(weights[node.input[1]].dims[0 if attribute(node, "transB", 0) else 1])
+
+
 def _is_dense(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
     """Tell a product with constant weights, and perhaps a bias of one number a column, that nothing multiplies."""
     return (
@@ -50,5 +54,5 @@ def _is_dense(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> boo
         and all(name in weights for name in node.input[1:])
         and not attribute(node, "transA", 0)
         and attribute(node, "alpha", 1.0) == attribute(node, "beta", 1.0) == 1.0
-        and (len(node.input) < 3 or len(weights[node.input[2]].dims) == 1)
+        and (len(node.input) < 3 or list(weights[node.input[2]].dims) == [_columns(node, weights)])
     )

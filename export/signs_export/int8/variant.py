@@ -9,11 +9,12 @@ from signs_builder.progress import Progress, no_progress
 from signs_export.config import Int8Config
 from signs_export.errors import ExportError
 from signs_export.int8.calibration import Calibration
-from signs_export.int8.float_layers import leave_in_float
+from signs_export.int8.float_layers import TRIALS, leave_in_float
 from signs_export.int8.prepare import prepare
 from signs_export.int8.quantize import layers_in_float, quantize
 from signs_export.int8.saturation import Saturation, predict_saturation
 from signs_export.int8.sensitivity import PICTURES, measure_noise
+from signs_export.onnx_graph import precision_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def make_int8(
     prepared = prepare(model, calibration, config, progress=progress)
     with progress("Quantizing", 0):
         everywhere = quantize(prepared)
+    _check_integers(everywhere)
     check_worth(everywhere)  # with layers in float it is larger, and slower
     noise = measure_noise(prepared, everywhere, calibration.images[:PICTURES], progress=progress)
     chosen = everywhere
@@ -59,9 +61,16 @@ def make_int8(
         repaired = leave_in_float(prepared, noise, is_good, progress=progress)
         if repaired is None:
             raise NotWorthwhileError(
-                "even with its noisiest layers in float, int8 misses its budget: Keras's label on at least "
-                f"{config.agreement:.2%} of the pictures, and no worse accuracy"
+                f"in {TRIALS} trials with its noisiest layers in float, int8 missed its budget: Keras's label on "
+                f"{config.agreement:.2%} of the pictures, probabilities as close as they must be, and no worse accuracy"
             )
+        _check_integers(repaired)
         check_worth(repaired)
         chosen = repaired
     return Int8(chosen, everywhere, noise, predict_saturation(chosen, calibration.images))
+
+
+def _check_integers(model: onnx.ModelProto) -> None:
+    """Refuse a model of which nothing is in int8. Raises NotWorthwhileError."""
+    if precision_of(model) != "int8":
+        raise NotWorthwhileError("no layer of this model would be in int8")

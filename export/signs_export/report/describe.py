@@ -160,7 +160,7 @@ def _proof(verdict: Verdict) -> document.VariantProof:
 
 
 def _stage(stage: Stage) -> document.StageFigures:
-    return document.StageFigures(shown(stage.name), stage.passed, finite(stage.error), stage.limit, stage.says)
+    return document.StageFigures(shown(stage.name), stage.passed, finite(stage.error), finite(stage.limit), stage.says)
 
 
 def _test_figures(evidence: Evidence, probabilities: NDArray[np.float32]) -> document.TestFigures:

@@ -150,7 +150,7 @@ class StageFigures:
     name: str
     passed: bool
     error: float | None
-    limit: float
+    limit: float | None
     says: str
 
 

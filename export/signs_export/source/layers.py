@@ -1,13 +1,13 @@
 """The layers of a Keras model while it computes: who they are, and what each of them gives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 from numpy.typing import NDArray
 
-# Given a layer's place in `layers_of` and its call, calls it.
+# Given a layer's place and its call, calls it.
 Wrapper = Callable[[int, Callable[[], Any]], Any]  # Any: what layers give
 
 
@@ -22,6 +22,15 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return found
 
 
+def innermost_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers that are made of no others, those inside of layers and of nested models, too."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if not isinstance(layer, keras.Model) and not layer._flatten_layers(include_self=False)
+    ]
+
+
 def readers_of(layer: keras.layers.Layer) -> list[keras.Operation]:
     """What reads a layer's outputs in the models that it is a part of; it may be several, and twice."""
     given = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
@@ -29,9 +38,9 @@ def readers_of(layer: keras.layers.Layer) -> list[keras.Operation]:
 
 
 @contextmanager
-def wrapped_calls(model: keras.Model, wrapper: Wrapper) -> Iterator[None]:
-    """Have `wrapper` call this model's layers meanwhile, wherever they are nested."""
-    places = {id(layer): i for i, layer in enumerate(layers_of(model))}
+def wrapped_calls(layers: Sequence[keras.layers.Layer], wrapper: Wrapper) -> Iterator[None]:
+    """Have `wrapper` call these layers meanwhile, wherever they are nested; it is given their places among them."""
+    places = {id(layer): i for i, layer in enumerate(layers)}
     call = keras.layers.Layer.__call__
 
     def wrapped(self: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
@@ -59,7 +68,7 @@ def layer_outputs(model: keras.Model, pixels: NDArray[Any]) -> dict[str, NDArray
         given.setdefault(layers[place].name, []).append(output)
         return output
 
-    with wrapped_calls(model, record):
+    with wrapped_calls(layers, record):
         model(keras.ops.convert_to_tensor(pixels), training=False)
     return {
         name: keras.ops.convert_to_numpy(outputs[0])
