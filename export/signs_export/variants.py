@@ -28,6 +28,7 @@ from signs_runtime.placement.timing import Candidate, Timed, time_side_by_side
 
 FP32: VariantName = "fp32"
 WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
+WORTH_ROUNDS = 7  # of timing at least, where it decides whether int8 is shipped
 SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger and not faster is left out
 
 
@@ -131,7 +132,7 @@ def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
     with tempfile.TemporaryDirectory() as beside:
         file = Path(beside, "int8.onnx")
         file.write_bytes(content)
-        taken = _time_files({FP32: float32, "int8": file}, job)
+        taken = _time_files({FP32: float32, "int8": file}, job, max(job.config.speed_rounds, WORTH_ROUNDS))
     speed = taken[FP32].milliseconds / taken["int8"].milliseconds
     if speed < WORTHWHILE:
         raise NotWorthwhileError(
@@ -140,10 +141,9 @@ def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
         )
 
 
-def _time_files(files: Mapping[str, Path], job: Job) -> dict[str, Timed]:
+def _time_files(files: Mapping[str, Path], job: Job, rounds: int) -> dict[str, Timed]:
     threads = find_limits().threads
     candidates = {name: Candidate(str(path), threads=threads, cache=False) for name, path in files.items()}
-    rounds = job.config.speed_rounds
     with job.progress("Timing side by side", len(files) * rounds) as on_done:
         return time_side_by_side(candidates, rounds=rounds, on_done=on_done)
 
@@ -155,7 +155,7 @@ def _timed(made: Sequence[Made], folder: Path, job: Job) -> Iterator[Made]:
             if each.int8 is not None and each.int8.in_float:
                 files["everywhere"] = Path(beside, "everywhere.onnx")
                 files["everywhere"].write_bytes(each.int8.everywhere.SerializeToString())
-        taken = _time_files(files, job)
+        taken = _time_files(files, job, job.config.speed_rounds)
         speedup = {name: taken[FP32].milliseconds / timed.milliseconds for name, timed in taken.items()}
         for each in made:
             slow = each.name != FP32 and speedup[each.name] < WORTHWHILE

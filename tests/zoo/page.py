@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from signs_export.config import VARIANTS
+
 Record = dict[str, Any]  # JSON
 
 _TITLES = {
@@ -18,8 +20,8 @@ Classifiers of every make, exported in float32, int8 and float16 and put through
 `make zoo` trains them, measures them and writes this page and `zoo.json`.
 
 *Speed*: times float32's; where there are two, with all threads and with one. *Of limit*: how much of its limit the
-check that came closest to a refusal used. *In float*: layers that int8 left in
-float. *Seconds*: of the whole export, all variants.
+check that came closest to a refusal used. *In float*: layers that int8 left in float. *s*: seconds of the whole export,
+all variants.
 """
 _COLUMNS = (
     "network",
@@ -76,8 +78,8 @@ def _rows(record: Record) -> Iterable[tuple[str, ...]]:
     if why := record.get("not_opened") or record.get("not_exported"):
         yield (name, "", "", f"not exported: {why.splitlines()[0][:100]}", *[""] * 7)
         return
-    for variant, each in record["variants"].items():
-        first = variant == "fp32"
+    for variant in (name for name in VARIANTS if name in record["variants"]):
+        each, first = record["variants"][variant], variant == "fp32"
         yield (
             name if first else "",
             f"{each['keras_accuracy']:.0%}" if first else "",

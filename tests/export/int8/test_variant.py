@@ -79,8 +79,11 @@ def test_a_poisoned_layer_is_found_and_left_in_float(
     assert "int8 does not answer as Keras does" in (tmp_path / "other.failed" / "report.html").read_text()
 
 
-def test_int8_that_would_gain_nothing_is_left_out_with_the_reason(pictures: Dataset, tmp_path: Path) -> None:
+def test_int8_that_would_gain_nothing_is_left_out_with_the_reason(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Products of matrices in a row, for which there are no integers here."""
+    monkeypatch.setattr(variants, "WORTHWHILE", 100.0)  # a network of microseconds may be timed as anything
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
     x = keras.layers.Reshape((8, 24))(keras.layers.Rescaling(1 / 255)(image))
@@ -116,3 +119,13 @@ def test_int8_that_misses_its_budget_with_any_layers_in_float_is_left_out(
     )
     assert [made.name for made in export.made] == ["fp32"]
     assert any("missed its budget" in each for each in told)
+
+
+def test_a_model_without_anything_to_quantize_has_no_int8(pictures: Dataset, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Dense(6)(keras.layers.Rescaling(1 / 255)(image))  # of each pixel: a product of matrices
+    reference = examine(keras.Model(image, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(x))))
+    job = Job(reference, pictures, CONFIG, warn=lambda doubt: None)
+    export = seal_model(convert(reference, pictures.labels, CONFIG), job, tmp_path / "bundle")
+    assert [each.why for each in export.left_out] == ["no layer of this model would be in int8"]
