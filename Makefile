@@ -61,7 +61,7 @@ ifdef MODEL
 	$(BIN)/python -m tests.parity.mutation_score --model $(MODEL) --data $(DATA) $(SCALING)
 endif
 
-zoo: setup  ## Export classifiers of every make, and break them: false alarms, faults caught, docs/zoo.md; hours.
+zoo: setup  ## Export classifiers of every make, and break them: false alarms, faults caught, docs/zoo.md; takes hours.
 	$(BIN)/python -m tests.zoo
 	$(BIN)/python -m tests.zoo --seeds 3 --thrice
 	$(BIN)/python -m tests.zoo --faults

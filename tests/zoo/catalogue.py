@@ -94,6 +94,9 @@ def train(
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     model = make()
+    for layer in model._flatten_layers() if training.decays else ():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # Keras's families have 0.99 and 0.999, for trainings of many thousand steps
     steps = training.epochs * -(-training.pictures // 32)
     rate = keras.optimizers.schedules.CosineDecay(training.rate, steps) if training.decays else training.rate
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
