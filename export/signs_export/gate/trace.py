@@ -35,7 +35,7 @@ STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some hardly 
 # How far a stage may be off in int8 or float16: so many times what rounding every layer in Keras costs there, and at
 # least so much of its size. Weights of another training, which answer as well, give 0.7 to 1.
 COARSE_MULTIPLE = 4
-LEAST_COARSE: Mapping[Precision, float] = {"int8": 0.3, "float16": 0.05}
+LEAST_COARSE: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.05}
 
 _PASSING = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze", "Transpose", "Relu", "Clip")
 _EQUALIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool")  # give what equalization multiplies
