@@ -17,7 +17,8 @@ _INTRO = """# The zoo
 
 Classifiers of every make, exported in float32, int8 and float16 and put through the whole gate on 500 pictures each
 (Keras's families: 200).
-`make zoo` trains them, measures them and writes this page and `zoo.json`.
+`make zoo` trains and measures those that have no record in `zoo.json` and writes this page; a record stays until
+`python -m tests.zoo --again`, so it may be older than the code beside it.
 
 *Speed*: times float32's; where there are two, with all threads and with one. *Of limit*: how much of its limit the
 check that came closest to a refusal used. *In float*: layers that int8 left in float. *s*: seconds of the whole export,
