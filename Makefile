@@ -6,6 +6,8 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 
 export UV_PYTHON_DOWNLOADS := never
+# Each test of a command is a process of its own: compiled once, not in each of them.
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help setup demo lint test elsewhere edge wheels mutations zoo fuzz bench check clean
 

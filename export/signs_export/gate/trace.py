@@ -5,7 +5,7 @@ A picture's stages are those of `Classifier.stages`, "scaled" where the export s
 """
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -72,7 +72,7 @@ class KerasStages:
     images: NDArray[np.uint8]  # (k, h, w, c)
     values: dict[str, NDArray[Any]]  # by stage, (k, ...), in the order of the calls
     noise: dict[Precision, dict[str, float]]  # what each precision costs by nature, by stage
-    rectified: frozenset[str]  # stages of which what is below zero reaches nothing
+    floors: dict[str, NDArray[Any]]  # by stage, what of it lies below this reaches nothing: it is rectified away
 
     def limit(self, stage: str, precision: Precision) -> float:
         """How far an export may be off at a stage; see `_worst_channel` for float32, `_off` for the others."""
@@ -86,7 +86,7 @@ def keras_stages(reference: Reference, double: Reference | None, images: NDArray
     """Walk pixels uint8 (k, h, w, c) through Keras; `double` is the reference in float64, where there is one."""
     values = _stages(reference, images)
     exact = values if double is None else _stages(double, images)
-    rectified = _rectified(reference.model)
+    floors = _floors(reference.model, exact)
     noise: dict[Precision, dict[str, float]] = {}
     for precision in get_args(Precision):
         with rounded((double or reference).model, precision):
@@ -94,13 +94,13 @@ def keras_stages(reference: Reference, double: Reference | None, images: NDArray
         noise[precision] = {
             name: _worst_channel(exact[name], moved[name])
             if precision == "float32"
-            else _off(*(_reaching(name, rectified, each[name]) for each in (exact, moved)))
+            else _off(exact[name], moved[name], floors.get(name))
             for name in exact
         }
     for name, given in values.items():
         lost = _worst_channel(exact[name], given) if name in exact else 0.0
         noise["float32"][name] = max(noise["float32"].get(name, 0.0), lost)
-    return KerasStages(images, exact, noise, rectified)
+    return KerasStages(images, exact, noise, floors)
 
 
 def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:
@@ -119,10 +119,10 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
         if precision == "float32":
             error = max(_worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name]))
         else:
-            wanted, given = (_reaching(name, keras_side.rectified, each) for each in (expected, together[name]))
-            error = _off(wanted, given)
+            floor = keras_side.floors.get(name)
+            error = _off(expected, together[name], floor)
             if error < limit and _numbers_per_channel(expected) == 1 and not _may_be_equalized(tensor, made_by):
-                error = _off(wanted, given, multiplied=False)
+                error = _off(expected, together[name], floor, multiplied=False)
         stages.append(Stage(name, error, limit))
     return tuple(stages)
 
@@ -167,13 +167,32 @@ def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArra
     return stages
 
 
-def _rectified(model: keras.Model) -> frozenset[str]:
-    """The layers that rectifiers alone read: int8 has no levels for what these cut off."""
-    layers = layers_of(model)
-    others = {
-        layer.name for layer in layers if not ((readers := readers_of(layer)) and all(map(_is_rectifier, readers)))
-    }
-    return frozenset(layer.name for layer in layers) - others
+def _floors(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Below what a layer's values reach nothing: int8 has no levels for what rectifiers cut off.
+
+    It is zero before a rectifier, and what the other summands leave of zero before a rectified sum.
+    """
+    floors = {}
+    for layer in layers_of(model):
+        readers = readers_of(layer)
+        if _all_rectify(readers):
+            floors[layer.name] = np.zeros(())
+        elif len(readers) == 1 and type(readers[0]).__name__ == "Add" and _all_rectify(readers_of(readers[0])):
+            summed = [tensor._keras_history.operation for tensor in readers[0]._inbound_nodes[0].input_tensors]
+            others = [operation for operation in summed if operation is not layer]
+            if len(others) == len(summed) - 1 and all(_fits(other, layer, values) for other in others):
+                floors[layer.name] = -np.sum([values[other.name] for other in others], axis=0)
+    return floors
+
+
+def _fits(operation: keras.Operation, layer: keras.layers.Layer, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Tell a summand whose values are known, and have the shape of the other's."""
+    names = (operation.name, layer.name)
+    return all(name in values for name in names) and len({values[name].shape for name in names}) == 1
+
+
+def _all_rectify(readers: Sequence[keras.Operation]) -> bool:
+    return bool(readers) and all(map(_is_rectifier, readers))
 
 
 def _is_rectifier(operation: keras.Operation) -> bool:
@@ -181,11 +200,6 @@ def _is_rectifier(operation: keras.Operation) -> bool:
         return not operation.negative_slope and not operation.threshold
     name = getattr(getattr(operation, "activation", None), "__name__", "")
     return isinstance(operation, keras.layers.Activation) and name in ("relu", "relu6")
-
-
-def _reaching(name: str, rectified: Collection[str], values: NDArray[Any]) -> NDArray[Any]:
-    """What of a stage's values reaches the answer."""
-    return np.maximum(values, 0) if name in rectified else values
 
 
 def _dequantized(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -235,24 +249,38 @@ def _numbers_per_channel(values: NDArray[Any]) -> int:
     return int(values.size // max(values.shape[-1], 1))
 
 
-def _off(expected: NDArray[Any], given: NDArray[Any], *, multiplied: bool = True) -> float:
+def _off(
+    expected: NDArray[Any], given: NDArray[Any], floor: NDArray[Any] | None = None, *, multiplied: bool = True
+) -> float:
     """The RMS difference over the stage's size, up to a factor for each channel: equalization multiplies them.
 
     The size is the standard deviation and a part of the RMS, for stages that hardly vary; where a channel is one
-    number, which tells nothing of how it varies, it is the RMS. The factor weighs both alike.
+    number, which tells nothing of how it varies, it is the RMS. The factor weighs both alike. What lies below `floor`
+    counts as this.
     """
-    exact = expected.astype(np.float64)
+    lowest = np.full((), -np.inf) if floor is None else floor.astype(np.float64)
+    reaches = expected > lowest
+    exact = np.maximum(expected.astype(np.float64), lowest)
     axes = tuple(range(exact.ndim - 1))
-    wanted = exact - exact.mean(axis=axes)
     whole = float(np.square(exact).mean())
-    size = float(np.sqrt(whole if _numbers_per_channel(exact) == 1 else np.square(wanted).mean() + STEADY**2 * whole))
+    varies = float(np.square(exact - exact.mean(axis=axes)).mean())
+    size = float(np.sqrt(whole if _numbers_per_channel(exact) == 1 else varies + STEADY**2 * whole))
+
+    def around_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        means = np.sum(values, axis=axes, where=reaches) / np.maximum(reaches.sum(axis=axes), 1)
+        varying: NDArray[np.float64] = values - means
+        return varying
+
+    def factor_of(aligned: NDArray[np.float64]) -> NDArray[np.float64]:
+        varying, wanted = around_mean(aligned), around_mean(exact)
+        power = np.sum(np.square(varying) + STEADY**2 * np.square(aligned), axis=axes, where=reaches)
+        common = np.sum(varying * wanted + STEADY**2 * aligned * exact, axis=axes, where=reaches)
+        factor: NDArray[np.float64] = np.divide(common, power, out=np.ones_like(power), where=power > 0)
+        return factor
 
     def error(aligned: NDArray[np.float64]) -> float:
-        varying = aligned - aligned.mean(axis=axes)
-        power = (np.square(varying) + STEADY**2 * np.square(aligned)).sum(axis=axes)
-        common = (varying * wanted + STEADY**2 * (aligned * exact)).sum(axis=axes)
-        factor = np.divide(common, power, out=np.ones_like(power), where=power > 0) if multiplied else 1.0
-        return float(np.sqrt(np.square(factor * aligned - exact).mean())) / (size or 1.0)
+        reaching = np.maximum(aligned * factor_of(aligned) if multiplied else aligned, lowest)
+        return float(np.sqrt(np.square(reaching - exact).mean())) / (size or 1.0)
 
     return _least(error, expected, given)
 

@@ -50,8 +50,15 @@ def test_what_enlarges_rounding_errors_has_wide_limits_and_what_follows_a_satura
 def test_int8_is_not_judged_by_what_a_rectifier_cuts_off(dataset: Dataset) -> None:
     image = keras.Input((SIDE, SIDE, 3))
     x = layers.Conv2D(4, 3, name="cut")(layers.Rescaling(1 / 255)(image))
-    y = layers.Conv2D(4, 3, name="kept")(layers.ReLU()(x))
-    z = layers.GlobalAveragePooling2D()(layers.Activation("swish")(y))
+    x = layers.ReLU(name="shortcut")(x)
+    y = layers.ReLU()(layers.Add(name="sum")([layers.Conv2D(4, 3, padding="same", name="summand")(x), x]))
+    z = layers.GlobalAveragePooling2D()(layers.Activation("swish")(layers.Conv2D(4, 3, name="kept")(y)))
     reference = examine(keras.Model(image, layers.Dense(6, activation="softmax")(z)))
     side = keras_stages(reference, None, np.asarray(dataset.test.pictures)[:2])
-    assert side.rectified == {"cut"}
+    assert side.floors.keys() == {"cut", "summand", "sum"}
+    assert side.floors["cut"] == side.floors["sum"] == 0
+    # What a summand lacks below its floor, the sum lacks nowhere.
+    summand, other = side.values["summand"], side.values["shortcut"]
+    assert (summand < side.floors["summand"]).any()
+    kept = np.maximum(summand, side.floors["summand"])
+    np.testing.assert_allclose(np.maximum(kept + other, 0), np.maximum(summand + other, 0), atol=1e-6)

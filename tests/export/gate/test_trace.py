@@ -156,6 +156,17 @@ def test_a_stage_that_does_not_vary_is_off_by_nothing_from_itself() -> None:
         assert _off(given, 5 * given) == pytest.approx(0, abs=1e-6)  # equalization multiplies a channel
 
 
+def test_what_lies_below_the_floor_of_a_stage_tells_nothing_and_what_lies_above_it_does() -> None:
+    rng = np.random.default_rng(0)
+    values, floor = rng.normal(size=(2, 8, 8, 50, 4))
+    clipped = np.maximum(values, np.minimum(floor, 0))  # as int8 has no levels for what a rectifier forgets
+    equalized = clipped / np.array([1.0, 2.0, 5.0, 0.1])
+    assert _off(values, equalized) > 0.3
+    assert _off(values, equalized, floor) == pytest.approx(0, abs=1e-9)
+    assert _off(values, np.where(values > floor + 1, 0, values), floor) > 0.3
+    assert _off(values, np.where(values < floor - 1, floor + 1, values), floor) > 0.3  # reaches what it should not
+
+
 def test_the_size_of_a_stage_that_hardly_varies_is_no_speck() -> None:
     rng = np.random.default_rng(0)
     steady = 0.5 + 1e-4 * rng.normal(size=(8, 16))
