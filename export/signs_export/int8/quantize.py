@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx.numpy_helper import from_array
 
-from signs_export.int8.prepare import OPERATORS, OWN, Prepared
+from signs_export.int8.prepare import BETWEEN, OPERATORS, OWN, Prepared
 from signs_export.onnx_graph import weights_of
 
 _SHAPING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
@@ -103,14 +103,27 @@ def _hold_in_float(quantized: onnx.ModelProto) -> None:
 def _outside(model: onnx.ModelProto, held_back: Collection[str]) -> set[str]:
     """The nodes besides convolutions that do not go on from int8 alone: between floats, integers only lose."""
     integers = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    convolved = _convolved(model)
     outside = set()
     for node in model.graph.node:
         if node.op_type in OPERATORS and node.name not in held_back:
-            if node.op_type == "Conv" or integers.issuperset(node.input[:1] if node.op_type == "Clip" else node.input):
+            goes_on = integers.issuperset(node.input[:1] if node.op_type == "Clip" else node.input)
+            if node.op_type in BETWEEN:
+                goes_on = goes_on and node.output[0] in convolved
+            if node.op_type == "Conv" or goes_on:
                 integers.update(node.output)
             else:
                 outside.add(node.name)
     return outside
+
+
+def _convolved(model: onnx.ModelProto) -> set[str]:
+    """The tensors that reach a convolution."""
+    reaching: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.op_type == "Conv" or reaching.intersection(node.output):
+            reaching.update(node.input)
+    return reaching
 
 
 def _with_feeders(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:

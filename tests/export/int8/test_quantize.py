@@ -83,3 +83,29 @@ def test_odd_convolutions_are_exact_in_int8_and_float_in_float(
         onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
         computed = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
         assert computed["QLinearConv"] == len(prepared.rounded) - len(layers_in_float(quantized))
+
+
+def test_what_lies_between_convolutions_computes_in_integers_and_what_leads_to_the_answer_does_not(
+    pictures: Dataset, calibration: Calibration, tmp_path: Path
+) -> None:
+    """Squeeze-and-excite with swish, and an average pool: each was left in float, with a way there and back."""
+    image = keras.Input(calibration.images.shape[1:])
+    x = keras.layers.Conv2D(24, 3, activation="swish")(keras.layers.Rescaling(1 / 255)(image))
+    squeezed = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    excited = keras.layers.Conv2D(24, 1, activation="sigmoid")(keras.layers.Conv2D(4, 1, activation="swish")(squeezed))
+    x = keras.layers.AveragePooling2D(2)(keras.layers.Multiply()([x, excited]))
+    x = keras.layers.Conv2D(24, 3, activation="swish")(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(2)(x))
+    reference = examine(keras.Model(image, keras.layers.Dense(6, activation="softmax")(x)))
+    prepared = prepare(convert(reference, pictures.labels, CONFIG), calibration, Int8Config())
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    quantized = quantize(prepared)
+    onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    computed = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    integers = {name: computed[f"QLinear{name}"] for name in ("Conv", "Sigmoid", "Mul", "AveragePool")}
+    assert integers == {"Conv": 4, "Sigmoid": 3, "Mul": 3, "AveragePool": 1}
+    # The last swish, and the pool behind it, lead to no convolution.
+    assert computed["QuickGelu"] + computed["Sigmoid"] == computed["AveragePool"] == 1
+    images = np.asarray(pictures.test.pictures)
+    assert np.abs(answers(quantized, images) - reference.probabilities(images)).max() < 0.05
