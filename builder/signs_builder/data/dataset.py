@@ -115,13 +115,13 @@ class Split:
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for i, (picture, label) in enumerate(zip(self.pictures, self.labels, strict=True)):
-            path = folder / f"{_as_file_name(names[label])}_IMG_{i:04d}.png"
+            path = folder / f"{as_file_name(names[label])}_IMG_{i:04d}.png"
             Image.fromarray(picture).save(path)
             paths.append(path)
         return paths
 
 
-def _as_file_name(label: str) -> str:
+def as_file_name(label: str) -> str:
     """A label without what a file's name cannot hold on some system."""
     return re.sub(r'[<>:"/\\|?*]', "-", label)
 

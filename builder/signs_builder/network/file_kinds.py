@@ -9,17 +9,20 @@ import h5py
 import keras
 
 from signs_builder.disk import stand_in
+from signs_builder.network.configuration import SAVED_MODEL
 
-SAVED_MODEL = "saved_model.pb"
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _KERAS_PARTS = {"config.json", "metadata.json"}  # beside the weights, in a .keras file
-
-_TO_H5 = "pip install tf_keras, and tf_keras.models.load_model(folder).save('model.h5')"
 
 
 def is_keras_archive(path: Path) -> bool:
     """Whether this is a file as Keras 3 saves models, whatever its name."""
     return zipfile.is_zipfile(path) and _names(path) >= _KERAS_PARTS
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether this is a folder in TensorFlow's SavedModel format."""
+    return (path / SAVED_MODEL).is_file()
 
 
 def describe_kind(path: Path) -> str | None:
@@ -38,22 +41,20 @@ def describe_kind(path: Path) -> str | None:
     if head == _HDF5:
         return _describe_hdf5(path)
     if path.name == SAVED_MODEL:
-        return f"is the graph of a TensorFlow SavedModel, which Keras 3 does not load; {_TO_H5}"
+        return "is the graph of a TensorFlow SavedModel; name the folder that it is in"
     if head[4:] == b"TFL3":
         return "is a TensorFlow Lite model, which cannot be turned back; give the Keras model that it was made of"
     return None
 
 
 def _describe_folder(folder: Path) -> str:
-    if (folder / SAVED_MODEL).exists():
-        return (
-            "is a folder in TensorFlow's SavedModel format, which Keras 3 does not load. Save the model as .keras "
-            f"where it was trained, or convert it: {_TO_H5}"
-        )
+    if is_saved_model(folder):
+        return "is a SavedModel folder that is not complete; copy, download or save all of it again"
     if all((folder / name).exists() for name in _KERAS_PARTS):
         return "is an unpacked .keras file; pack what is in it as a zip archive that ends in .keras"
     models = sorted(path.name for path in folder.iterdir() if path.suffix in (".keras", ".h5", ".hdf5"))
-    return f"is a folder; name a file in it ({', '.join(models[:5])})" if models else "is a folder, not a Keras model"
+    models += sorted(path.parent.name for path in folder.glob(f"*/{SAVED_MODEL}"))
+    return f"is a folder; name a model in it ({', '.join(models[:5])})" if models else "is a folder, not a Keras model"
 
 
 def _describe_zip(path: Path) -> str | None:
@@ -61,13 +62,11 @@ def _describe_zip(path: Path) -> str | None:
         return "is cut off: the end of the archive is missing; copy, download or save it again"
     names = _names(path)
     if names >= _KERAS_PARTS:
-        if path.suffix != ".keras":
-            return "is a .keras file by its content; rename it to end in .keras"
         return _describe_version(_saved_by(path))
     if any(name.endswith("data.pkl") for name in names):
         return "is a PyTorch file; only Keras models can be exported here"
     if any(name.endswith(SAVED_MODEL) for name in names):
-        return f"is a zipped TensorFlow SavedModel, which Keras 3 does not load; unpack it, then {_TO_H5}"
+        return "is a zipped TensorFlow SavedModel; unpack it and name its folder"
     return (
         f"is a zip archive without a Keras model (it holds {_some(sorted(names))}); unpack it and name the model in it"
     )
@@ -86,8 +85,6 @@ def _describe_hdf5(path: Path) -> str | None:
                 "was saved by Keras 1, which Keras 3 cannot read; load it with Keras 2.2 (pip install 'keras<2.3') and "
                 "save it again"
             )
-        if path.suffix == ".keras":
-            return "is an HDF5 file by its content; rename it to end in .h5"
         return _describe_version(version)
     if not names and not attributes:
         return "is an HDF5 file with nothing in it; save the model again"

@@ -4,17 +4,25 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
 from signs_builder.disk import check_room, written_whole
 from signs_builder.errors import ModelError
-from signs_builder.network.file_kinds import describe_kind, is_keras_archive
+from signs_builder.network.configuration import Configuration, read_configuration
+from signs_builder.network.file_kinds import describe_kind, is_keras_archive, is_saved_model
+from signs_builder.network.keras2 import open_keras2
+from signs_builder.network.keras3 import open_keras3
+from signs_builder.network.signature import open_signature
 
 MIXED_PRECISION = "mixed_bfloat16"  # weights in float32, computation in bfloat16, which needs no loss scaling
-SUFFIXES = (".keras", ".h5", ".hdf5")
+_UNKNOWN = "is damaged, no Keras model, or of another Keras"
+_Loaded = TypeVar("_Loaded")
 
 
 def check_output(path: Path, model: keras.Model) -> None:
@@ -26,7 +34,7 @@ def check_output(path: Path, model: keras.Model) -> None:
         raise ModelError(f"{path} is a folder; name the file to save the model in.")
     if path.exists() and path.stat().st_size and not is_keras_archive(path):
         raise ModelError(
-            f"{path} is there and would be replaced, but it {describe_kind(path) or 'is no Keras model'}. "
+            f"{path} is there and would be replaced, but it {describe_kind(path) or 'is no .keras archive'}. "
             "Move it away, or choose another --output."
         )
     check_room(path.parent, 2 * weights_bytes(model))  # the weights, and the archive that Keras makes of them
@@ -60,23 +68,45 @@ def bare_copy(model: keras.Model) -> keras.Model:
     return bare
 
 
-def load_model(path: Path) -> keras.Model:
-    """Load a `.keras` or `.h5` model for inference, with Keras's safe mode on.
+@dataclass(frozen=True)
+class Opened:
+    """A model as Keras 3 has it, and what its file says of it besides."""
 
-    Raises ModelError for a file that is not there, is damaged, or needs code that it does not hold.
+    model: keras.Model
+    configuration: Configuration | None  # None: a SavedModel without a Keras model in it
+    original: Any = None  # as tf_keras has it, where Keras 2 saved it; its answers are the reference
+
+
+def load_model(path: Path) -> keras.Model:
+    """The model that `open_model` gives."""
+    return open_model(path).model
+
+
+def open_model(path: Path, custom_objects: dict[str, Any] | None = None) -> Opened:
+    """Open a `.keras` or HDF5 file, or a SavedModel folder, for inference, whatever it is called.
+
+    Keras's safe mode is on; `custom_objects` are classes and functions of the user's, by name. Raises ModelError for a
+    file that is not there, is damaged, or needs code that it does not hold.
     """
     if not os.path.lexists(path):
         raise ModelError(f"No Keras model at {path}: there is no such file.")
-    if not path.is_file():
-        raise ModelError(f"No Keras model at {path}: it {describe_kind(path) or 'is no file'}.")
-    if path.suffix not in SUFFIXES:
-        kind = describe_kind(path)
-        raise ModelError(
-            f"{path} is not a Keras model by its name; it must end in {', '.join(SUFFIXES)}."
-            + (f" The file {kind}." if kind else "")
-        )
+    configuration = read_configuration(path)
+    if configuration is None and is_saved_model(path):
+        return Opened(_explained(path, lambda: open_signature(path)), None)
+    if configuration is None or configuration.keras_version.split(".")[0] in ("0", "1"):
+        raise ModelError(f"No Keras model at {path}: it {describe_kind(path) or _UNKNOWN}.")
+    if configuration.by_keras_2:
+        original, rebuilt = _explained(path, lambda: open_keras2(path, configuration))
+        return Opened(rebuilt, configuration, original)
+    return Opened(_explained(path, lambda: open_keras3(path, configuration, custom_objects)), configuration)
+
+
+def _explained(path: Path, load: Callable[[], _Loaded]) -> _Loaded:
+    """Load a model; what goes wrong is said of the file, with the way on. Raises ModelError."""
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        return load()
+    except ModelError as error:
+        raise ModelError(f"{path} cannot be loaded: {error}.") from error
     except Exception as error:  # Keras raises whatever the first bad byte or unknown name leads to
         reason = str(error)
         if "safe_mode" in reason or "unsafe" in reason.lower():
@@ -89,10 +119,8 @@ def load_model(path: Path) -> keras.Model:
                 f"it needs the custom class {custom[1]}, which its file does not hold. Replace it by layers of Keras's "
                 "own and save the model again"
             )
-        elif (kind := describe_kind(path)) is not None:
-            advice = f"it {kind}"
         else:
-            advice = f"the file is damaged, no Keras model, or of another Keras ({reason.strip()[-300:]})"
+            advice = f"it {describe_kind(path) or f'{_UNKNOWN} ({reason.strip()[-300:]})'}"
         raise ModelError(f"{path} cannot be loaded: {advice}.") from error
 
 

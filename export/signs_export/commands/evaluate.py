@@ -8,10 +8,12 @@ import click
 from signs_builder.commands.figures import show_figures
 from signs_builder.commands.shared import describe_counts, start_keras
 from signs_builder.errors import DatasetError
-from signs_export.commands.options import data_for, data_of_model, scaling_option
-from signs_export.config import Scaling
+from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.options import data_for, data_of_model
 from signs_runtime.commands.shared import Command, json_option, print_json
 from signs_runtime.pictures.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter
+
+SAVED_MODEL = "saved_model.pb"  # in a folder of TensorFlow's format
 
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @data_of_model
-@scaling_option
+@model_options
 @click.option(
     "--resize",
     type=click.Choice(RESIZE_FILTERS),
@@ -34,18 +36,21 @@ if TYPE_CHECKING:
 def evaluate(
     model: Path,
     data: str | None,
-    scaling: Scaling | None,
+    about_model: ModelOptions,
     resize: ResizeFilter | None,
     charts: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure MODEL (.keras, .h5, .onnx or a bundle) on DATA's test pictures, and on the shift suite made of them."""
+    """Measure MODEL on DATA's test pictures, and on the shift suite made of them.
+
+    MODEL is a Keras model (.keras, .h5, a SavedModel), a bundle or an .onnx file.
+    """
     from signs_runtime.bundle.folder import is_model_file
 
     data = data_for(model, data)
-    exported = model.is_dir() or is_model_file(model)
-    if scaling is not None and exported:
-        raise click.UsageError("--scaling is for a Keras model; an export scales by itself.")
+    exported = is_model_file(model) or (model.is_dir() and not (model / SAVED_MODEL).exists())
+    if about_model.given() and exported:
+        raise click.UsageError(f"{', '.join(about_model.given())}: for a Keras model; an export knows all of it.")
     if resize is not None and exported:
         raise click.UsageError("--resize is for a Keras model; an export reads pictures as it was proved.")
     if not exported:
@@ -55,9 +60,9 @@ def evaluate(
     from signs_builder.data.sources import load_dataset
     from signs_builder.evaluation.evaluate import evaluate as measure
 
-    dataset = load_dataset(data, model_given=True)
+    dataset = load_dataset(data, model_given=True) if exported else open_data(data, model, about_model)
     click.echo(describe_counts(dataset), err=as_json)
-    answering = _open_export(model, dataset) if exported else _open_keras(model, dataset, scaling, resize)
+    answering = _open_export(model, dataset) if exported else _open_keras(model, dataset, about_model, resize)
     spec = answering.input
     figures = measure(answering.probabilities, dataset.test, dataset.labels, spec, progress=progress_bar)
     if charts:
@@ -79,12 +84,9 @@ def _open_export(path: Path, dataset: "Dataset") -> "Classifier":
     return classifier
 
 
-def _open_keras(path: Path, dataset: "Dataset", scaling: Scaling | None, resize: ResizeFilter | None) -> "Reference":
+def _open_keras(path: Path, dataset: "Dataset", about: ModelOptions, resize: ResizeFilter | None) -> "Reference":
     """A Keras model that tells as many classes apart as there are labels."""
-    from signs_builder.network.model_file import load_model
-    from signs_export.source.reference import examine
-
-    reference = examine(load_model(path), scaling=scaling, resize=resize or InputSpec.resize)
+    reference = open_reference(path, about, image_size=None, resize=resize or InputSpec.resize)
     if reference.classes != len(dataset.labels):
         raise DatasetError(
             f"{path} tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."

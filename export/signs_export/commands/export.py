@@ -12,8 +12,8 @@ import click
 from signs_builder.commands.shared import DEFAULT_SIZE, describe_counts, start_keras
 from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options, write_run
 from signs_builder.data.embedded import SYNTHETIC
-from signs_export.commands.options import ExportOptions, data_for, data_of_model, export_options, scaling_option
-from signs_export.config import Scaling
+from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.options import ExportOptions, data_for, data_of_model, export_options
 from signs_runtime.commands.shared import (
     Command,
     describe_memory,
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="Start from this Keras classifier (.keras, .h5) instead of training.",
+    help="Start from this Keras classifier (.keras, .h5, a SavedModel) instead of training.",
 )
-@scaling_option
+@model_options
 @training_options
 @export_options
 @json_option
 def build_and_export(
     data: str | None,
     model: Path | None,
-    scaling: Scaling | None,
+    about_model: ModelOptions,
     training: TrainingOptions,
     options: ExportOptions,
     as_json: bool,
@@ -63,22 +63,25 @@ def build_and_export(
     if model is not None:
         if training.given():
             raise click.UsageError(f"{', '.join(training.given())}: nothing is trained with --model.")
-        _export_file(model, data_for(model, data), scaling, options, as_json=as_json)
+        _export_file(model, data_for(model, data), about_model, options, as_json=as_json)
         return
-    if scaling is not None:
-        raise click.UsageError("--scaling is for a --model; one that is trained here rescales by itself.")
+    if about_model.given():
+        raise click.UsageError(f"{', '.join(about_model.given())}: for a --model; one that is trained here needs none.")
     _train_and_export(data or SYNTHETIC, training, options, as_json=as_json)
 
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @data_of_model
-@scaling_option
+@model_options
 @export_options
 @json_option
-def export(model: Path, data: str | None, scaling: Scaling | None, options: ExportOptions, as_json: bool) -> None:
-    """Export MODEL (.keras, .h5) as a bundle, proved against Keras on DATA, which also gives the labels."""
-    _export_file(model, data_for(model, data), scaling, options, as_json=as_json)
+def export(model: Path, data: str | None, about_model: ModelOptions, options: ExportOptions, as_json: bool) -> None:
+    """Export MODEL (.keras, .h5, a SavedModel) as a bundle, proved against Keras on DATA, which also gives the labels.
+
+    MODEL is what Keras 2 or 3 saved, whatever it is called.
+    """
+    _export_file(model, data_for(model, data), about_model, options, as_json=as_json)
 
 
 def _train_and_export(data: str, training: TrainingOptions, options: ExportOptions, *, as_json: bool) -> None:
@@ -123,22 +126,18 @@ def _train_and_export(data: str, training: TrainingOptions, options: ExportOptio
     click.echo(f"Renamed {trained.name} to {keras_file.name}, beside its bundle.", err=as_json)
 
 
-def _export_file(path: Path, data: str, scaling: Scaling | None, options: ExportOptions, *, as_json: bool) -> None:
+def _export_file(path: Path, data: str, about: ModelOptions, options: ExportOptions, *, as_json: bool) -> None:
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
-    from signs_builder.data.sources import load_dataset
-    from signs_builder.network.model_file import load_model
     from signs_export.destination import check_destination
     from signs_export.job import Job
-    from signs_export.source.reference import examine
     from signs_export.source.scaling import scaling_layer
 
     check_destination(options.output, 0)
-    dataset = load_dataset(data, model_given=True)
+    dataset = open_data(data, path, about)
     _tell(describe_counts(dataset), err=as_json)
-    model = load_model(path)
-    reference = examine(model, scaling=scaling, image_size=options.image_size, resize=options.resize)
-    own = scaling_layer(model)
+    reference = open_reference(path, about, image_size=options.image_size, resize=options.resize)
+    own = scaling_layer(reference.model)
     if own is not None and reference.scaling != "none":
         _warn(
             f"the model already scales pixels in its layer {own}, and --scaling {reference.scaling} does so before it. "

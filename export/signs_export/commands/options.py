@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from signs_builder.commands.shared import image_size_option, resize_option
-from signs_export.config import SCALINGS, VARIANTS, ExportConfig, Int8Config, VariantName
+from signs_export.config import VARIANTS, ExportConfig, Int8Config, VariantName
 from signs_runtime.commands.shared import gathered
 from signs_runtime.pictures.input_spec import ResizeFilter
 
@@ -72,11 +72,6 @@ class Variants(click.ParamType[tuple[VariantName, ...]]):
         return tuple(name for name in VARIANTS if name in names)
 
 
-scaling_option = click.option(
-    "--scaling",
-    type=click.Choice(SCALINGS),
-    help="What a --model was trained on: 0..255, x / 255, or a mode of keras.applications; needed unless it rescales.",
-)
 pictures_option = click.option(
     "--parity-pictures",
     type=click.IntRange(min=1),

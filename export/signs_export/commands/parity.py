@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.commands.shared import describe_counts, resize_option, start_keras
+from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
 from signs_export.commands.options import (
     agreement_option,
     data_for,
     data_of_model,
     pictures_option,
-    scaling_option,
 )
-from signs_export.config import ExportConfig, Int8Config, Scaling
+from signs_export.config import ExportConfig, Int8Config
 from signs_runtime.commands.shared import Command, gathered, json_option, print_json, print_table
 from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.figures import finite
@@ -67,7 +67,7 @@ _output_options = gathered(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @data_of_model
-@scaling_option
+@model_options
 @resize_option
 @pictures_option
 @agreement_option
@@ -77,7 +77,7 @@ def parity(
     model: Path,
     bundle: Path,
     data: str | None,
-    scaling: Scaling | None,
+    about_model: ModelOptions,
     resize: ResizeFilter,
     parity_pictures: int,
     agreement: float,
@@ -94,12 +94,9 @@ def parity(
         data = data_for(model, data)
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
-    from signs_builder.data.sources import load_dataset
     from signs_builder.disk import check_room
-    from signs_builder.network.model_file import load_model
     from signs_export.gate.verdict import ParityError
     from signs_export.job import Job
-    from signs_export.source.reference import examine
 
     if outputs.trace is not None and (outputs.junit is not None or outputs.html is not None):
         raise click.UsageError("--trace shows one picture; --junit and --html are about all of them.")
@@ -108,13 +105,13 @@ def parity(
             check_room(path.parent, 0)  # before the work, not after it
     variants = _variants(bundle)
     spec = next(iter(variants.values()))[0].input
-    reference = examine(load_model(model), scaling=scaling, image_size=(spec.height, spec.width), resize=resize)
+    reference = open_reference(model, about_model, image_size=(spec.height, spec.width), resize=resize)
     if outputs.trace is not None or data is None:
         assert outputs.trace is not None  # without it DATA was asked for
         _show_trace(outputs.trace, reference, variants, as_json=as_json)
         return
     config = ExportConfig(parity_pictures=parity_pictures, int8=Int8Config(agreement=agreement))
-    dataset = load_dataset(data, model_given=True)
+    dataset = open_data(data, model, about_model)
     verdicts = _compare(Job(reference, dataset, config, progress_bar), bundle, variants, outputs)
     _show_verdicts(verdicts, dataset, as_json=as_json)
     failed = next((verdict for verdict in verdicts if not verdict.passed), None)

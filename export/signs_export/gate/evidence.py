@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
+from signs_export.errors import ExportError
 from signs_export.gate.noise_floor import NoiseFloor, float64_of, measure_floor, work_of
 from signs_export.gate.probes import make_probes
 from signs_export.gate.trace import PICTURES, KerasStages, keras_stages
 from signs_export.job import Job
+from signs_export.source.reference import Reference
 from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.pictures.input_spec import InputSpec
 
@@ -63,10 +65,14 @@ def collected(job: Job) -> Iterator[Evidence]:
         chosen = Split(files, np.concatenate([test.labels, others.labels]))
         images = chosen.images(reference.input)
         with job.progress("Asking Keras", len(images)) as on_done:
-            expected = reference.probabilities(images, on_done)
+            rebuilt = reference.probabilities(images, on_done)
+        expected = reference.original_probabilities(images) if reference.original is not None else rebuilt
         double = float64_of(reference)
         stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)])
-        work = work_of(reference, stages.values)
+        floor = measure_floor(
+            reference, double, images, rebuilt, work_of(reference, stages.values), progress=job.progress
+        )
+        _check_rebuilt(reference, images, expected, rebuilt, floor)
         yield Evidence(
             labels=dataset.labels,
             input=reference.input,
@@ -76,9 +82,27 @@ def collected(job: Job) -> Iterator[Evidence]:
             is_test=np.arange(len(chosen)) < len(test),
             expected=expected,
             probes=_write_probes(images, reference.input, Path(folder)),
-            floor=measure_floor(reference, double, images, expected, work, progress=job.progress),
+            floor=floor,
             stages=stages,
             weights_sha256=reference.weights_sha256,
+        )
+
+
+def _check_rebuilt(
+    reference: Reference,
+    images: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+    rebuilt: NDArray[np.float32],
+    floor: NoiseFloor,
+) -> None:
+    """Refuse a model that Keras 2 saved and that answers otherwise in Keras 3. Raises ExportError."""
+    lost = np.abs(expected - rebuilt).max(axis=1)
+    if reference.original is not None and not lost.max() <= floor.tolerance:
+        worst = reference.scaled(images[[int(lost.argmax())]])
+        raise ExportError(
+            f"Keras 2 saved this model, and in Keras 3 its probabilities differ by {lost.max():.1e}, more than the "
+            f"{floor.tolerance:.1e} that float32 may lose: {reference.original.first_difference(worst)} computes "
+            "otherwise. Build the model again in Keras 3, without that layer, and report this as a bug."
         )
 
 

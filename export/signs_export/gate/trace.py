@@ -19,7 +19,7 @@ from onnx.helper import make_node
 from signs_export.convert.graph_names import LOGITS, SCALED
 from signs_export.gate.rounding import rounded
 from signs_export.onnx_graph import inner_values
-from signs_export.source.layers import layer_outputs, layers_of, readers_of
+from signs_export.source.layers import last_operation, layer_outputs, layers_of, readers_of
 from signs_export.source.reference import Reference, softmax
 from signs_runtime import Classifier
 from signs_runtime.bundle.manifest import Precision
@@ -146,7 +146,7 @@ def first_difference(stages: Sequence[Stage]) -> Stage | None:
 
 def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     pixels = reference.scaled(images)
-    last = reference.model.outputs[0]._keras_history.operation
+    last = last_operation(reference.model)
     ends_in_softmax = getattr(last, "activation", None) is keras.activations.softmax
     if ends_in_softmax:
         last.activation = keras.activations.linear  # for its logits

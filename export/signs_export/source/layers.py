@@ -31,6 +31,12 @@ def innermost_layers(model: keras.Model) -> list[keras.layers.Layer]:
     ]
 
 
+def last_operation(model: keras.Model) -> keras.Operation:
+    """What gives a model's output, inside of nested models, too."""
+    operation = model.outputs[0]._keras_history.operation
+    return last_operation(operation) if isinstance(operation, keras.Model) else operation
+
+
 def readers_of(layer: keras.layers.Layer) -> list[keras.Operation]:
     """What reads a layer's outputs in the models that it is a part of; it may be several, and twice."""
     given = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
@@ -55,6 +61,41 @@ def wrapped_calls(layers: Sequence[keras.layers.Layer], wrapper: Wrapper) -> Ite
         keras.layers.Layer.__call__ = call
 
 
+@contextmanager
+def convolving_by_group() -> Iterator[None]:
+    """Have grouped convolutions compute group by group meanwhile.
+
+    Keras has XLA compile them, uncompiled anew at each call, and XLA's take many times as long, above all in float64.
+    """
+    base = next(each for each in keras.layers.Conv2D.__mro__ if "convolution_op" in vars(each))
+    convolve = base.convolution_op
+
+    def by_group(self: keras.layers.Layer, inputs: Any, kernel: Any) -> Any:
+        settings = {
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.dilation_rate,
+        }
+        if self.groups == 1 or self.padding == "causal":
+            return convolve(self, inputs, kernel)
+        even = len(set(self.strides)) == 1 and 1 in (max(self.strides), max(self.dilation_rate))
+        if self.rank == 2 and kernel.shape[-2] == 1 and even:
+            by_channel = keras.ops.reshape(kernel, (*kernel.shape[:2], self.groups, -1))
+            return keras.ops.depthwise_conv(inputs, by_channel, **settings)
+        axis = -1 if self.data_format == "channels_last" else 1
+        parts = zip(
+            keras.ops.split(inputs, self.groups, axis=axis), keras.ops.split(kernel, self.groups, axis=-1), strict=True
+        )
+        return keras.ops.concatenate([keras.ops.conv(*part, **settings) for part in parts], axis=axis)
+
+    base.convolution_op = by_group
+    try:
+        yield
+    finally:
+        base.convolution_op = convolve
+
+
 def layer_outputs(model: keras.Model, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """What each layer gives, in the order of the calls, for a batch of the model's input.
 
@@ -68,7 +109,7 @@ def layer_outputs(model: keras.Model, pixels: NDArray[Any]) -> dict[str, NDArray
         given.setdefault(layers[place].name, []).append(output)
         return output
 
-    with wrapped_calls(layers, record):
+    with wrapped_calls(layers, record), convolving_by_group():
         model(keras.ops.convert_to_tensor(pixels), training=False)
     return {
         name: keras.ops.convert_to_numpy(outputs[0])

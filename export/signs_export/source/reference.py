@@ -1,7 +1,8 @@
 """The Keras model as the reference: examined once, so that everything that follows knows what goes in and comes out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -9,18 +10,40 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.network.model_file import weights_sha256
+from signs_builder.network.keras2 import answers_of, first_difference
+from signs_builder.network.model_file import Opened, weights_sha256
 from signs_builder.progress import ignore_progress
 from signs_export.config import Scaling
 from signs_export.errors import ExportError
+from signs_export.source.fitting import Fitted, both_labels, fit_input, input_of, with_both_labels, with_sigmoid
+from signs_export.source.layers import convolving_by_group
 from signs_export.source.scaling import choose_scaling, scale
-from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec, ResizeFilter
+from signs_runtime.pictures.input_spec import InputSpec, ResizeFilter
 
 BATCH = 32  # pictures at once through Keras
 _LOGIT_LAYERS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D)
 _PASSING_LAYERS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
 MOST_LOST = 1e-3  # of a probability, by float32; a copy in float64 that differs by more is another model
 SUM_ATOL = 1e-3  # how far from 1 a row of probabilities may sum: half precision gives 5e-4
+
+
+@dataclass(frozen=True)
+class Original:
+    """A classifier as Keras 2 has it, from which the reference's model was rebuilt; its answers are the reference."""
+
+    opened: Opened
+    fitted: Fitted
+    one_sigmoid: bool
+
+    def values(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """What it gives for scaled pixels (n, h, w, c)."""
+        model = self.opened.original
+        given = answers_of(model, self.fitted.before(pixels), model.inputs[0].shape[0])
+        return both_labels(given) if self.one_sigmoid else given
+
+    def first_difference(self, pixels: NDArray[Any]) -> str:
+        """The first layer that answers otherwise in Keras 3."""
+        return first_difference(self.opened.original, self.opened.model, self.fitted.before(pixels))
 
 
 @dataclass(frozen=True)
@@ -33,6 +56,7 @@ class Reference:
     gives_logits: bool
     classes: int
     precision: Literal["float32", "float64"] = "float32"
+    original: Original | None = field(default=None, repr=False)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -48,17 +72,26 @@ class Reference:
             batch = images[start : start + BATCH]
             filled = np.zeros((BATCH, *batch.shape[1:]), np.uint8)  # Keras compiles anew for each size of a batch
             filled[: len(batch)] = batch
-            given = self.model.predict_on_batch(self.scaled(filled))
+            with convolving_by_group() if self.precision == "float64" else nullcontext():
+                given = self.model.predict_on_batch(self.scaled(filled))
             outputs.append(keras.tree.flatten(given)[0][: len(batch)])  # one output, perhaps in a dict or a list
             on_done(len(batch))
         return self._finished(outputs)
+
+    def original_probabilities(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        """What the model says in the Keras that saved it; as `probabilities` where it needed no rebuilding."""
+        if self.original is None:
+            return self.probabilities(images)
+        starts = range(0, len(images), BATCH)
+        return self._finished([self.original.values(self.scaled(images[start : start + BATCH])) for start in starts])
 
     def uncompiled_probabilities(self, images: NDArray[np.uint8], batch_size: int = BATCH) -> NDArray[Any]:
         """What Keras says uncompiled, layer by layer: the same sums in other orders, which lose other digits."""
         outputs = []
         for start in range(0, len(images), batch_size):
             pixels = keras.ops.convert_to_tensor(self.scaled(images[start : start + batch_size]))
-            outputs.append(keras.ops.convert_to_numpy(keras.tree.flatten(self.model(pixels, training=False))[0]))
+            with convolving_by_group():
+                outputs.append(keras.ops.convert_to_numpy(keras.tree.flatten(self.model(pixels, training=False))[0]))
         return self._finished(outputs)
 
     def _finished(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
@@ -95,75 +128,95 @@ class Reference:
 
 
 def examine(
-    model: keras.Model,
+    model: keras.Model | Opened,
     *,
     scaling: Scaling | None = None,
     image_size: tuple[int, int] | None = None,
     resize: ResizeFilter = "bilinear",
+    logits: bool = False,
 ) -> Reference:
     """Find out what a Keras model takes and gives.
 
-    `image_size` (height, width) is for a model that takes any size. Raises ExportError for a model that is no image
-    classifier with one input and one softmax or logit output, has weights that are not finite, or needs `scaling`.
+    `image_size` (height, width) is for a model that takes any size; `logits` tells that its outputs are some. Raises
+    ExportError for a model that is no image classifier with one input and one output of probabilities or logits, has
+    weights that are not finite, or needs `scaling`.
     """
-    spec = _input_of(model, image_size, resize)
-    classes = _classes_of(model)
+    opened = model if isinstance(model, Opened) else Opened(model, None)
+    model = opened.model
+    spec = input_of(model, image_size, resize)
+    _check_outputs(model)
+    chosen = choose_scaling(model, scaling, spec.shape[2])
+    fitted = fit_input(model, spec, chosen)
     for weight in model.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite); train the model again.")
     _refuse_half_precision(model)
-    raw = Reference(model, spec, choose_scaling(model, scaling), gives_logits=False, classes=classes)
+    kind = _kind_of(fitted.model, spec, chosen, logits=logits or _trained_on_logits(opened))
+    whole = fitted.model
+    if kind == "logit":
+        whole = with_sigmoid(whole)
+    if kind in ("logit", "sigmoid"):
+        whole = with_both_labels(whole)
+    original = None
+    if opened.original is not None and kind != "logit":
+        original = Original(opened, fitted, one_sigmoid=kind == "sigmoid")
+    return Reference(whole, spec, chosen, kind == "logits", int(whole.outputs[0].shape[1]), original=original)
+
+
+Kind = Literal["softmax", "logits", "sigmoid", "logit"]  # of a model's outputs
+
+
+def _check_outputs(model: keras.Model) -> None:
+    if len(model.outputs) != 1:
+        raise ExportError(f"The model has {len(model.outputs)} outputs; a classifier has one.")
+    shape = tuple(model.outputs[0].shape)
+    if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] < 1:
+        raise ExportError(
+            f"The model gives {shape}; a classifier gives (batch, classes) with a softmax, logits, or one sigmoid for "
+            "two classes."
+        )
+
+
+def _trained_on_logits(opened: Opened) -> bool:
+    """Tell a model that was compiled with a loss for logits."""
+    loss = opened.configuration.loss if opened.configuration is not None else getattr(opened.model, "loss", None)
+    if isinstance(loss, keras.losses.Loss):
+        loss = {"config": loss.get_config()}
+    config = loss.get("config") if isinstance(loss, dict) else None
+    return isinstance(config, dict) and config.get("from_logits") is True
+
+
+def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: bool) -> Kind:
+    """What a model's outputs are. Raises ExportError where they are nothing that a classifier gives."""
+    classes = int(model.outputs[0].shape[1])
+    raw = Reference(model, spec, scaling, gives_logits=False, classes=classes)
     try:
         outputs = raw.probabilities(_noise(spec))
     except Exception as error:  # Keras raises whatever its layers make of a size that does not fit
         raise ExportError(f"The model cannot take pictures of {spec.height}x{spec.width}: {error}") from error
-    return replace(raw, gives_logits=_gives_logits(model, outputs))
-
-
-def _input_of(model: keras.Model, image_size: tuple[int, int] | None, resize: ResizeFilter) -> InputSpec:
-    if not model.built or not getattr(model, "inputs", None):
-        raise ExportError("The model does not say what it takes; build it with a keras.Input and save it again.")
-    if len(model.inputs) != 1:
-        names = ", ".join(each.name for each in model.inputs)
-        raise ExportError(f"The model has {len(model.inputs)} inputs ({names}); an image classifier has one.")
-    shape = tuple(model.inputs[0].shape)
-    if len(shape) != 4 or shape[3] not in (1, 3):
-        hint = " Pictures must be channels-last." if len(shape) == 4 and shape[1] in (1, 3) else ""
-        raise ExportError(f"The model takes {shape}; an image classifier takes (batch, height, width, 1 or 3).{hint}")
-    height, width = shape[1] or (image_size or (None, None))[0], shape[2] or (image_size or (None, None))[1]
-    if height is None or width is None:
-        raise ExportError(f"The model takes pictures of any size, {shape}; say which with --image-size HEIGHTxWIDTH.")
-    if max(height, width) > MAX_SIDE:
-        raise ExportError(f"An input of {height}x{width} pixels is more than the {MAX_SIDE} a side that bundles hold.")
-    if image_size not in (None, (height, width)):
-        raise ExportError(f"The model takes {height}x{width} pixels; --image-size cannot change that.")
-    return InputSpec(height, width, "RGB" if shape[3] == 3 else "L", resize)
-
-
-def _classes_of(model: keras.Model) -> int:
-    if len(model.outputs) != 1:
-        raise ExportError(f"The model has {len(model.outputs)} outputs; a classifier has one.")
-    shape = tuple(model.outputs[0].shape)
-    if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] < 2:
-        raise ExportError(
-            f"The model gives {shape}; a classifier gives (batch, classes) with a softmax or logits for two classes or "
-            "more. One sigmoid is not exported: train with a softmax over two classes."
-        )
-    return shape[1]
-
-
-def _gives_logits(model: keras.Model, outputs: NDArray[np.float32]) -> bool:
-    """Probabilities are told by what they are; anything else must come from a layer without an activation."""
     if not np.isfinite(outputs).all():
         raise ExportError("The model answers pictures with NaN or infinite numbers; look at its weights.")
-    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL):
-        return False
+    if classes > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL):
+        return "softmax"
     last, activation = _last_activation(model)
+    what = f"The model ends in {last.name} ({type(last).__name__}, activation {activation})"
+    if activation == "sigmoid":
+        if classes == 1:
+            return "sigmoid"
+        raise ExportError(
+            f"{what}: {classes} sigmoids, each a label of its own that may be true beside others. Such a multi-label "
+            "classifier is not exported; where just one label is true, train with a softmax."
+        )
     if activation == "linear" and isinstance(last, _LOGIT_LAYERS):
-        return True
+        if logits:
+            return "logits" if classes > 1 else "logit"
+        raise ExportError(
+            f"{what}, and was not compiled with a loss for logits (from_logits=True), so its outputs may be logits or "
+            "something else, such as a regression's. If they are logits, say so with --logits."
+        )
     raise ExportError(
-        f"The model ends in {last.name} ({type(last).__name__}, activation {activation}): neither a softmax nor the "
-        "logits of a layer without an activation. End it in one of these."
+        f"{what}: neither a softmax, one sigmoid, nor the logits of a layer without an activation. End it in one of "
+        "these."
     )
 
 
@@ -173,6 +226,8 @@ def _last_activation(model: keras.Model) -> tuple[keras.Operation, str]:
     while True:
         operation = tensor._keras_history.operation
         activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        if type(operation).__name__ == "Sigmoid":  # Keras's operation, which is no layer
+            activation = "sigmoid"
         if isinstance(operation, keras.Model):
             tensor = operation.outputs[0]
         elif isinstance(operation, _PASSING_LAYERS) and activation == "linear":

@@ -14,14 +14,14 @@ _SCALING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
 LARGEST_INPUT = 20.0  # what a layer that was made for 0..255 leaves of it: at most 2.7 in Keras's own models
 
 
-def choose_scaling(model: keras.Model, asked: Scaling | None) -> Scaling:
+def choose_scaling(model: keras.Model, asked: Scaling | None, channels: int) -> Scaling:
     """The scaling asked for, or "none" for a model that begins with a layer which scales 0..255 by itself.
 
     Raises ExportError where neither is given.
     """
     if asked is not None:
-        if asked in ("torch", "caffe") and model.inputs[0].shape[-1] != 3:
-            raise ExportError(f"--scaling {asked} is for three colours; this model takes {model.inputs[0].shape[-1]}.")
+        if asked in ("torch", "caffe") and channels != 3:
+            raise ExportError(f"--scaling {asked} is for three colours; this model takes {channels}.")
         return asked
     if scaling_layer(model) is not None:
         return "none"
@@ -54,8 +54,9 @@ def scale(pixels: Any, scaling: Scaling) -> Any:  # Any: a float32 numpy array, 
 
 def _is_for_pixels(layer: keras.Layer, model: keras.Model) -> bool:
     """Tell a layer that was made for 0..255 from one for pixels that were scaled before."""
-    channels = model.inputs[0].shape[-1]
-    black_and_white = np.stack([np.zeros((1, 1, channels)), np.full((1, 1, channels), 255)]).astype(np.float32)
+    shape = tuple(model.inputs[0].shape[1:])
+    shape = (1, 1, shape[-1]) if len(shape) == 3 else tuple(side or 1 for side in shape)
+    black_and_white = np.stack([np.zeros(shape), np.full(shape, 255)]).astype(np.float32)
     return bool(np.abs(keras.ops.convert_to_numpy(layer(black_and_white))).max() <= LARGEST_INPUT)
 
 

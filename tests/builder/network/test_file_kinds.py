@@ -36,7 +36,7 @@ def _zip(path: Path, **members: str) -> None:
 
 
 def _saved_model(path: Path) -> None:
-    path.mkdir()
+    path.mkdir(parents=True)
     (path / "saved_model.pb").touch()
 
 
@@ -57,14 +57,12 @@ KINDS: list[tuple[str, Callable[[Path], object], str]] = [
     ("data.h5", _data_set, r"without a Keras model \(it holds train_set_x\)"),
     ("cut.keras", lambda path: path.write_bytes(saved(path)[:4000]), "is cut off"),
     ("cut.h5", lambda path: path.write_bytes(saved(path)[:4000]), "cut off or damaged"),
-    ("a.keras", lambda path: path.write_bytes(saved(path.with_suffix(".h5"))), "rename it to end in .h5"),
-    ("a.h5", lambda path: path.write_bytes(saved(path.with_suffix(".keras"))), "rename it to end in .keras"),
-    ("a", lambda path: path.write_bytes(saved(path.with_suffix(".keras"))), "rename it to end in .keras"),
     ("torch.keras", lambda path: _zip(path, data_pkl=""), "PyTorch"),
     ("other.keras", lambda path: _zip(path, readme_txt=""), r"it holds readme.txt"),
     ("new.keras", lambda path: _zip(path, config_json="{}", metadata_json='{"keras_version": "99.1"}'), "Keras 99.1"),
-    ("saved_model", _saved_model, "SavedModel.*tf_keras"),
-    ("saved.keras", _saved_model, "SavedModel.*tf_keras"),
+    ("saved_model", _saved_model, "weights are missing: a SavedModel is the whole folder"),
+    ("saved.keras", _saved_model, "weights are missing: a SavedModel is the whole folder"),
+    ("above", lambda path: _saved_model(path / "inner"), r"is a folder; name a model in it \(inner\)"),
     ("link.h5", lambda path: path.symlink_to("/nowhere.h5"), "a link to /nowhere.h5, which is not there"),
 ]
 
@@ -84,7 +82,7 @@ def test_keras_own_weights_are_told_from_a_model(tmp_path: Path) -> None:
 
 def test_weights_to_start_from_are_named_as_well(tmp_path: Path) -> None:
     for name, make, words in KINDS:
-        if name in ("lfs.h5", "page.h5", "cut.h5", "a.h5"):
+        if name in ("lfs.h5", "page.h5", "cut.h5"):
             make(tmp_path / name)
             with pytest.raises(ModelError, match=words):
                 load_init_weights(model(), tmp_path / name)
@@ -98,7 +96,7 @@ def test_only_a_keras_model_is_replaced_by_another(tmp_path: Path) -> None:
     saved(path)
     assert is_keras_archive(path)
     check_output(path, model())
-    for content, words in ((b"my notes", "no Keras model"), (saved(tmp_path / "a.h5"), "HDF5"), (b"PK\3\4", "cut off")):
+    for content, words in ((b"my notes", "no .keras"), (saved(tmp_path / "a.h5"), "no .keras"), (b"PK\3\4", "cut off")):
         path.write_bytes(content)
         with pytest.raises(ModelError, match=f"would be replaced, but it .*{words}.*Move it away"):
             check_output(path, model())

@@ -92,7 +92,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, suffix: str) -> None:
     whole = path.read_bytes()
     for content, words in (
         (b"", "is empty"),
-        (b"nonsense", "the file is damaged"),
+        (b"nonsense", "is damaged"),
         (whole[: len(whole) // 2], "cut off"),
     ):
         path.write_bytes(content)
@@ -100,12 +100,9 @@ def test_a_damaged_file_is_refused(tmp_path: Path, suffix: str) -> None:
             load_model(path)
 
 
-def test_what_is_not_there_or_no_model_by_its_name_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="No Keras model"):
         load_model(tmp_path / "none.keras")
-    (tmp_path / "model.txt").touch()
-    with pytest.raises(ModelError, match=r"must end in \.keras"):
-        load_model(tmp_path / "model.txt")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")

@@ -1,0 +1,144 @@
+"""What a model file says of its model: read from its configuration, before any of Keras's code sees the file."""
+
+import inspect
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+Config = dict[str, Any]  # JSON, as Keras writes it
+
+# Layers that pass on what they are given, but in training.
+INERT = frozenset(
+    {
+        "Dropout",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+        "AlphaDropout",
+        "GaussianDropout",
+        "GaussianNoise",
+        "ActivityRegularization",
+        "AugMix",
+        "AutoContrast",
+        "CutMix",
+        "Equalization",
+        "MixUp",
+        "RandAugment",
+        "RandomBrightness",
+        "RandomColorDegeneration",
+        "RandomColorJitter",
+        "RandomContrast",
+        "RandomElasticTransform",
+        "RandomErasing",
+        "RandomFlip",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomHeight",
+        "RandomHue",
+        "RandomInvert",
+        "RandomPerspective",
+        "RandomPosterization",
+        "RandomRotation",
+        "RandomSaturation",
+        "RandomSharpness",
+        "RandomShear",
+        "RandomTranslation",
+        "RandomWidth",
+        "RandomZoom",
+    }
+) & {*dir(keras.layers), "RandomHeight", "RandomWidth"}
+SAVED_MODEL, KERAS_METADATA = "saved_model.pb", "keras_metadata.pb"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A model as its file describes it; `loss` is what it was compiled with, None where the file does not tell."""
+
+    model: Config
+    keras_version: str  # of the Keras that wrote it
+    loss: Any = None  # a name, or a configuration
+
+    @property
+    def by_keras_2(self) -> bool:
+        return self.keras_version.split(".")[0] == "2"
+
+    def layers(self) -> Iterator[Config]:
+        """The configuration of each layer, those inside of models and wrappers, too."""
+        yield from _layers(self.model)
+        for each in self.model.get("objects", []):
+            yield from _with_inner(each)
+
+
+def read_configuration(path: Path) -> Configuration | None:
+    """The configuration in a `.keras` archive, an HDF5 file or a SavedModel folder; None where there is none."""
+    try:
+        if path.is_dir():
+            return _of_saved_model(path / KERAS_METADATA)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+                version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+            compiled = config.get("compile_config") or {}
+            return Configuration(config, version, compiled.get("loss"))
+        with h5py.File(path, "r") as file:
+            config = json.loads(_text(file.attrs["model_config"]))
+            compiled = json.loads(_text(file.attrs.get("training_config", "{}"))) or {}
+            return Configuration(config, _text(file.attrs.get("keras_version", "1")), compiled.get("loss"))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, RecursionError):
+        return None
+
+
+def _of_saved_model(metadata: Path) -> Configuration | None:
+    """Of the objects that Keras 2 kept beside a graph; the first is the model."""
+    from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
+
+    objects = SavedMetadata.FromString(metadata.read_bytes()).nodes
+    layers = [json.loads(each.metadata) for each in objects if each.identifier != "_tf_keras_metric"]
+    layers = [each for each in layers if isinstance(each.get("class_name"), str)]
+    if not layers or "config" not in layers[0]:
+        return None
+    compiled = layers[0].get("training_config") or {}
+    # A model whose layers its own configuration does not tell is known by all its objects.
+    return Configuration({**layers[0], "objects": layers[1:]}, "2", compiled.get("loss"))
+
+
+def _layers(config: Any) -> Iterator[Config]:  # Any: JSON
+    if isinstance(config, list):
+        for each in config:
+            yield from _layers(each)
+    elif isinstance(config, dict):
+        inside = config.get("config")
+        for key in ("layer", "backward_layer", "forward_layer"):
+            if isinstance(inside, dict) and isinstance(inside.get(key), dict):
+                yield from _with_inner(inside[key])
+        # Keras 2.1 wrote a Sequential's layers as the configuration itself.
+        layers = inside.get("layers", []) if isinstance(inside, dict) else inside
+        for each in layers if isinstance(layers, list) else []:
+            yield from _with_inner(each)
+
+
+def _with_inner(config: Any) -> Iterator[Config]:  # Any: JSON
+    if isinstance(config, dict) and isinstance(config.get("class_name"), str):
+        yield config
+    yield from _layers(config)
+
+
+def accepted(layer: type) -> set[str]:
+    """The keywords that a layer's class takes."""
+    names: set[str] = set()
+    for start in (vars(each)["__init__"] for each in layer.__mro__ if "__init__" in vars(each)):
+        parameters = inspect.signature(start).parameters.values()
+        names.update(each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            break
+    return names - {"self"}
+
+
+def _text(value: Any) -> str:  # Any: an HDF5 attribute
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

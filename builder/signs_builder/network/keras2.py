@@ -1,0 +1,306 @@
+"""Opens Keras 2's models through tf_keras, and rebuilds them layer by layer in Keras 3, weights and all.
+
+tf_keras (https://github.com/keras-team/tf-keras) is Keras 2, maintained on: it reads what Keras 2 wrote, and Keras 3
+does not. What it answers stays the reference that the rebuilt model is held to.
+"""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from signs_builder.errors import ModelError
+from signs_builder.network.configuration import INERT, Configuration, accepted
+
+Old = Any  # tf_keras's models, layers, nodes and tensors
+
+RTOL, ATOL = 1e-4, 1e-5  # between both Keras's layers, of a layer's largest number: float32's noise; measured: 0
+_ANY_SIDE = 96  # pixels, of noise for a model that takes any size
+_FROM_SCRATCH = ("_initializer", "_regularizer", "_constraint")  # settings that only a new training needs
+_ABOUT_INPUT = ("dtype", "batch_input_shape", "input_shape", "batch_size", "input_dim", "input_length")
+_RENAMED = {"SyncBatchNormalization": "BatchNormalization", "BatchNormalizationV1": "BatchNormalization"}
+# What Keras 2's layers could do and Keras 3's cannot, by its default: then nothing is lost.
+_DEFAULTS: dict[str, Any] = {
+    "groups": 1,
+    "renorm": False,
+    "virtual_batch_size": None,
+    "fused": None,
+    "time_major": False,
+    "implementation": None,
+    "ragged": False,
+    "softmax_robust_masking": False,
+    "sparse": False,
+    "crop_to_aspect_ratio": False,
+    "adjustment": None,
+}
+_HARMLESS = (
+    "experimental_autocast",
+    "fused",
+    "implementation",
+    "key_shape",
+    "query_shape",
+    "renorm_clipping",
+    "renorm_momentum",
+    "value_shape",
+)
+
+
+def _slice(part: Any) -> Any:  # Any: a place, a slice, or a slice as JSON has it
+    return slice(part["start"], part["stop"], part["step"]) if isinstance(part, dict) else part
+
+
+# TensorFlow's functions that Keras 2 kept in a model, with their arguments, as Keras 3 computes them. No other is run.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "math.add": lambda x, y: x + y,
+    "__operators__.add": lambda x, y: x + y,
+    "math.subtract": lambda x, y: x - y,
+    "__operators__.sub": lambda x, y: x - y,
+    "math.multiply": lambda x, y: x * y,
+    "__operators__.mul": lambda x, y: x * y,
+    "math.truediv": lambda x, y: x / y,
+    "math.divide": lambda x, y: x / y,
+    "__operators__.truediv": lambda x, y: x / y,
+    "__operators__.getitem": lambda tensor, slice_spec: tensor[tuple(map(_slice, slice_spec))],
+    "nn.bias_add": lambda value, bias, data_format=None: value + bias,
+    "nn.relu": lambda features: keras.ops.relu(features),
+    "nn.relu6": lambda features: keras.ops.relu6(features),
+    "nn.silu": lambda features, beta=1.0: features * keras.ops.sigmoid(beta * features),
+    "nn.softmax": lambda logits, axis=-1: keras.ops.softmax(logits, axis=axis),
+    "math.sigmoid": lambda x: keras.ops.sigmoid(x),
+    "math.tanh": lambda x: keras.ops.tanh(x),
+    "cast": lambda x, dtype: keras.ops.cast(x, keras.backend.standardize_dtype(dtype)),
+    "reshape": lambda tensor, shape: keras.ops.reshape(tensor, shape),
+    "concat": lambda values, axis: keras.ops.concatenate(values, axis=axis),
+    "math.reduce_mean": lambda input_tensor, axis=None, keepdims=False: keras.ops.mean(input_tensor, axis, keepdims),
+    "math.reduce_max": lambda input_tensor, axis=None, keepdims=False: keras.ops.max(input_tensor, axis, keepdims),
+}
+
+
+def open_keras2(path: Path, configuration: Configuration) -> tuple[Old, keras.Model]:
+    """Load a file or folder of Keras 2's, and give it as tf_keras has it and as Keras 3's.
+
+    Raises ModelError for a model with code in it, with a layer that is none of Keras's own, and for one that Keras 3
+    computes otherwise; it then names the first layer that differs.
+    """
+    _check(configuration)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        link = path if path.is_dir() else Path(folder, "model.keras" if _is_archive(path) else "model.h5")
+        if link != path:
+            link.symlink_to(path.resolve())  # tf_keras goes by the suffix
+        import tensorflow as tf
+        import tf_keras
+
+        names = {"relu6": tf.nn.relu6}  # MobileNet's, before Keras had one
+        try:
+            original = tf_keras.models.load_model(link, compile=False, custom_objects=names, safe_mode=True)
+        except Exception as error:  # Keras raises whatever the first bad byte leads to
+            raise ModelError(
+                f"tf_keras, which continues Keras 2, cannot load it: {str(error).strip()[-300:]}"
+            ) from error
+        if not getattr(original, "inputs", None):
+            raise ModelError("its model does not say what it takes; build it with an Input and save it again")
+        rebuilt = _Rebuilding(configuration.keras_version).model(original)
+        _compare(original, rebuilt)
+    return original, rebuilt
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """TensorFlow and tf_keras warn of what a file leaves out for inference."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _check(configuration: Configuration) -> None:
+    """Refuse code, and classes that are not Keras's: tf_keras runs a Lambda's code as it loads, whatever it is told.
+
+    Raises ModelError.
+    """
+    from tf_keras import layers, models
+
+    for each in configuration.layers():
+        kind, config = each["class_name"], each.get("config")
+        name = config.get("name", kind) if isinstance(config, dict) else kind
+        if kind == "Lambda":
+            raise ModelError(
+                f"its layer {name} is a Lambda layer, that is, code, which is not run from a file. Replace the Lambda "
+                "by a layer of Keras's own and save the model again"
+            )
+        if kind in ("TFOpLambda", "SlicingOpLambda"):
+            function = config.get("function") if isinstance(config, dict) else None
+            if function not in _FUNCTIONS:
+                raise ModelError(
+                    f"its layer {name} is TensorFlow's function tf.{function}, which is not run from a file. Replace "
+                    "it by a layer of Keras's own and save the model again"
+                )
+        elif not (hasattr(layers, kind) or hasattr(models, kind) or kind in ("Functional", *_RENAMED)):
+            raise ModelError(
+                f"it needs the custom class {kind} (layer {name}), which its file does not hold. Replace it by layers "
+                "of Keras's own and save the model again"
+            )
+
+
+class _Rebuilding:
+    """Makes Keras 3's models of tf_keras's; a layer that is shared stays shared."""
+
+    def __init__(self, keras_version: str) -> None:
+        self._version = keras_version
+        self._made: dict[int, Any] = {}  # by the old layer; Any: layers, and functions of tensors
+
+    def model(self, old: Old) -> keras.Model:
+        """The same graph of the same layers with the same weights; it takes batches of any size."""
+        tensors = {}
+        for each in old.inputs:
+            name = each.name.split(":")[0].replace("/", "_")
+            tensors[id(each)] = keras.Input(tuple(each.shape[1:]), name=name, dtype=each.dtype.name)
+        inputs = list(tensors.values())
+        for _, nodes in sorted(old._nodes_by_depth.items(), reverse=True):
+            for node in nodes:
+                if not node.is_input:
+                    outputs = self._call(node, tensors)
+                    olds = keras.tree.flatten(node.outputs)
+                    tensors.update(zip(map(id, olds), keras.tree.flatten(outputs), strict=True))
+        outputs = [tensors[id(each)] for each in old.outputs]
+        return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=old.name.replace("/", "_"))
+
+    def _call(self, node: Old, tensors: dict[int, Any]) -> Any:  # Any: tensors
+        def renewed(value: Any) -> Any:
+            return tensors.get(id(value), value)
+
+        arguments = keras.tree.map_structure(renewed, list(node.call_args))
+        named = {
+            name: keras.tree.map_structure(renewed, value)
+            for name, value in node.call_kwargs.items()
+            if value is not None and name not in ("training", "name")
+        }
+        layer = self._renewed(node.layer)
+        outputs = layer(*arguments, **named)
+        if isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.Model) and node.layer.weights:
+            _set_weights(layer, node.layer)
+        return outputs
+
+    def _renewed(self, old: Old) -> Any:
+        if id(old) not in self._made:
+            self._made[id(old)] = self._make(old)
+        return self._made[id(old)]
+
+    def _make(self, old: Old) -> Any:
+        kind = type(old).__name__
+        if hasattr(old, "_nodes_by_depth"):
+            return self.model(old)
+        if kind in ("TFOpLambda", "SlicingOpLambda"):
+            return _FUNCTIONS[old.get_config()["function"]]
+        if kind in INERT:
+            return keras.layers.Identity(name=old.name)
+        new = getattr(keras.layers, _RENAMED.get(kind, kind), None)
+        if new is None:
+            raise ModelError(f"its layer {old.name} is a {kind}, which Keras 3 does not have")
+        config = self._config(old, new)
+        if kind == "Normalization":
+            mean, variance = (np.squeeze(np.asarray(each)) for each in (old.mean, old.variance))
+            return new(axis=config["axis"], mean=mean, variance=variance, name=old.name)
+        if kind == "Bidirectional":
+            return new(self._make(old.forward_layer), config.get("merge_mode"), name=old.name)
+        if "layer" in config:  # TimeDistributed
+            return new(self._make(old.layer), name=old.name)
+        try:
+            return new.from_config(config)
+        except Exception as error:  # Keras raises whatever its layers make of a setting
+            raise ModelError(f"its layer {old.name} ({kind}) cannot be built in Keras 3: {error}") from error
+
+    def _config(self, old: Old, new: type) -> dict[str, Any]:
+        config = {
+            key: value
+            for key, value in old.get_config().items()
+            if not key.endswith(_FROM_SCRATCH) and key not in _ABOUT_INPUT
+        }
+        config["name"] = old.name.replace("/", "_")
+        if old.compute_dtype not in (None, "float32"):
+            config["dtype"] = old.compute_dtype
+        if (
+            "Normalization" in new.__name__
+            and isinstance(config.get("axis"), (list, tuple))
+            and len(config["axis"]) == 1
+        ):
+            config["axis"] = config["axis"][0]
+        for key in sorted({*config} - accepted(new)):
+            if key not in _HARMLESS and config[key] is not None and config[key] != _DEFAULTS.get(key):
+                raise ModelError(
+                    f"its layer {old.name} ({type(old).__name__}) has {key}={config[key]!r}, which Keras 3 does not "
+                    f"know; Keras {self._version} wrote it. Build the layer without it and save the model again"
+                )
+            del config[key]
+        return config
+
+
+def _set_weights(layer: keras.layers.Layer, old: Old) -> None:
+    if isinstance(layer, keras.layers.Normalization):
+        return
+    try:
+        layer.set_weights(old.get_weights())
+    except ValueError as error:
+        raise ModelError(f"the weights of its layer {old.name} do not fit Keras 3's: {error}") from error
+
+
+def _compare(original: Old, rebuilt: keras.Model) -> None:
+    """Hold both to the same answers on noise. Raises ModelError, which names the first layer that differs."""
+    shapes = [tuple(_ANY_SIDE if side is None else side for side in each.shape[1:]) for each in rebuilt.inputs]
+    rng = np.random.default_rng(0)
+    noise = [np.stack([rng.uniform(0, 255, shape), rng.uniform(-1, 1, shape)]).astype(np.float32) for shape in shapes]
+    fixed = original.inputs[0].shape[0]
+    try:
+        expected = answers_of(original, noise[0], fixed) if len(noise) == 1 else None
+        given = None if expected is None else keras.ops.convert_to_numpy(rebuilt(noise[0], training=False))
+    except Exception:  # a size that the layers cannot take; both are compared again on pictures
+        return
+    if expected is not None and given is not None and not are_alike(expected, given):
+        raise ModelError(f"Keras 3 computes {first_difference(original, rebuilt, noise[0])} otherwise than Keras 2 did")
+
+
+def answers_of(original: Old, images: NDArray[Any], batch: int | None = None) -> NDArray[Any]:
+    """What tf_keras says of a batch of its model's input, filled up to `batch` where the model takes no other size."""
+    missing = 0 if batch is None else batch - len(images)
+    filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
+    given: NDArray[Any] = np.asarray(original(filled, training=False))[: len(images)]
+    return given
+
+
+def are_alike(expected: NDArray[Any], given: NDArray[Any]) -> bool:
+    """Tell what differs by float32's noise alone."""
+    if expected.shape != given.shape:
+        return False
+    largest = float(np.abs(expected).max(initial=0))
+    return bool(np.allclose(expected, given, rtol=0, atol=RTOL * largest + ATOL, equal_nan=True))
+
+
+def first_difference(original: Old, rebuilt: keras.Model, images: NDArray[Any]) -> str:
+    """The name of the first layer, in the order of the calls, that gives something else in Keras 3."""
+    import tf_keras
+
+    for old in original.layers:
+        if old.name not in {layer.name for layer in rebuilt.layers} or type(old).__name__ == "InputLayer":
+            continue
+        new = rebuilt.get_layer(old.name)
+        expected = np.asarray(tf_keras.Model(original.inputs, old.output)(images, training=False))
+        given = keras.ops.convert_to_numpy(keras.Model(rebuilt.inputs, new.output)(images, training=False))
+        if not are_alike(expected, given):
+            return f"its layer {old.name} ({type(old).__name__})"
+    return "its answers"

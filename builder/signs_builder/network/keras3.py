@@ -1,0 +1,123 @@
+"""Opens Keras 3's models, those of another 3.x too: keywords that mean nothing here are left out."""
+
+import copy
+import json
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from signs_builder.errors import ModelError
+from signs_builder.network.configuration import INERT, Config, Configuration, accepted
+
+# Keywords that other versions of Keras 3 have, by the value that means what a layer does without; None always does.
+_DEFAULTS: dict[str, Any] = {
+    "crop_to_aspect_ratio": False,
+    "flash_attention": False,
+    "lora_alpha": None,
+    "pad_to_aspect_ratio": False,
+    "quantization_mode": None,
+    "renorm": False,
+    "renorm_momentum": 0.99,
+    "rms_scaling": False,
+    "time_major": False,
+    "use_gate": False,
+    "value_range": [0, 255],
+}
+_BATCH = ("batch_shape", "batch_input_shape", "build_input_shape", "input_shape")
+
+
+def open_keras3(path: Path, configuration: Configuration, custom_objects: dict[str, Any] | None = None) -> keras.Model:
+    """Load a file that Keras 3 saved, with Keras's safe mode on; the model takes batches of any size.
+
+    Raises ModelError for a keyword that this Keras does not know and that means something, and what Keras raises else.
+    """
+    freed = _freed(configuration.model)
+    try:
+        return _load(path, freed if freed != configuration.model else None, custom_objects)
+    except Exception:
+        fitted = _fitted(freed, configuration)
+        if fitted == freed:
+            raise
+    return _load(path, fitted, custom_objects)
+
+
+def _load(path: Path, changed: Config | None, custom_objects: dict[str, Any] | None) -> keras.Model:
+    """Load a file under the name that its content asks for, with a `changed` configuration where there is one."""
+    archive = zipfile.is_zipfile(path)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.keras" if archive else "model.h5")
+        if changed is None:
+            file.symlink_to(path.resolve())
+        elif archive:
+            _copy_archive(path, file, changed)
+        else:
+            shutil.copyfile(path, file)
+            with h5py.File(file, "r+") as opened:
+                opened.attrs["model_config"] = json.dumps(changed)
+        return keras.models.load_model(file, custom_objects=custom_objects, compile=False, safe_mode=True)
+
+
+def _copy_archive(path: Path, to: Path, config: Config) -> None:
+    with zipfile.ZipFile(path) as given, zipfile.ZipFile(to, "w") as taken:
+        for member in given.infolist():
+            if member.filename == "config.json":
+                taken.writestr(member, json.dumps(config))
+            else:
+                with given.open(member) as source, taken.open(member, "w", force_zip64=True) as target:
+                    shutil.copyfileobj(source, target)
+
+
+def _freed(config: Config) -> Config:
+    """The same model for batches of any size."""
+
+    def free(value: Any) -> None:  # Any: JSON
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                shape = inner.get("config", {}).get("items") if isinstance(inner, dict) else inner
+                if key in _BATCH and isinstance(inner, list) and len(inner) > 1 and isinstance(shape, list):
+                    inner[0] = None if isinstance(inner[0], int) else inner[0]
+                free(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                free(inner)
+
+    freed = copy.deepcopy(config)
+    if any(_has_fixed_batch(each) for each in Configuration(config, "3").layers()):
+        free(freed)
+    return freed
+
+
+def _has_fixed_batch(layer: Config) -> bool:
+    inside = layer.get("config")
+    shape = inside.get("batch_shape") if isinstance(inside, dict) else None
+    return layer["class_name"] == "InputLayer" and isinstance(shape, list) and isinstance(shape[0], int)
+
+
+def _fitted(config: Config, configuration: Configuration) -> Config:
+    """The configuration without the keywords that this Keras does not know. Raises ModelError where one matters."""
+    fitted = copy.deepcopy(config)
+    for each in Configuration(fitted, configuration.keras_version).layers():
+        kind, inside = each["class_name"], each.get("config")
+        layer = getattr(keras.layers, kind, None)
+        if (
+            each.get("registered_name") not in (None, kind)
+            or not isinstance(layer, type)
+            or not isinstance(inside, dict)
+        ):
+            continue
+        for key in sorted({*inside} - accepted(layer) - {*_BATCH}):
+            known = key in _DEFAULTS and inside[key] == _DEFAULTS[key]
+            if kind not in INERT and inside[key] is not None and not known:
+                raise ModelError(
+                    f"its layer {inside.get('name', kind)} ({kind}) has {key}={inside[key]!r}, which this Keras "
+                    f"({keras.__version__}) does not know; Keras {configuration.keras_version} wrote it. Build the "
+                    f"layer without it and save the model again, or use that Keras: pip install "
+                    f"keras=={configuration.keras_version}"
+                )
+            del inside[key]
+    return fitted
