@@ -16,7 +16,7 @@ from signs_export.bundle_files import GIT_ATTRIBUTES, GOLDEN, JUNIT, MODEL_CARD,
 from signs_export.convert.convert import convert
 from signs_export.destination import check_destination, failed_folder, replaced_whole
 from signs_export.errors import ExportError
-from signs_export.gate.doubts import doubts_about_answers, doubts_about_turned
+from signs_export.gate.doubts import doubts_about_answers, doubts_about_stages, doubts_about_turned
 from signs_export.gate.evidence import Evidence, collected
 from signs_export.gate.verdict import ParityError, Verdict
 from signs_export.int8.calibration import Calibration, choose_calibration
@@ -111,7 +111,11 @@ def _calibration(job: Job) -> Calibration | None:
 
 def _doubts(job: Job, evidence: Evidence, *, trained_here: bool) -> tuple[str, ...]:
     """What is doubtful about the model on these pictures; it is told."""
-    doubts = (*doubts_about_answers(evidence), *(() if trained_here else doubts_about_turned(job.dataset)))
+    doubts = (
+        *doubts_about_stages(job.reference),
+        *doubts_about_answers(evidence),
+        *(() if trained_here else doubts_about_turned(job.dataset)),
+    )
     for doubt in doubts:
         job.warn(doubt)
     return doubts

@@ -68,7 +68,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "math.divide": lambda x, y: x / y,
     "__operators__.truediv": lambda x, y: x / y,
     "__operators__.getitem": lambda tensor, slice_spec: tensor[tuple(map(_slice, slice_spec))],
-    "nn.bias_add": lambda value, bias, data_format=None: value + bias,
+    "nn.bias_add": lambda value, bias, data_format=None: value + np.asarray(bias, np.float32),
     "nn.relu": lambda features: keras.ops.relu(features),
     "nn.relu6": lambda features: keras.ops.relu6(features),
     "nn.silu": lambda features, beta=1.0: features * keras.ops.sigmoid(beta * features),

@@ -116,8 +116,8 @@ def _explained(path: Path, load: Callable[[], _Loaded]) -> _Loaded:
             )
         elif custom := re.search(r"(?:Could not locate class|Unknown layer:) '([^']+)'", reason):
             advice = (
-                f"it needs the custom class {custom[1]}, which its file does not hold. Replace it by layers of Keras's "
-                "own and save the model again"
+                f"it needs the custom class {custom[1]}, which its file does not hold. Name the Python file that "
+                "defines it by --custom-objects, or replace it by layers of Keras's own and save the model again"
             )
         else:
             advice = f"it {describe_kind(path) or f'{_UNKNOWN} ({reason.strip()[-300:]})'}"

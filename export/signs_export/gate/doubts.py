@@ -1,14 +1,27 @@
-"""What is doubtful about Keras's own answers: an accuracy that chance explains, labels in another order."""
+"""What is doubtful about a proof: an accuracy that chance explains, labels in another order, stages not compared."""
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.evaluation.evaluate import count_confusion
 from signs_export.gate.evidence import Evidence
+from signs_export.source.layers import layers_of
+from signs_export.source.reference import Reference
 from signs_runtime.figures import Accuracy
 
 _MOST_NAMED = 12  # labels
+
+
+def doubts_about_stages(reference: Reference) -> tuple[str, ...]:
+    """What the proof of a model without Keras's layers cannot tell."""
+    if not any(isinstance(layer, keras.layers.TFSMLayer) for layer in layers_of(reference.model)):
+        return ()
+    return (
+        "The model is a graph of TensorFlow's, not one of Keras's layers: its stages were not compared, its answers "
+        "were.",
+    )
 
 
 def doubts_about_answers(evidence: Evidence) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ def rounded(model: keras.Model, precision: Precision) -> Iterator[None]:
         if place in spared or not _is_real(output):
             return output
         values = keras.ops.convert_to_numpy(output)
-        return keras.ops.convert_to_tensor(round_output(values).astype(values.dtype))
+        moved = round_output(values, _is_sigmoid(layers[place]))
+        return keras.ops.convert_to_tensor(moved.astype(values.dtype))
 
     with ExitStack() as stack:
         if precision != "float32":
@@ -57,16 +58,25 @@ def _is_folded(layer: keras.layers.Layer) -> bool:
     return bool(readers) and all(isinstance(reader, keras.layers.BatchNormalization) for reader in readers)
 
 
-def _to_float32(rng: np.random.Generator) -> Callable[[Values], Values]:
-    def moved(values: Values) -> Values:
+def _is_sigmoid(layer: keras.layers.Layer) -> bool:
+    return getattr(layer, "activation", None) is keras.activations.sigmoid
+
+
+Rounding = Callable[[Values, bool], Values]  # of a layer's outputs, and whether they are a sigmoid's
+
+
+def _to_float32(rng: np.random.Generator) -> Rounding:
+    def moved(values: Values, is_sigmoid: bool) -> Values:
         sizes = np.abs(values) + np.sqrt(np.square(values).mean(axis=tuple(range(values.ndim - 1))))
+        if is_sigmoid:  # kernels are off by a share of 1, however small it is: onnxruntime's is never below 1.5e-8
+            sizes = sizes + 1
         return np.asarray(values + STEP * rng.uniform(-1, 1, values.shape) * sizes)
 
     return moved
 
 
-def _to_float16(rng: np.random.Generator) -> Callable[[Values], Values]:
-    return _as_float16
+def _to_float16(rng: np.random.Generator) -> Rounding:
+    return lambda values, is_sigmoid: _as_float16(values)
 
 
 def _as_float16(values: Values) -> Values:
@@ -75,15 +85,15 @@ def _as_float16(values: Values) -> Values:
     return np.asarray(np.clip(values, -largest, largest).astype(np.float16))
 
 
-def _to_int8(rng: np.random.Generator) -> Callable[[Values], Values]:
-    def on_levels(values: Values) -> Values:
+def _to_int8(rng: np.random.Generator) -> Rounding:
+    def on_levels(values: Values, is_sigmoid: bool) -> Values:
         step = WIDER * (max(0.0, float(values.max())) - min(0.0, float(values.min()))) / LEVELS or 1.0
         return np.asarray(np.rint(values / step) * step)
 
     return on_levels
 
 
-_OUTPUTS: dict[Precision, Callable[[np.random.Generator], Callable[[Values], Values]]] = {
+_OUTPUTS: dict[Precision, Callable[[np.random.Generator], Rounding]] = {
     "float32": _to_float32,
     "float16": _to_float16,
     "int8": _to_int8,

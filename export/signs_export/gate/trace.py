@@ -117,7 +117,9 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
     for name, tensor in tensors.items():
         expected, limit = keras_side.values[name], keras_side.limit(name, precision)
         if precision == "float32":
-            error = max(_worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name]))
+            error = max(
+                _worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name], among=expected)
+            )
         else:
             floor = keras_side.floors.get(name)
             error = _off(expected, together[name], floor)
@@ -227,11 +229,12 @@ def _values(model: onnx.ModelProto, tensors: Mapping[str, str], images: NDArray[
     return {name: np.concatenate([batch[tensor] for batch in batches]) for name, tensor in tensors.items()}
 
 
-def _worst_channel(expected: NDArray[Any], given: NDArray[Any]) -> float:
-    """The largest RMS difference of a channel, over the channel's RMS; arrays (n, ..., channels)."""
+def _worst_channel(expected: NDArray[Any], given: NDArray[Any], *, among: NDArray[Any] | None = None) -> float:
+    """The largest RMS difference of a channel, over the channel's RMS, `among` others; arrays (n, ..., channels)."""
+    whole = expected if among is None else among
 
     def error(aligned: NDArray[np.float64]) -> float:
-        sizes = _rms(expected) + QUIET * float(np.sqrt(np.square(expected, dtype=np.float64).mean()))
+        sizes = _rms(whole) + QUIET * float(np.sqrt(np.square(whole, dtype=np.float64).mean()))
         return float((_rms(aligned - expected) / np.maximum(sizes, np.finfo(np.float32).tiny)).max())
 
     return _least(error, expected, given)
