@@ -1,7 +1,6 @@
 """Who is in the zoo: each classifier's name, its pictures, and how it is had, trained here or made by others."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +14,7 @@ from keras import applications
 from signs_builder.data.dataset import Dataset, Split
 from signs_builder.data.hands import LABELS, draw_hands
 from signs_builder.data.sources import load_dataset
-from signs_builder.network.model_file import load_model, save_model
+from signs_builder.network.model_file import Opened, load_model, open_model, save_model
 from signs_export.config import Scaling
 from signs_export.source.reference import Reference, examine
 from signs_export.source.scaling import scale
@@ -45,7 +44,7 @@ class Animal:
 
     name: str
     group: Group
-    make: Callable[[], keras.Model]
+    make: Callable[[], keras.Model | Opened]
     training: Training | None = None
     data: Path | None = None  # pictures, where others trained it
     scaling: Scaling | None = None
@@ -131,12 +130,26 @@ _TRAINED: dict[str, dict[str, object]] = {
     "EfficientNetB0": {},
 }
 _TRAINED_SMALL = ("plain_stack", "branches")
-# Other people's models that open today: their pictures, and the scaling of their training.
+# Other people's classifiers: their pictures, and the scaling of their training.
 _REAL: dict[str, tuple[str, Scaling | None]] = {
-    "traffic_signs_2023.h5": ("traffic_signs", "none"),
+    "animals_2024.keras": ("animals", None),
+    "cifar_2019.h5": ("cifar", "unit"),
+    "fashion_rank3_2024.h5": ("fashion", "unit"),
     "flowers_2025.keras": ("flowers", "unit"),
+    "gestures_2018.h5": ("gestures", "none"),
+    "leaves_2023.keras": ("leaves", None),
+    "leaves_savedmodel": ("leaves", None),
     "mini_xception_2017.hdf5": ("digits", "tf"),
+    "mnist_2019.h5": ("digits", "none"),
+    "mnist_flat784_2024.h5": ("digits", "unit"),
+    "mobilenet_sigmoid_2018.h5": ("pets", "tf"),
+    "pets_sigmoid_2018.h5": ("pets", "unit"),
+    "pets_softmax_2020.h5": ("pets", "unit"),
     "squeeze_excite_2024.hdf5": ("digits", "unit"),
+    "teachable_digits.h5": ("digits", "tf"),
+    "teachable_fruit.h5": ("fruit", "tf"),
+    "tomato_batch32_2025.keras": ("tomato", None),
+    "traffic_signs_2023.h5": ("traffic_signs", "none"),
 }
 # Trained three times, to tell an architecture's doing from one training's.
 THRICE = (
@@ -188,17 +201,10 @@ def _real_ones(folder: Path) -> list[Animal]:
         Animal(
             Path(name).stem,
             "real",
-            partial(_opened, folder / "models" / name),
+            partial(open_model, folder / "models" / name),
             None,
             folder / "pictures" / pictures,
             scaling,
         )
         for name, (pictures, scaling) in _REAL.items()
     ]
-
-
-def _opened(file: Path) -> keras.Model:
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder, file.name).with_suffix(".keras" if file.suffix == ".keras" else ".h5")
-        link.symlink_to(file)
-        return load_model(link)

@@ -73,6 +73,7 @@ class KerasStages:
     values: dict[str, NDArray[Any]]  # by stage, (k, ...), in the order of the calls
     noise: dict[Precision, dict[str, float]]  # what each precision costs by nature, by stage
     floors: dict[str, NDArray[Any]]  # by stage, what of it lies below this reaches nothing: it is rectified away
+    sums: dict[str, NDArray[Any]]  # by stage that is added to others and read by nothing else, their sum
 
     def limit(self, stage: str, precision: Precision) -> float:
         """How far an export may be off at a stage; see `_worst_channel` for float32, `_off` for the others."""
@@ -86,7 +87,7 @@ def keras_stages(reference: Reference, double: Reference | None, images: NDArray
     """Walk pixels uint8 (k, h, w, c) through Keras; `double` is the reference in float64, where there is one."""
     values = _stages(reference, images)
     exact = values if double is None else _stages(double, images)
-    floors = _floors(reference.model, exact)
+    floors, sums = _floors(reference.model, exact), _sums(reference.model, exact)
     noise: dict[Precision, dict[str, float]] = {}
     for precision in get_args(Precision):
         with rounded((double or reference).model, precision):
@@ -94,13 +95,13 @@ def keras_stages(reference: Reference, double: Reference | None, images: NDArray
         noise[precision] = {
             name: _worst_channel(exact[name], moved[name])
             if precision == "float32"
-            else _off(exact[name], moved[name], floors.get(name))
+            else _off(exact[name], moved[name], floors.get(name), sums.get(name))
             for name in exact
         }
     for name, given in values.items():
         lost = _worst_channel(exact[name], given) if name in exact else 0.0
         noise["float32"][name] = max(noise["float32"].get(name, 0.0), lost)
-    return KerasStages(images, exact, noise, floors)
+    return KerasStages(images, exact, noise, floors, sums)
 
 
 def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:
@@ -121,10 +122,10 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
                 _worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name], among=expected)
             )
         else:
-            floor = keras_side.floors.get(name)
-            error = _off(expected, together[name], floor)
+            floor, whole = keras_side.floors.get(name), keras_side.sums.get(name)
+            error = _off(expected, together[name], floor, whole)
             if error < limit and _numbers_per_channel(expected) == 1 and not _may_be_equalized(tensor, made_by):
-                error = _off(expected, together[name], floor, multiplied=False)
+                error = _off(expected, together[name], floor, whole, multiplied=False)
         stages.append(Stage(name, error, limit))
     return tuple(stages)
 
@@ -185,6 +186,16 @@ def _floors(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str,
             if len(others) == len(summed) - 1 and all(_fits(other, layer, values) for other in others):
                 floors[layer.name] = -np.sum([values[other.name] for other in others], axis=0)
     return floors
+
+
+def _sums(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What a summand's noise is a share of where it matters: a small branch beside a large one is heard little."""
+    readers = {layer.name: readers_of(layer) for layer in layers_of(model)}
+    return {
+        name: values[read[0].name]
+        for name, read in readers.items()
+        if len(read) == 1 and isinstance(read[0], keras.layers.Add) and read[0].name in values
+    }
 
 
 def _fits(operation: keras.Operation, layer: keras.layers.Layer, values: Mapping[str, NDArray[Any]]) -> bool:
@@ -253,21 +264,23 @@ def _numbers_per_channel(values: NDArray[Any]) -> int:
 
 
 def _off(
-    expected: NDArray[Any], given: NDArray[Any], floor: NDArray[Any] | None = None, *, multiplied: bool = True
+    expected: NDArray[Any],
+    given: NDArray[Any],
+    floor: NDArray[Any] | None = None,
+    whole: NDArray[Any] | None = None,
+    *,
+    multiplied: bool = True,
 ) -> float:
     """The RMS difference over the stage's size, up to a factor for each channel: equalization multiplies them.
 
-    The size is the standard deviation and a part of the RMS, for stages that hardly vary; where a channel is one
-    number, which tells nothing of how it varies, it is the RMS. The factor weighs both alike. What lies below `floor`
-    counts as this.
+    What lies below `floor` counts as this; the size is that of `whole`, a sum that the stage is a part of, where that
+    is larger. The factor weighs mean and deviation as the size does.
     """
     lowest = np.full((), -np.inf) if floor is None else floor.astype(np.float64)
     reaches = expected > lowest
     exact = np.maximum(expected.astype(np.float64), lowest)
     axes = tuple(range(exact.ndim - 1))
-    whole = float(np.square(exact).mean())
-    varies = float(np.square(exact - exact.mean(axis=axes)).mean())
-    size = float(np.sqrt(whole if _numbers_per_channel(exact) == 1 else varies + STEADY**2 * whole))
+    size = max(_size(exact), 0.0 if whole is None else _size(whole.astype(np.float64)))
 
     def around_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
         means = np.sum(values, axis=axes, where=reaches) / np.maximum(reaches.sum(axis=axes), 1)
@@ -286,6 +299,13 @@ def _off(
         return float(np.sqrt(np.square(reaching - exact).mean())) / (size or 1.0)
 
     return _least(error, expected, given)
+
+
+def _size(values: NDArray[np.float64]) -> float:
+    """The standard deviation and a part of the RMS, for stages that hardly vary; the RMS of one number a channel."""
+    power = float(np.square(values).mean())
+    varying = float(np.square(values - values.mean(axis=tuple(range(values.ndim - 1)))).mean())
+    return float(np.sqrt(power if _numbers_per_channel(values) == 1 else varying + STEADY**2 * power))
 
 
 def _least(error: Any, expected: NDArray[Any], given: NDArray[Any]) -> float:  # Any: a function of an array

@@ -60,5 +60,7 @@ def test_int8_is_not_judged_by_what_a_rectifier_cuts_off(dataset: Dataset) -> No
     # What a summand lacks below its floor, the sum lacks nowhere.
     summand, other = side.values["summand"], side.values["shortcut"]
     assert (summand < side.floors["summand"]).any()
+    assert side.sums.keys() == {"summand"}
+    assert side.sums["summand"] is side.values["sum"]
     kept = np.maximum(summand, side.floors["summand"])
     np.testing.assert_allclose(np.maximum(kept + other, 0), np.maximum(summand + other, 0), atol=1e-6)

@@ -176,6 +176,15 @@ def test_what_lies_below_the_floor_of_a_stage_tells_nothing_and_what_lies_above_
     assert _off(values, np.where(values < floor - 1, floor + 1, values), floor) > 0.3  # reaches what it should not
 
 
+def test_the_noise_of_a_small_summand_is_measured_by_the_sum() -> None:
+    rng = np.random.default_rng(0)
+    small, large = 0.01 * rng.normal(size=(8, 50, 4)), rng.normal(size=(8, 50, 4))
+    noisy = small + 0.01 * rng.normal(size=small.shape)
+    assert _off(small, noisy) > 0.6
+    assert _off(small, noisy, None, small + large) < 0.02
+    assert _off(large, -large, None, small + large, multiplied=False) > 1.3
+
+
 def test_the_size_of_a_stage_that_hardly_varies_is_no_speck() -> None:
     rng = np.random.default_rng(0)
     steady = 0.5 + 1e-4 * rng.normal(size=(8, 16))
