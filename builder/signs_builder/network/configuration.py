@@ -53,6 +53,7 @@ INERT = frozenset(
         "RandomZoom",
     }
 ) & {*dir(keras.layers), "RandomHeight", "RandomWidth"}
+_ABOUT_TRAINING = ("compile_config", "training_config")  # not loaded for inference
 SAVED_MODEL, KERAS_METADATA = "saved_model.pb", "keras_metadata.pb"
 
 
@@ -63,6 +64,7 @@ class Configuration:
     model: Config
     keras_version: str  # of the Keras that wrote it
     loss: Any = None  # a name, or a configuration
+    is_archive: bool = False  # `.keras` as Keras 3 has it; else HDF5 or a folder
 
     @property
     def by_keras_2(self) -> bool:
@@ -73,6 +75,10 @@ class Configuration:
         yield from _layers(self.model)
         for each in self.model.get("objects", []):
             yield from _with_inner(each)
+
+    def everything(self) -> Iterator[Config]:
+        """Every object that is loaded with it, however deep."""
+        yield from _everything(self.model)
 
 
 def read_configuration(path: Path) -> Configuration | None:
@@ -85,12 +91,12 @@ def read_configuration(path: Path) -> Configuration | None:
                 config = json.loads(archive.read("config.json"))
                 version = str(json.loads(archive.read("metadata.json"))["keras_version"])
             compiled = config.get("compile_config") or {}
-            return Configuration(config, version, compiled.get("loss"))
+            return Configuration(config, version, compiled.get("loss"), is_archive=True)
         with h5py.File(path, "r") as file:
             config = json.loads(_text(file.attrs["model_config"]))
             compiled = json.loads(_text(file.attrs.get("training_config", "{}"))) or {}
             return Configuration(config, _text(file.attrs.get("keras_version", "1")), compiled.get("loss"))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, RecursionError):
+    except Exception:  # zip, HDF5, JSON and protocol buffers raise whatever the first bad byte leads to
         return None
 
 
@@ -127,6 +133,15 @@ def _with_inner(config: Any) -> Iterator[Config]:  # Any: JSON
     if isinstance(config, dict) and isinstance(config.get("class_name"), str):
         yield config
     yield from _layers(config)
+
+
+def _everything(value: Any) -> Iterator[Config]:  # Any: JSON
+    inner: list[Any] = value if isinstance(value, list) else []
+    if isinstance(value, dict):
+        yield value
+        inner = [each for key, each in value.items() if key not in _ABOUT_TRAINING]
+    for each in inner:
+        yield from _everything(each)
 
 
 def accepted(layer: type) -> set[str]:

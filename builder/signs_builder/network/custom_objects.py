@@ -7,13 +7,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from signs_builder.errors import ModelError
 
 
 def run_custom_objects(path: Path) -> dict[str, Any]:
-    """Run a Python file, and give Keras's layers and the functions that it defines, by name.
+    """Run a Python file, and give the functions and Keras's kinds of classes (layers, ...) that it defines, by name.
 
     What it registers with Keras itself is registered. Raises ModelError, with the line, where it raises anything.
     """
@@ -34,5 +32,5 @@ def run_custom_objects(path: Path) -> dict[str, Any]:
     return {
         name: value
         for name, value in own.items()
-        if inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, keras.Operation))
+        if inspect.isfunction(value) or (inspect.isclass(value) and hasattr(value, "from_config"))
     }

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.errors import ModelError
-from signs_builder.network.configuration import INERT, Configuration, accepted
+from signs_builder.network.configuration import INERT, Config, Configuration, accepted
+from signs_builder.network.signature import refuse_programs
 
 Old = Any  # tf_keras's models, layers, nodes and tensors
 
@@ -25,6 +26,7 @@ RTOL, ATOL = 1e-4, 1e-5  # between both Keras's layers, of a layer's largest num
 _ANY_SIDE = 96  # pixels, of noise for a model that takes any size
 _FROM_SCRATCH = ("_initializer", "_regularizer", "_constraint")  # settings that only a new training needs
 _ABOUT_INPUT = ("dtype", "batch_input_shape", "input_shape", "batch_size", "input_dim", "input_length")
+_CELLS = ("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells")
 _RENAMED = {"SyncBatchNormalization": "BatchNormalization", "BatchNormalizationV1": "BatchNormalization"}
 # What Keras 2's layers could do and Keras 3's cannot, by its default: then nothing is lost.
 _DEFAULTS: dict[str, Any] = {
@@ -90,16 +92,20 @@ def open_keras2(path: Path, configuration: Configuration) -> tuple[Old, keras.Mo
     computes otherwise; it then names the first layer that differs.
     """
     _check(configuration)
+    if path.is_dir():
+        refuse_programs(path)
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        link = path if path.is_dir() else Path(folder, "model.keras" if _is_archive(path) else "model.h5")
+        link = path if path.is_dir() else Path(folder, "model.keras" if configuration.is_archive else "model.h5")
         if link != path:
             link.symlink_to(path.resolve())  # tf_keras goes by the suffix
         import tensorflow as tf
         import tf_keras
+        from tf_keras.src.saving.serialization_lib import SafeModeScope
 
         names = {"relu6": tf.nn.relu6}  # MobileNet's, before Keras had one
         try:
-            original = tf_keras.models.load_model(link, compile=False, custom_objects=names, safe_mode=True)
+            with SafeModeScope(True):  # load_model hands it on for archives alone
+                original = tf_keras.models.load_model(link, compile=False, custom_objects=names, safe_mode=True)
         except Exception as error:  # Keras raises whatever the first bad byte leads to
             raise ModelError(
                 f"tf_keras, which continues Keras 2, cannot load it: {str(error).strip()[-300:]}"
@@ -109,11 +115,6 @@ def open_keras2(path: Path, configuration: Configuration) -> tuple[Old, keras.Mo
         rebuilt = _Rebuilding(configuration.keras_version).model(original)
         _compare(original, rebuilt)
     return original, rebuilt
-
-
-def _is_archive(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
 
 
 @contextmanager
@@ -136,14 +137,11 @@ def _check(configuration: Configuration) -> None:
     """
     from tf_keras import layers, models
 
+    for each in configuration.everything():
+        _check_object(each)
     for each in configuration.layers():
         kind, config = each["class_name"], each.get("config")
         name = config.get("name", kind) if isinstance(config, dict) else kind
-        if kind == "Lambda":
-            raise ModelError(
-                f"its layer {name} is a Lambda layer, that is, code, which is not run from a file. Replace the Lambda "
-                "by a layer of Keras's own and save the model again"
-            )
         if kind in ("TFOpLambda", "SlicingOpLambda"):
             function = config.get("function") if isinstance(config, dict) else None
             if function not in _FUNCTIONS:
@@ -154,8 +152,48 @@ def _check(configuration: Configuration) -> None:
         elif not (hasattr(layers, kind) or hasattr(models, kind) or kind in ("Functional", *_RENAMED)):
             raise ModelError(
                 f"it needs the custom class {kind} (layer {name}), which its file does not hold. Replace it by layers "
-                "of Keras's own and save the model again"
+                "of Keras's own and save the model again, or save it with Keras 3, whose files --custom-objects is for"
             )
+
+
+# Where Keras's own classes and functions are, of which a configuration may name some.
+_ROOMS = {
+    "activations",
+    "constraints",
+    "engine",
+    "functional",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "mixed_precision",
+    "models",
+    "optimizers",
+    "regularizers",
+    "sequential",
+    "training",
+}
+
+
+def _check_object(config: Config) -> None:
+    """Refuse code, and what is imported by name from elsewhere than Keras. Raises ModelError."""
+    kind, inside, module = config.get("class_name"), config.get("config"), config.get("module")
+    name = inside.get("name", kind) if isinstance(inside, dict) else kind
+    cells = [inside.get("cell"), *(inside.get("cells") or ())] if isinstance(inside, dict) else []
+    wrapped = [each["class_name"] for each in cells if isinstance(each, dict) and "class_name" in each]
+    if kind in ("Lambda", "__lambda__") or any(
+        key.endswith("_type") and value == "lambda" for key, value in config.items()
+    ):
+        raise ModelError(
+            f"its layer {name} is a Lambda layer, that is, code, which is not run from a file. Replace the Lambda "
+            "by a layer of Keras's own and save the model again"
+        )
+    if isinstance(module, str) and isinstance(kind, str) and module != "builtins":
+        place = [part for part in module.split(".") if part != "src"]
+        if place[0] not in ("keras", "tf_keras") or not _ROOMS.issuperset(place[1:2]):
+            raise ModelError(f"it names {module}.{kind}, which is not Keras's, and is not run from a file")
+    if strange := [each for each in wrapped if each not in _CELLS]:
+        raise ModelError(f"its layer {name} has the cell {strange[0]}, which is not rebuilt in Keras 3")
 
 
 class _Rebuilding:
@@ -193,6 +231,8 @@ class _Rebuilding:
         }
         layer = self._renewed(node.layer)
         outputs = layer(*arguments, **named)
+        if not isinstance(layer, keras.layers.Layer):
+            _name_operations(outputs, keras.tree.flatten([arguments, named]), node.layer.name)
         if isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.Model) and node.layer.weights:
             _set_weights(layer, node.layer)
         return outputs
@@ -233,6 +273,9 @@ class _Rebuilding:
             if not key.endswith(_FROM_SCRATCH) and key not in _ABOUT_INPUT
         }
         config["name"] = old.name.replace("/", "_")
+        config = {key: keras2_hard_sigmoid if value == "hard_sigmoid" else value for key, value in config.items()}
+        if new is keras.layers.LeakyReLU:
+            config["negative_slope"] = config.pop("alpha")
         if old.compute_dtype not in (None, "float32"):
             config["dtype"] = old.compute_dtype
         if (
@@ -249,6 +292,26 @@ class _Rebuilding:
                 )
             del config[key]
         return config
+
+
+def _name_operations(outputs: Any, inputs: list[Any], name: str) -> None:
+    """Name what a function made after the layer that it was: Keras's own names for it may be other layers'."""
+    given = {id(each) for each in inputs}
+    ahead = keras.tree.flatten(outputs)
+    while ahead:
+        tensor = ahead.pop()
+        if id(tensor) in given or not isinstance(tensor, keras.KerasTensor):
+            continue
+        operation = tensor._keras_history.operation
+        if not operation.name.startswith(f"{name}/"):
+            operation.name = f"{name}/{operation.name}"
+            ahead += operation._inbound_nodes[0].input_tensors
+
+
+@keras.saving.register_keras_serializable("signs_edge")  # type: ignore[untyped-decorator]
+def keras2_hard_sigmoid(x: Any) -> Any:  # Any: tensors
+    """Keras 2's: Keras 3's is x / 6 + 0.5."""
+    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def _set_weights(layer: keras.layers.Layer, old: Old) -> None:
@@ -276,11 +339,14 @@ def _compare(original: Old, rebuilt: keras.Model) -> None:
 
 
 def answers_of(original: Old, images: NDArray[Any], batch: int | None = None) -> NDArray[Any]:
-    """What tf_keras says of a batch of its model's input, filled up to `batch` where the model takes no other size."""
-    missing = 0 if batch is None else batch - len(images)
-    filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
-    given: NDArray[Any] = np.asarray(original(filled, training=False))[: len(images)]
-    return given
+    """What tf_keras says of its model's input, in batches of `batch`, filled up, where the model takes no others."""
+    size = batch or len(images)
+    given = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        filled = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
+        given.append(np.asarray(original(filled, training=False))[: len(part)])
+    return np.concatenate(given)
 
 
 def are_alike(expected: NDArray[Any], given: NDArray[Any]) -> bool:
@@ -295,12 +361,16 @@ def first_difference(original: Old, rebuilt: keras.Model, images: NDArray[Any]) 
     """The name of the first layer, in the order of the calls, that gives something else in Keras 3."""
     import tf_keras
 
+    new_layers = {layer.name: layer for layer in rebuilt.layers if not isinstance(layer, keras.layers.InputLayer)}
     for old in original.layers:
-        if old.name not in {layer.name for layer in rebuilt.layers} or type(old).__name__ == "InputLayer":
+        new = new_layers.get(old.name)
+        if new is None:
             continue
-        new = rebuilt.get_layer(old.name)
-        expected = np.asarray(tf_keras.Model(original.inputs, old.output)(images, training=False))
-        given = keras.ops.convert_to_numpy(keras.Model(rebuilt.inputs, new.output)(images, training=False))
+        try:
+            expected = np.asarray(tf_keras.Model(original.inputs, old.output)(images, training=False))
+            given = keras.ops.convert_to_numpy(keras.Model(rebuilt.inputs, new.output)(images, training=False))
+        except Exception:  # a layer that is called several times, or is a model, has no one output here
+            continue
         if not are_alike(expected, given):
             return f"its layer {old.name} ({type(old).__name__})"
     return "its answers"

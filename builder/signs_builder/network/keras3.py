@@ -37,18 +37,18 @@ def open_keras3(path: Path, configuration: Configuration, custom_objects: dict[s
     Raises ModelError for a keyword that this Keras does not know and that means something, and what Keras raises else.
     """
     freed = _freed(configuration.model)
+    archive = configuration.is_archive
     try:
-        return _load(path, freed if freed != configuration.model else None, custom_objects)
+        return _load(path, archive, freed if freed != configuration.model else None, custom_objects)
     except Exception:
         fitted = _fitted(freed, configuration)
         if fitted == freed:
             raise
-    return _load(path, fitted, custom_objects)
+    return _load(path, archive, fitted, custom_objects)
 
 
-def _load(path: Path, changed: Config | None, custom_objects: dict[str, Any] | None) -> keras.Model:
+def _load(path: Path, archive: bool, changed: Config | None, custom_objects: dict[str, Any] | None) -> keras.Model:
     """Load a file under the name that its content asks for, with a `changed` configuration where there is one."""
-    archive = zipfile.is_zipfile(path)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras" if archive else "model.h5")
         if changed is None:
@@ -78,9 +78,8 @@ def _freed(config: Config) -> Config:
     def free(value: Any) -> None:  # Any: JSON
         if isinstance(value, dict):
             for key, inner in value.items():
-                shape = inner.get("config", {}).get("items") if isinstance(inner, dict) else inner
-                if key in _BATCH and isinstance(inner, list) and len(inner) > 1 and isinstance(shape, list):
-                    inner[0] = None if isinstance(inner[0], int) else inner[0]
+                if key in _BATCH and isinstance(inner, list) and len(inner) > 1 and isinstance(inner[0], int):
+                    inner[0] = None
                 free(inner)
         elif isinstance(value, list):
             for inner in value:

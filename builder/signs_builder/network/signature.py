@@ -10,6 +10,25 @@ from signs_builder.network.configuration import SAVED_MODEL
 SIGNATURE = "serving_default"
 
 
+# What a graph can do besides computing; savers' own operations are in every SavedModel, and are called by savers alone.
+_DOING = frozenset(
+    {"EagerPyFunc", "MatchingFiles", "PrintV2", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile", "WriteSummary"}
+)
+
+
+def refuse_programs(folder: Path) -> None:
+    """Refuse a SavedModel whose graph reads or writes files, or calls Python. Raises ModelError."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    graphs = [each.graph_def for each in SavedModel.FromString((folder / SAVED_MODEL).read_bytes()).meta_graphs]
+    nodes = [graph.node for graph in graphs]
+    nodes += [function.node_def for graph in graphs for function in graph.library.function]
+    if found := sorted({node.op for each in nodes for node in each} & _DOING):
+        raise ModelError(
+            f"its graph does more than compute ({', '.join(found)}), and is not run. Save the model again without it"
+        )
+
+
 def open_signature(folder: Path) -> keras.Model:
     """The folder's serving signature as a model of one input and one output. Raises ModelError where it has another."""
     import tensorflow as tf
@@ -18,6 +37,7 @@ def open_signature(folder: Path) -> keras.Model:
         raise ModelError(
             f"its weights are missing: a SavedModel is the whole folder, {SAVED_MODEL} and variables/; copy all of it"
         )
+    refuse_programs(folder)
     loaded = tf.saved_model.load(str(folder))
     names = sorted(loaded.signatures)
     if SIGNATURE not in names:

@@ -60,9 +60,14 @@ def evaluate(
     from signs_builder.data.sources import load_dataset
     from signs_builder.evaluation.evaluate import evaluate as measure
 
-    dataset = load_dataset(data, model_given=True) if exported else open_data(data, model, about_model)
+    answering: Classifier | Reference
+    if exported:
+        dataset = load_dataset(data, model_given=True)
+        answering, dataset = _open_export(model, dataset)
+    else:
+        dataset = open_data(data, model, about_model)
+        answering = _open_keras(model, dataset, about_model, resize)
     click.echo(describe_counts(dataset), err=as_json)
-    answering = _open_export(model, dataset) if exported else _open_keras(model, dataset, about_model, resize)
     spec = answering.input
     figures = measure(answering.probabilities, dataset.test, dataset.labels, spec, progress=progress_bar)
     if charts:
@@ -74,14 +79,15 @@ def evaluate(
         show_figures(figures, dataset.caveats)
 
 
-def _open_export(path: Path, dataset: "Dataset") -> "Classifier":
-    """A bundle's first variant, as it was proved, or a lone .onnx file, for these labels."""
+def _open_export(path: Path, dataset: "Dataset") -> tuple["Classifier", "Dataset"]:
+    """A bundle's first variant, as it was proved, or a lone .onnx file, and the data with its labels in their order."""
+    from signs_builder.data.label_files import relabelled
     from signs_runtime import Classifier
 
     classifier = Classifier(path, device="cpu", cache=False)
-    if classifier.labels != dataset.labels:
-        raise DatasetError(f"{path} has the labels {classifier.labels}, {dataset.name} has {dataset.labels}.")
-    return classifier
+    if classifier.labels == dataset.labels:
+        return classifier, dataset
+    return classifier, relabelled(dataset, classifier.labels, path)
 
 
 def _open_keras(path: Path, dataset: "Dataset", about: ModelOptions, resize: ResizeFilter | None) -> "Reference":

@@ -183,19 +183,20 @@ def _floors(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str,
         elif len(readers) == 1 and type(readers[0]).__name__ == "Add" and _all_rectify(readers_of(readers[0])):
             summed = [tensor._keras_history.operation for tensor in readers[0]._inbound_nodes[0].input_tensors]
             others = [operation for operation in summed if operation is not layer]
-            if len(others) == len(summed) - 1 and all(_fits(other, layer, values) for other in others):
+            if others and len(others) == len(summed) - 1 and all(_fits(other, layer, values) for other in others):
                 floors[layer.name] = -np.sum([values[other.name] for other in others], axis=0)
     return floors
 
 
 def _sums(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """What a summand's noise is a share of where it matters: a small branch beside a large one is heard little."""
-    readers = {layer.name: readers_of(layer) for layer in layers_of(model)}
-    return {
-        name: values[read[0].name]
-        for name, read in readers.items()
-        if len(read) == 1 and isinstance(read[0], keras.layers.Add) and read[0].name in values
-    }
+    sums = {}
+    for layer in layers_of(model):
+        readers = readers_of(layer)
+        if len(readers) == 1 and isinstance(readers[0], keras.layers.Add) and readers[0].name in values:
+            added = values[readers[0].name]
+            sums[layer.name] = np.maximum(added, 0) if _all_rectify(readers_of(readers[0])) else added
+    return sums
 
 
 def _fits(operation: keras.Operation, layer: keras.layers.Layer, values: Mapping[str, NDArray[Any]]) -> bool:

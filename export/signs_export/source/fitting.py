@@ -87,7 +87,7 @@ def fit_input(model: keras.Model, spec: InputSpec, scaling: Scaling) -> Fitted:
     shape = tuple(model.inputs[0].shape)
     if len(shape) == 4 and shape[3] in (1, 3):
         return Fitted(model)
-    image = keras.Input(spec.shape, name="pictures")
+    image = keras.Input(spec.shape, name="signs_pictures")
     if len(shape) == 4 and shape[3] == 4:
         if scaling not in _OPAQUE:
             raise ExportError(f"--scaling {scaling} is for three colours; this model takes an alpha channel, too.")
@@ -95,10 +95,10 @@ def fit_input(model: keras.Model, spec: InputSpec, scaling: Scaling) -> Fitted:
         shaped = keras.ops.pad(image, places, constant_values=opaque)
         return Fitted(_joined(image, model, shaped), lambda pixels: np.pad(pixels, places, constant_values=opaque))
     if len(shape) == 4:
-        shaped = keras.layers.Permute((3, 1, 2), name="colours_first")(image)
+        shaped = keras.layers.Permute((3, 1, 2), name="signs_colours_first")(image)
         return Fitted(_joined(image, model, shaped), lambda pixels: np.moveaxis(pixels, -1, 1))
     inner = (spec.height, spec.width) if len(shape) == 3 else (int(np.prod(spec.shape)),)
-    shaped = keras.layers.Reshape(inner, name="shaped")(image)
+    shaped = keras.layers.Reshape(inner, name="signs_shaped")(image)
     return Fitted(_joined(image, model, shaped), lambda pixels: pixels.reshape(len(pixels), *inner))
 
 
@@ -109,13 +109,13 @@ def _joined(image: keras.KerasTensor, model: keras.Model, shaped: keras.KerasTen
 def with_both_labels(model: keras.Model) -> keras.Model:
     """A model of one sigmoid, p, as one of two labels: 1 - p and p."""
     probability = model.outputs[0]
-    other = keras.layers.Rescaling(-1.0, offset=1.0, name="first_label")(probability)
-    return keras.Model(model.inputs[0], keras.layers.Concatenate(name="both_labels")([other, probability]))
+    other = keras.layers.Rescaling(-1.0, offset=1.0, name="signs_first_label")(probability)
+    return keras.Model(model.inputs[0], keras.layers.Concatenate(name="signs_both_labels")([other, probability]))
 
 
 def with_sigmoid(model: keras.Model) -> keras.Model:
     """A model that gives the logit of one sigmoid, with it."""
-    return keras.Model(model.inputs[0], keras.layers.Activation("sigmoid", name="sigmoid")(model.outputs[0]))
+    return keras.Model(model.inputs[0], keras.layers.Activation("sigmoid", name="signs_sigmoid")(model.outputs[0]))
 
 
 def both_labels(probability: Values) -> Values:

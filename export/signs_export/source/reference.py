@@ -27,19 +27,24 @@ MOST_LOST = 1e-3  # of a probability, by float32; a copy in float64 that differs
 SUM_ATOL = 1e-3  # how far from 1 a row of probabilities may sum: half precision gives 5e-4
 
 
+Kind = Literal["softmax", "logits", "sigmoid", "logit"]  # of a model's outputs
+
+
 @dataclass(frozen=True)
 class Original:
     """A classifier as Keras 2 has it, from which the reference's model was rebuilt; its answers are the reference."""
 
     opened: Opened
     fitted: Fitted
-    one_sigmoid: bool
+    kind: "Kind"
 
     def values(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """What it gives for scaled pixels (n, h, w, c)."""
         model = self.opened.original
         given = answers_of(model, self.fitted.before(pixels), model.inputs[0].shape[0])
-        return both_labels(given) if self.one_sigmoid else given
+        if self.kind == "logit":
+            given = 1 / (1 + np.exp(-given))
+        return both_labels(given) if self.kind in ("sigmoid", "logit") else given
 
     def first_difference(self, pixels: NDArray[Any]) -> str:
         """The first layer that answers otherwise in Keras 3."""
@@ -157,13 +162,8 @@ def examine(
         whole = with_sigmoid(whole)
     if kind in ("logit", "sigmoid"):
         whole = with_both_labels(whole)
-    original = None
-    if opened.original is not None and kind != "logit":
-        original = Original(opened, fitted, one_sigmoid=kind == "sigmoid")
+    original = None if opened.original is None else Original(opened, fitted, kind)
     return Reference(whole, spec, chosen, kind == "logits", int(whole.outputs[0].shape[1]), original=original)
-
-
-Kind = Literal["softmax", "logits", "sigmoid", "logit"]  # of a model's outputs
 
 
 def _check_outputs(model: keras.Model) -> None:

@@ -58,7 +58,7 @@ def test_help_starts_neither_keras_nor_numpy() -> None:
         (["cross-validate", "--init-weights", "a.h5"], 2, "--init-weights: for a single training"),
         (["cross-validate", "--folds", "1"], 2, "1 is not in the range"),
         (["evaluate", "none.keras", "synthetic"], 1, "No Keras model at none.keras"),
-        (["evaluate", "none.onnx", "synthetic", "--scaling", "unit"], 2, "an export scales by itself"),
+        (["evaluate", "none.onnx", "synthetic", "--scaling", "unit"], 2, "an export knows all of it"),
         (["summary", "--plot", "model.gif"], 2, "must end in .svg"),
     ],
 )

@@ -76,7 +76,17 @@ def rows() -> Old:
     return tf_keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalMaxPooling1D()(x)))
 
 
-MODELS: list[Callable[[], Old]] = [convolutions, functions, shared_and_nested, augmented, rows]
+def renamed() -> Old:
+    """Settings that have another name or meaning in Keras 3, and functions that would be named as a layer is."""
+    image = tf_keras.Input((SIDE, SIDE, 3))
+    x = layers.LeakyReLU(0.2)(layers.Conv2D(4, 3, activation="hard_sigmoid")(image * (1 / 255)))
+    x = layers.Multiply(name="multiply")([x, layers.ELU(0.5)(x)])
+    y = layers.LSTM(4, recurrent_activation="hard_sigmoid")(layers.Reshape((14, 56))(x))
+    x = layers.Add(name="add")([x + 1.0, layers.Reshape((1, 1, 4))(y)])
+    return _ended(image, x)
+
+
+MODELS: list[Callable[[], Old]] = [convolutions, functions, shared_and_nested, augmented, rows, renamed]
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], None], version: str) -> None:

@@ -62,14 +62,15 @@ def test_each_format_opens_under_any_name(tmp_path: Path, name: str) -> None:
     same_answers(tmp_path / name, old)
 
 
-def test_a_fixed_batch_is_freed(tmp_path: Path) -> None:
-    image = tf_keras.Input((SIDE, SIDE, 3), batch_size=32)
+@pytest.mark.parametrize("batch", [1, 3, 32])
+def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int) -> None:
+    image = tf_keras.Input((SIDE, SIDE, 3), batch_size=batch)
     x = tf_keras.layers.Conv2D(2, 3)(image)
     old = tf_keras.Model(image, tf_keras.layers.Dense(3, activation="softmax")(tf_keras.layers.Flatten()(x)))
     old.save(tmp_path / "model.h5")
     opened = open_model(tmp_path / "model.h5")
     assert opened.model.inputs[0].shape == (None, SIDE, SIDE, 3)
-    expected = keras2.answers_of(opened.original, pictures(), 32)
+    expected = keras2.answers_of(opened.original, pictures(), batch)
     assert np.allclose(keras.ops.convert_to_numpy(opened.model(pictures())), expected, atol=1e-6)
 
 
@@ -90,6 +91,52 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match="trapped is a Lambda layer, that is, code"):
         open_model(tmp_path / name)
     assert not trap.exists()
+
+
+def code_in_an_activation(config: dict[str, Any]) -> None:
+    """tf_keras builds any object in the place of an activation, and a dense layer calls it."""
+    inner = tf_keras.layers.Lambda(lambda x: x).get_config()
+    hidden = {"class_name": "Lambda", "config": inner, "__passive_serialization__": True}
+    config["config"]["layers"][-1]["config"]["activation"] = hidden
+
+
+def code_in_a_cell(config: dict[str, Any]) -> None:
+    cell = {"class_name": "ResidualWrapper", "config": {"residual_fn_type": "lambda", "residual_fn": "x", "name": "c"}}
+    config["config"]["layers"][-1] = {"class_name": "RNN", "config": {"name": "rnn", "cell": cell}}
+
+
+def code_by_its_module(config: dict[str, Any]) -> None:
+    config["config"]["layers"][-1]["config"]["activation"] = {
+        "module": "os",
+        "class_name": "function",
+        "config": "abort",
+        "registered_name": "function",
+    }
+
+
+@pytest.mark.parametrize("hide", [code_in_an_activation, code_in_a_cell, code_by_its_module])
+def test_code_that_is_hidden_in_a_layer_is_found_before_tf_keras_sees_the_file(
+    tmp_path: Path, hide: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain().save(tmp_path / "model.h5")
+    rewrite(tmp_path / "model.h5", hide, "2.15.0")
+    monkeypatch.setattr(tf_keras.models, "load_model", None)
+    with pytest.raises(
+        ModelError, match=r"Lambda layer, that is, code|has the cell ResidualWrapper|os\.function, which is not Keras's"
+    ):
+        open_model(tmp_path / "model.h5")
+
+
+def test_what_is_looked_at_is_what_is_loaded(tmp_path: Path) -> None:
+    """A zip archive at the end of an HDF5 file: the configuration in it was looked at, and the other one loaded."""
+    image = tf_keras.Input((SIDE, SIDE, 3))
+    x = tf_keras.layers.Lambda(lambda x: x, name="hidden")(image)
+    tf_keras.Model(image, tf_keras.layers.Dense(3)(tf_keras.layers.Flatten()(x))).save(tmp_path / "bad.h5")
+    plain().save(tmp_path / "good.keras")
+    both = tmp_path / "both.h5"
+    both.write_bytes((tmp_path / "bad.h5").read_bytes() + (tmp_path / "good.keras").read_bytes())
+    opened = open_model(both)
+    assert "hidden" not in {layer.name for layer in opened.original.layers}
 
 
 def test_functions_of_tensorflow_that_are_not_known_are_not_run(tmp_path: Path) -> None:

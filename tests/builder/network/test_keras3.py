@@ -92,6 +92,14 @@ def test_a_fixed_batch_is_freed(tmp_path: Path, suffix: str) -> None:
     same(path, model)
 
 
+def test_a_fixed_batch_is_freed_where_a_function_was_the_loss(tmp_path: Path) -> None:
+    image = keras.Input((8, 8, 3), batch_size=4)
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(image)))
+    model.compile("adam", keras.losses.sparse_categorical_crossentropy)
+    model.save(tmp_path / "model.keras")
+    assert open_model(tmp_path / "model.keras").model.inputs[0].shape == (None, 8, 8, 3)
+
+
 @pytest.mark.parametrize(
     ("suffix", "name"), [(".keras", "a.h5"), (".h5", "a.keras"), (".keras", "a"), (".h5", "a.bin")]
 )

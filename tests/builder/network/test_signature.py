@@ -32,6 +32,20 @@ def test_the_serving_signature_is_the_model(tmp_path: Path) -> None:
     assert np.allclose(opened.model.predict(pictures, verbose=0), expected, atol=1e-6)
 
 
+def test_a_graph_that_does_more_than_compute_is_not_run(tmp_path: Path) -> None:
+    class Writing(Classifier):
+        @tf.function(input_signature=[tf.TensorSpec((None, 4, 4, 3), tf.float32)])  # type: ignore[untyped-decorator]
+        def write(self, image: Any) -> Any:
+            tf.io.write_file(str(tmp_path / "trap"), "run")
+            return self.serve(image)
+
+    module = Writing()
+    tf.saved_model.save(module, tmp_path / "model", signatures=module.write)
+    with pytest.raises(ModelError, match=r"does more than compute \(WriteFile\)"):
+        open_model(tmp_path / "model")
+    assert not (tmp_path / "trap").exists()
+
+
 def test_folders_that_hold_no_classifier_are_explained(tmp_path: Path) -> None:
     module, folder = Classifier(), tmp_path / "model"
     tf.saved_model.save(module, folder, signatures={"one": module.serve, "two": module.serve})

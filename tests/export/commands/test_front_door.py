@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
+from signs_export.commands.evaluate import evaluate
 from signs_export.commands.export import export
 from signs_export.commands.parity import parity
 from signs_runtime.commands.signs import signs
@@ -101,6 +102,8 @@ def test_a_teachable_machine_export_is_enough_with_its_labels_beside_it(fruit: P
     accuracy = document["keras_test_accuracy"]
     assert accuracy["correct"] > 0.8 * accuracy["total"]
     assert "Keras 2 saved this model" in (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
+    figures = run(evaluate, tmp_path / "bundle", fruit, "--json")  # which knows its labels' order
+    assert json.loads(figures.stdout)["correct"] == accuracy["correct"]
     result = run(parity, tmp_path / "keras_model.h5", tmp_path / "bundle", fruit, "--scaling", "tf")
     assert result.exit_code == 0, result.output
 
