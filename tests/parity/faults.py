@@ -349,7 +349,8 @@ def _(export: Export) -> onnx.ModelProto:
 
 @in_graph("int8 calibrated on noise", lambda export: {each.output[0] for each in export.float32.graph.node})
 def _(export: Export) -> onnx.ModelProto:
-    noise = np.random.default_rng(0).integers(0, 256, export.calibration.images.shape, np.uint8)
+    # What tutorials feed, numpy's random numbers of 0 to 1, where pixels are 0 to 255.
+    noise = np.random.default_rng(0).integers(0, 2, export.calibration.images.shape, np.uint8)
     return quantize(prepare(export.float32, Calibration(noise, ()), Int8Config()))
 
 
