@@ -50,7 +50,7 @@ def evaluate(
     data = data_for(model, data)
     exported = is_model_file(model) or (model.is_dir() and not (model / SAVED_MODEL).exists())
     if about_model.given() and exported:
-        raise click.UsageError(f"{', '.join(about_model.given())}: for a Keras model; an export knows all of it.")
+        raise click.UsageError(f"{', '.join(about_model.given())} is for a Keras model; an export knows all of it.")
     if resize is not None and exported:
         raise click.UsageError("--resize is for a Keras model; an export reads pictures as it was proved.")
     if not exported:

@@ -1,10 +1,12 @@
 """Run by test_checkpoint.py in processes of their own, and killed: trains a small network and saves how it went.
 
-Arguments: the checkpoint, the file for history and weights, and "resume" or "start".
+Arguments: the checkpoint, the file for history and weights, "resume" or "start", and after how many steps it waits to
+be killed, 0 for none.
 """
 
 import json
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from signs_builder.training.recipe import Augmentation, TrainConfig
 from signs_builder.training.train import Setup, train
 from signs_runtime import InputSpec
 
-CHECKPOINT, RESULT, HOW = sys.argv[1:]
+CHECKPOINT, RESULT, HOW, LAST = sys.argv[1:]
 images, labels = draw_hands(72, size=24)
 pictures = Split(images, labels)
 dataset = Dataset("hands", HANDS, Split(images[:48], labels[:48]), Split(images[48:], labels[48:]), pictures)
@@ -34,6 +36,15 @@ config = TrainConfig(
     full_strength_after=0.5,
     validate=True,
 )
+steps = iter(range(1, 1_000_000))
+
+
+def report(step: str) -> None:
+    print(f"{step} step", flush=True)
+    if step == "Training" and next(steps) == int(LAST):
+        time.sleep(600)
+
+
 keras.utils.set_random_seed(1)
 model = keras.Sequential(
     [
@@ -54,7 +65,7 @@ training = train(
     config,
     InputSpec(24, 24),
     Setup(Checkpoint(Path(CHECKPOINT), {"config": "the same"}), resume=HOW == "resume"),
-    progress=lambda step, total: nullcontext(lambda done: print(f"{step} step", flush=True)),
+    progress=lambda step, total: nullcontext(lambda done: report(step)),
 )
 history = [[each.loss, each.accuracy, each.validation_loss] for each in training.history]
 weights = {str(i): each for i, each in enumerate(model.get_weights())}

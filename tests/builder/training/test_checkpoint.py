@@ -19,13 +19,16 @@ FIRST, SECOND = Epoch(1, 2.5, 0.25, 1.5), Epoch(2, 1.5, 0.5, 1.5, 1.75, 0.5)
 STEPS = 12  # an epoch of killed_training.py
 
 
-def start(folder: Path, how: str) -> subprocess.Popen[str]:
+def start(folder: Path, how: str, last: int = 0) -> subprocess.Popen[str]:
+    """Train; at the `last` step, where there is one, it waits to be killed."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(SCRIPT), str(folder / "checkpoint.npz"), str(folder / "result.npz"), how]
+    files = (folder / "checkpoint.npz", folder / "result.npz")
+    command = [sys.executable, str(SCRIPT), *map(str, files), how, str(last)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def kill_after(process: subprocess.Popen[str], steps: int) -> None:
+def train_and_kill(folder: Path, how: str, steps: int) -> None:
+    process = start(folder, how, steps)
     assert process.stdout is not None
     taken = (line for line in process.stdout if line == "Training step\n")
     for _ in range(steps):
@@ -41,11 +44,11 @@ def test_a_run_killed_three_times_mid_epoch_ends_as_an_unbroken_one(tmp_path: Pa
 
     moments = np.random.default_rng().integers(1, STEPS, 3)  # another three each time
     killed = tmp_path / "killed"
-    kill_after(start(killed, "start"), int(moments[0]))  # in the first epoch: nothing was saved yet
+    train_and_kill(killed, "start", int(moments[0]))  # in the first epoch: nothing was saved yet
     assert not (killed / "checkpoint.npz").exists()
-    kill_after(start(killed, "resume"), 2 * STEPS + int(moments[1]))
+    train_and_kill(killed, "resume", 2 * STEPS + int(moments[1]))
     # A resumed run reports the steps that it need not take again at once, as one.
-    kill_after(start(killed, "resume"), 1 + 2 * STEPS + int(moments[2]))
+    train_and_kill(killed, "resume", 1 + 2 * STEPS + int(moments[2]))
     last = start(killed, "resume")
     output, _ = last.communicate(timeout=300)
     assert last.returncode == 0
