@@ -14,10 +14,16 @@ BOUNDS = {
         "signs_export.convert.tf2onnx_fixes: Node.update_proto, np.product for large models, Erfc, functions inside "
         "functions, captured constants",
     ),
+    "tf-keras": (
+        "2.22",
+        "signs_builder.network.keras2: SafeModeScope, which load_model does not set for HDF5 and folders, and a model's "
+        "_nodes_by_depth, by which it is rebuilt",
+    ),
     "keras": (
         "3.16",
         "Layer.__call__ is wrapped and nodes are followed (signs_export.source.layers), Layer._flatten_layers and "
-        "KerasTensor._keras_history are read (signs_export.source, .gate.trace), Optimizer._get_variable_index "
+        "KerasTensor._keras_history are read (signs_export.source, .gate.trace), convolution_op is replaced "
+        "(signs_export.source.layers), Optimizer._get_variable_index "
         "(signs_builder.training.gradients)",
     ),
 }
