@@ -16,8 +16,8 @@ BOUNDS = {
     ),
     "tf-keras": (
         "2.22",
-        "signs_builder.network.keras2: SafeModeScope, which load_model does not set for HDF5 and folders, and a model's "
-        "_nodes_by_depth, by which it is rebuilt",
+        "signs_builder.network.keras2: SafeModeScope, which load_model does not set for HDF5 and folders, and a "
+        "model's _nodes_by_depth, by which it is rebuilt",
     ),
     "keras": (
         "3.16",

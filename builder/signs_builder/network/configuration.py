@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 
 Config = dict[str, Any]  # JSON, as Keras writes it
 
@@ -52,7 +51,7 @@ INERT = frozenset(
         "RandomWidth",
         "RandomZoom",
     }
-) & {*dir(keras.layers), "RandomHeight", "RandomWidth"}
+)
 _ABOUT_TRAINING = ("compile_config", "training_config")  # not loaded for inference
 SAVED_MODEL, KERAS_METADATA = "saved_model.pb", "keras_metadata.pb"
 
