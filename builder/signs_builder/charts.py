@@ -150,7 +150,7 @@ def draw_wrong(figures: Figures, split: Split, spec: InputSpec, path: Path) -> N
         for panel in panels:
             panel.axis("off")
         for panel, each in zip(panels, shown, strict=False):
-            panel.imshow(split.image(each.place, spec).squeeze(), cmap="gray")
+            panel.imshow(spec.in_rgb(split.image(each.place, spec)).squeeze(), cmap="gray")
             panel.set_title(f"said {_short(each.said)}, {each.probability:.0%}", color=ORANGE, fontsize=10)
             panel.text(0.5, -0.06, f"is {_short(each.label)}", transform=panel.transAxes, ha="center", va="top")
         more = f", the surest {len(shown)} here" if len(shown) < len(figures.wrong) else ""

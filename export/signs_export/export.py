@@ -30,7 +30,7 @@ from signs_export.source.reference import Reference
 from signs_export.variants import LeftOut, Made, make_variants
 from signs_runtime import verify
 from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
-from signs_runtime.bundle.manifest import SCHEMA, FileRecord, Manifest, dump_manifest
+from signs_runtime.bundle.manifest import FileRecord, Manifest, dump_manifest, needed_schema
 from signs_runtime.figures import Accuracy
 
 
@@ -149,7 +149,7 @@ def _seal(
     """Write the golden pictures and the manifest, and have the bundle prove itself as a device will."""
     job = findings.job
     manifest = Manifest(
-        schema=SCHEMA,
+        schema=needed_schema(job.reference.input),
         labels=job.dataset.labels,
         input=job.reference.input,
         variants=tuple(variant_of(each, golden) for each in made),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_runtime.errors import AnswerError, BundleFormatError, OptionError, SignsError
-from signs_runtime.pictures.input_spec import InputSpec
-from signs_runtime.pictures.read import Channels, Picture, check_channels, read_image, stages
+from signs_runtime.pictures.input_spec import Channels, InputSpec
+from signs_runtime.pictures.read import Picture, check_channels, read_image, stages
 from signs_runtime.placement.choices import AUTO, Placement, Request
 from signs_runtime.placement.limits import find_limits
 from signs_runtime.starting import start_model

@@ -13,7 +13,7 @@ import numpy as np
 
 from signs_runtime.bundle.golden import parse_golden
 from signs_runtime.bundle.manifest import (
-    SCHEMA,
+    OLDEST_SCHEMA,
     Budget,
     FileRecord,
     Golden,
@@ -42,7 +42,7 @@ LABELS = ("red", "green", "blue")
 SIDES = (8, 6)
 _RECORD = FileRecord("fp32.onnx", "0" * 64, 1000)
 MANIFEST = Manifest(
-    schema=SCHEMA,
+    schema=OLDEST_SCHEMA,
     labels=LABELS,
     input=InputSpec(*SIDES),
     variants=(
@@ -72,7 +72,7 @@ MANIFESTS = (
     ("whole", dump_manifest(MANIFEST).encode()),
     ("alone", dump_manifest(replace(MANIFEST, run=replace(MANIFEST.run, speeds={}, documents=()))).encode()),
     ("seeded", dump_manifest(replace(MANIFEST, provenance=replace(MANIFEST.provenance, seed=7))).encode()),
-    ("bad_deep", b'{"schema": %d, "deep": ' % SCHEMA + b"[" * 900 + b"]" * 900 + b"}"),
+    ("bad_deep", b'{"schema": %d, "deep": ' % OLDEST_SCHEMA + b"[" * 900 + b"]" * 900 + b"}"),
 )
 # A model that is small may still compute long; what is allowed to take more than a second is not run here.
 _MAX_WORK = 10**9

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import json
 import linecache
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from signs_runtime import Classifier
 from signs_runtime import classifier as classifier_module
 from signs_runtime.bundle.onnx_metadata import LABELS_KEY, OUTPUT
 from signs_runtime.pictures import read as image_module
+from signs_runtime.pictures.orientation import turned
+from signs_runtime.pictures.resize import resize
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,17 @@ def in_runtime(name: str, stage: str, module: ModuleType, old: str, new: str) ->
     FAULTS.append(Fault(name, make, lambda export: {stage}))
 
 
+def in_step(name: str, stage: str, step: Callable[..., object], old: str, new: str) -> None:
+    """Register an edit of the module of a step that reading a picture takes, under an honest model."""
+
+    def make(export: Export) -> tuple[onnx.ModelProto, type[Classifier]]:
+        changed = edited(sys.modules[step.__module__], old, new)
+        image = edited(image_module, **{step.__name__: getattr(changed, step.__name__)})
+        return export.float32, edited(classifier_module, read_image=image.read_image, stages=image.stages).Classifier
+
+    FAULTS.append(Fault(name, make, lambda export: {stage}))
+
+
 def edited(module: ModuleType, old: str = "", new: str = "", **replaced: object) -> ModuleType:
     """A module as it would be with one passage of its source changed, and with other imports."""
     source = Path(str(module.__file__)).read_text(encoding="utf-8")
@@ -111,23 +125,21 @@ in_runtime(
     "return image if image.mode == mode else image.convert(mode)",
     "return Image.merge(mode, image.convert(mode).split()[::-1])",
 )
-in_runtime(
+in_step(
     "another resize filter",
     "resized",
-    image_module,
+    resize,
     "Image.Resampling[spec.resize.upper()]",
     "Image.Resampling.BICUBIC",
 )
-in_runtime(
+in_step(
     "a corner cut out instead of a resize",
     "resized",
-    image_module,
-    "image.resize(size, Image.Resampling[spec.resize.upper()])",
+    resize,
+    "image.resize(size, Image.Resampling[spec.resize.upper()], box)",
     "image.crop((0, 0, *size))",
 )
-in_runtime(
-    "the camera's turn left out", "turned", image_module, "return ImageOps.exif_transpose(image)", "return image"
-)
+in_step("the camera's turn left out", "turned", turned, "else image.transpose(_TURNS[orientation])", "else image")
 in_runtime("transparency on black", "colour", image_module, '"white")', '"black")')
 in_runtime("16 bits wrapped to 8", "colour", image_module, "np.asarray(image) >> 8", "np.asarray(image) * 3")
 in_runtime(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from signs_runtime.bundle.golden import GoldenPictures, dump_golden
 from signs_runtime.bundle.manifest import (
-    SCHEMA,
+    OLDEST_SCHEMA,
     Budget,
     Golden,
     Manifest,
@@ -52,7 +52,7 @@ def bundle(tmp_path: Path) -> Path:
     )
     (folder / "golden.npz").write_bytes(dump_golden(golden))
     manifest = Manifest(
-        schema=SCHEMA,
+        schema=OLDEST_SCHEMA,
         labels=LABELS,
         input=InputSpec(*SIZE),
         variants=(

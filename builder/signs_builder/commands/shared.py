@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.data.embedded import SYNTHETIC
-from signs_runtime.pictures.input_spec import RESIZE_FILTERS, InputSpec
+from signs_runtime.commands.shared import gathered
+from signs_runtime.pictures.input_spec import CHANNELS, EXIFS, FITS, RESIZE_FILTERS, InputSpec, Reading
 
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
@@ -38,13 +39,50 @@ data_argument = click.argument("data", default=SYNTHETIC)
 image_size_option = click.option(
     "--image-size", type=ImageSize(), show_default=f"{DEFAULT_SIZE[0]}", help="Height x width of the model's input."
 )
-resize_option = click.option(
-    "--resize",
-    type=click.Choice(RESIZE_FILTERS),
-    default=InputSpec.resize,
-    show_default=True,
-    help="The filter that brings pictures to the model's size.",
+reading_options = gathered(
+    "reading",
+    Reading,
+    (
+        click.option(
+            "--resize",
+            type=click.Choice(RESIZE_FILTERS),
+            default=Reading.resize,
+            show_default=True,
+            help="The filter that brings pictures to the model's size: Pillow's (and keras.utils.load_img's, by "
+            "default nearest), TensorFlow's (image_dataset_from_directory: tf-bilinear) or OpenCV's (cv2.resize: "
+            "cv2-linear).",
+        ),
+        click.option(
+            "--fit",
+            type=click.Choice(FITS),
+            default=Reading.fit,
+            show_default=True,
+            help="What becomes of a picture of other proportions: stretched, cropped about its centre (as Teachable "
+            "Machine does), or padded with black.",
+        ),
+        click.option(
+            "--channels",
+            type=click.Choice(CHANNELS),
+            default=Reading.channels,
+            show_default=True,
+            help="The order of colours; BGR is OpenCV's.",
+        ),
+        click.option(
+            "--exif",
+            type=click.Choice(EXIFS),
+            default=Reading.exif,
+            show_default=True,
+            help="Whether pictures are turned as their camera was held; keras.utils.load_img and TensorFlow ignore it.",
+        ),
+    ),
 )
+
+
+def spec_of_training(image_size: tuple[int, int] | None, reading: Reading) -> InputSpec:
+    """The pictures that a model is trained on here. Raises click.UsageError for another order of colours."""
+    if reading.channels != "RGB":
+        raise click.UsageError(f"--channels {reading.channels}: what is trained here is trained on RGB.")
+    return InputSpec.read_as(reading, *(image_size or DEFAULT_SIZE))
 
 
 def start_keras() -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.commands.shared import (
-    DEFAULT_SIZE,
     data_argument,
     describe_counts,
     image_size_option,
-    resize_option,
+    reading_options,
+    spec_of_training,
     start_keras,
 )
 from signs_builder.commands.training_run import (
@@ -24,7 +24,7 @@ from signs_builder.commands.training_run import (
 )
 from signs_builder.training.recipe import TrainConfig
 from signs_runtime.commands.shared import Command, json_option, print_json, print_table
-from signs_runtime.pictures.input_spec import InputSpec, ResizeFilter
+from signs_runtime.pictures.input_spec import InputSpec, Reading
 
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
@@ -36,7 +36,7 @@ CROSS_VALIDATED = ("--recipe", "--epochs", "--batch-size", "--learning-rate", "-
 @data_argument
 @training_options
 @image_size_option
-@resize_option
+@reading_options
 @click.option(
     "-o",
     "--output",
@@ -55,7 +55,7 @@ def train(
     data: str,
     training: TrainingOptions,
     image_size: tuple[int, int] | None,
-    resize: ResizeFilter,
+    reading: Reading,
     output: Path,
     diagnose: str | None,
     as_json: bool,
@@ -69,7 +69,7 @@ def train(
 
     dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
-    spec = InputSpec(*(image_size or DEFAULT_SIZE), resize=resize)
+    spec = spec_of_training(image_size, reading)
     folder = output.with_suffix(".training")
     if diagnose:
         _diagnose_gradients(dataset, training.config(dataset.labels), spec, folder, as_json=as_json)
@@ -123,14 +123,14 @@ def _diagnose_gradients(
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True)
 @training_options
 @image_size_option
-@resize_option
+@reading_options
 @json_option
 def cross_validate(
     data: str,
     folds: int,
     training: TrainingOptions,
     image_size: tuple[int, int] | None,
-    resize: ResizeFilter,
+    reading: Reading,
     as_json: bool,
 ) -> None:
     """Train once for each fold of DATA's training pictures, and measure on the fold that was left out."""
@@ -145,7 +145,7 @@ def cross_validate(
     dataset = load_dataset(data)
     click.echo(describe_counts(dataset), err=as_json)
     config = training.config(dataset.labels)
-    spec = InputSpec(*(image_size or DEFAULT_SIZE), resize=resize)
+    spec = spec_of_training(image_size, reading)
     with progress_bar("Looking at the pictures", len(dataset.all_but_test)) as on_done:
         dataset.all_but_test.check(spec, on_done)
     measured: list[Accuracy] = []

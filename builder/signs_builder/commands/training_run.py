@@ -13,6 +13,7 @@ import click
 
 from signs_builder.commands.figures import show_figures
 from signs_builder.training.recipe import DATA_PARALLEL, RECIPES, STRATEGIES, TrainConfig, choose_config
+from signs_runtime.bundle.strict_json import as_json
 from signs_runtime.commands.shared import gathered
 from signs_runtime.errors import SignsError
 from signs_runtime.pictures.input_spec import InputSpec
@@ -218,7 +219,7 @@ def _identity(
 
     return {
         "data": dataset.sha256(),
-        "input": asdict(spec),
+        "input": as_json(spec),
         "network": model.name,
         "backend": keras.backend.backend(),
         "precision": model.dtype_policy.name,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_runtime.pictures.read import decode, orientation_of
+from signs_runtime.pictures.orientation import orientation_of
+from signs_runtime.pictures.read import decode
 
 Picture = Path | NDArray[np.uint8]
 

@@ -19,7 +19,7 @@ from signs_runtime.bundle.strict_json import is_text
 from signs_runtime.errors import ImageError
 from signs_runtime.labels import find_lookalikes
 from signs_runtime.pictures.input_spec import InputSpec
-from signs_runtime.pictures.read import colour, read_image, resize
+from signs_runtime.pictures.read import fit, read_image
 
 TURNED_AMONG = 2000  # pictures at most whose headers are looked at for an EXIF orientation
 
@@ -54,7 +54,7 @@ class Split:
         picture = self.pictures[i]
         if isinstance(picture, Path):
             return read_image(picture, spec)
-        return resize(colour(Image.fromarray(picture), spec.colour), spec)
+        return fit(Image.fromarray(picture), spec)
 
     def read_into(
         self, images: NDArray[np.uint8], spec: InputSpec, on_done: Callable[[int], None] = ignore_progress

@@ -1,17 +1,18 @@
 """The command `signs evaluate`: how good a Keras model or an export is on the test pictures."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from signs_builder.commands.figures import show_figures
-from signs_builder.commands.shared import describe_counts, start_keras
+from signs_builder.commands.shared import describe_counts, reading_options, start_keras
 from signs_builder.errors import DatasetError
 from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
 from signs_export.commands.options import data_for, data_of_model
 from signs_runtime.commands.shared import Command, json_option, print_json
-from signs_runtime.pictures.input_spec import RESIZE_FILTERS, InputSpec, ResizeFilter
+from signs_runtime.pictures.input_spec import Reading
 
 SAVED_MODEL = "saved_model.pb"  # in a folder of TensorFlow's format
 
@@ -25,19 +26,14 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @data_of_model
 @model_options
-@click.option(
-    "--resize",
-    type=click.Choice(RESIZE_FILTERS),
-    show_default=f"{InputSpec.resize}; an export brings its own",
-    help="The filter that brings pictures to a Keras model's size.",
-)
+@reading_options
 @click.option("--charts", type=click.Path(path_type=Path), help="Draw the confusion and the wrong pictures here.")
 @json_option
 def evaluate(
     model: Path,
     data: str | None,
     about_model: ModelOptions,
-    resize: ResizeFilter | None,
+    reading: Reading,
     charts: Path | None,
     as_json: bool,
 ) -> None:
@@ -51,8 +47,9 @@ def evaluate(
     exported = is_model_file(model) or (model.is_dir() and not (model / SAVED_MODEL).exists())
     if about_model.given() and exported:
         raise click.UsageError(f"{', '.join(about_model.given())} is for a Keras model; an export knows all of it.")
-    if resize is not None and exported:
-        raise click.UsageError("--resize is for a Keras model; an export reads pictures as it was proved.")
+    if reading != Reading() and exported:
+        other = ", ".join(f"--{each.name}" for each in fields(reading) if getattr(reading, each.name) != each.default)
+        raise click.UsageError(f"{other} is for a Keras model; an export reads pictures as it was proved.")
     if not exported:
         start_keras()
     from signs_builder.charts import draw_confusion, draw_wrong
@@ -66,7 +63,7 @@ def evaluate(
         answering, dataset = _open_export(model, dataset)
     else:
         dataset = open_data(data, model, about_model)
-        answering = _open_keras(model, dataset, about_model, resize)
+        answering = _open_keras(model, dataset, about_model, reading)
     click.echo(describe_counts(dataset), err=as_json)
     spec = answering.input
     figures = measure(answering.probabilities, dataset.test, dataset.labels, spec, progress=progress_bar)
@@ -90,9 +87,9 @@ def _open_export(path: Path, dataset: "Dataset") -> tuple["Classifier", "Dataset
     return classifier, relabelled(dataset, classifier.labels, path)
 
 
-def _open_keras(path: Path, dataset: "Dataset", about: ModelOptions, resize: ResizeFilter | None) -> "Reference":
+def _open_keras(path: Path, dataset: "Dataset", about: ModelOptions, reading: Reading) -> "Reference":
     """A Keras model that tells as many classes apart as there are labels."""
-    reference = open_reference(path, about, image_size=None, resize=resize or InputSpec.resize)
+    reference = open_reference(path, about, image_size=None, reading=reading)
     if reference.classes != len(dataset.labels):
         raise DatasetError(
             f"{path} tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."

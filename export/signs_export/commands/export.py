@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from signs_builder.commands.shared import DEFAULT_SIZE, describe_counts, start_keras
+from signs_builder.commands.shared import describe_counts, reading_options, spec_of_training, start_keras
 from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options, write_run
 from signs_builder.data.embedded import SYNTHETIC
 from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
@@ -22,7 +22,7 @@ from signs_runtime.commands.shared import (
     print_json,
     print_table,
 )
-from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.input_spec import Reading
 
 if TYPE_CHECKING:
     import keras
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 )
 @model_options
 @training_options
+@reading_options
 @export_options
 @json_option
 def build_and_export(
@@ -50,6 +51,7 @@ def build_and_export(
     model: Path | None,
     about_model: ModelOptions,
     training: TrainingOptions,
+    reading: Reading,
     options: ExportOptions,
     as_json: bool,
 ) -> None:
@@ -63,28 +65,39 @@ def build_and_export(
     if model is not None:
         if training.given():
             raise click.UsageError(f"{', '.join(training.given())}: nothing is trained with --model.")
-        _export_file(model, data_for(model, data), about_model, options, as_json=as_json)
+        _export_file(model, data_for(model, data), about_model, reading, options, as_json=as_json)
         return
     if about_model.given():
         raise click.UsageError(f"{', '.join(about_model.given())}: for a --model; one that is trained here needs none.")
-    _train_and_export(data or SYNTHETIC, training, options, as_json=as_json)
+    _train_and_export(data or SYNTHETIC, training, reading, options, as_json=as_json)
 
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @data_of_model
 @model_options
+@reading_options
 @export_options
 @json_option
-def export(model: Path, data: str | None, about_model: ModelOptions, options: ExportOptions, as_json: bool) -> None:
+def export(
+    model: Path,
+    data: str | None,
+    about_model: ModelOptions,
+    reading: Reading,
+    options: ExportOptions,
+    as_json: bool,
+) -> None:
     """Export MODEL (.keras, .h5, a SavedModel) as a bundle, proved against Keras on DATA, which also gives the labels.
 
     MODEL is what Keras 2 or 3 saved, whatever it is called.
     """
-    _export_file(model, data_for(model, data), about_model, options, as_json=as_json)
+    _export_file(model, data_for(model, data), about_model, reading, options, as_json=as_json)
 
 
-def _train_and_export(data: str, training: TrainingOptions, options: ExportOptions, *, as_json: bool) -> None:
+def _train_and_export(
+    data: str, training: TrainingOptions, reading: Reading, options: ExportOptions, *, as_json: bool
+) -> None:
+    spec = spec_of_training(options.image_size, reading)
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.data.sources import load_dataset
@@ -105,7 +118,6 @@ def _train_and_export(data: str, training: TrainingOptions, options: ExportOptio
         check_ours(path, output, folder)
     dataset = load_dataset(data)
     _tell(describe_counts(dataset), err=as_json)
-    spec = InputSpec(*(options.image_size or DEFAULT_SIZE), resize=options.resize)
 
     def check(network: "keras.Model") -> None:
         check_output(keras_file, network)
@@ -118,7 +130,7 @@ def _train_and_export(data: str, training: TrainingOptions, options: ExportOptio
     with suppress(BrokenPipeError):  # whoever reads may be gone
         show_run(run, err=as_json)
     _tell(f"Saved {trained}.", err=as_json)
-    reference = examine(run.model, resize=options.resize)
+    reference = examine(run.model, reading=reading)
     job = Job(reference, dataset, options.config(run.config.seed), progress_bar)
     show = _export_job(job, output, training=run.as_json(), as_json=as_json)
     trained.replace(keras_file)
@@ -126,7 +138,9 @@ def _train_and_export(data: str, training: TrainingOptions, options: ExportOptio
     click.echo(f"Renamed {trained.name} to {keras_file.name}, beside its bundle.", err=as_json)
 
 
-def _export_file(path: Path, data: str, about: ModelOptions, options: ExportOptions, *, as_json: bool) -> None:
+def _export_file(
+    path: Path, data: str, about: ModelOptions, reading: Reading, options: ExportOptions, *, as_json: bool
+) -> None:
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
     from signs_export.destination import check_destination
@@ -136,7 +150,7 @@ def _export_file(path: Path, data: str, about: ModelOptions, options: ExportOpti
     check_destination(options.output, 0)
     dataset = open_data(data, path, about)
     _tell(describe_counts(dataset), err=as_json)
-    reference = open_reference(path, about, image_size=options.image_size, resize=options.resize)
+    reference = open_reference(path, about, image_size=options.image_size, reading=reading)
     own = scaling_layer(reference.model)
     if own is not None and reference.scaling != "none":
         _warn(

@@ -8,7 +8,7 @@ import click
 
 from signs_export.config import SCALINGS, Scaling
 from signs_runtime.commands.shared import gathered
-from signs_runtime.pictures.input_spec import ResizeFilter
+from signs_runtime.pictures.input_spec import Reading
 
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
@@ -62,7 +62,7 @@ model_options = gathered(
 
 
 def open_reference(
-    path: Path, about: ModelOptions, *, image_size: tuple[int, int] | None, resize: ResizeFilter
+    path: Path, about: ModelOptions, *, image_size: tuple[int, int] | None, reading: Reading
 ) -> "Reference":
     """A Keras model from its file. Raises ModelError and ExportError."""
     from signs_builder.network.custom_objects import run_custom_objects
@@ -71,7 +71,7 @@ def open_reference(
 
     own = run_custom_objects(about.custom_objects) if about.custom_objects else None
     opened = open_model(path, own)
-    return examine(opened, scaling=about.scaling, image_size=image_size, resize=resize, logits=about.logits)
+    return examine(opened, scaling=about.scaling, image_size=image_size, reading=reading, logits=about.logits)
 
 
 def open_data(data: str, model: Path, about: ModelOptions) -> "Dataset":

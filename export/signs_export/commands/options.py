@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from signs_builder.commands.shared import image_size_option, resize_option
+from signs_builder.commands.shared import image_size_option
 from signs_export.config import VARIANTS, ExportConfig, Int8Config, VariantName
 from signs_runtime.commands.shared import gathered
-from signs_runtime.pictures.input_spec import ResizeFilter
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,6 @@ class ExportOptions:
     """What the commands that export take from the command line."""
 
     image_size: tuple[int, int] | None
-    resize: ResizeFilter
     parity_pictures: int
     int8: bool
     variants: tuple[VariantName, ...]
@@ -88,7 +86,6 @@ agreement_option = click.option(
 )
 _OPTIONS = (
     image_size_option,
-    resize_option,
     pictures_option,
     click.option("--int8", is_flag=True, help="Add an int8 variant: short for --variants fp32,int8."),
     click.option(

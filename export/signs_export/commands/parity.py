@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from signs_builder.commands.shared import describe_counts, resize_option, start_keras
+from signs_builder.commands.shared import describe_counts, reading_options, start_keras
 from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
 from signs_export.commands.options import (
     agreement_option,
@@ -19,7 +19,7 @@ from signs_export.config import ExportConfig, Int8Config
 from signs_runtime.commands.shared import Command, gathered, json_option, print_json, print_table
 from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.figures import finite
-from signs_runtime.pictures.input_spec import ResizeFilter
+from signs_runtime.pictures.input_spec import Reading
 
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
@@ -68,7 +68,7 @@ _output_options = gathered(
 @click.argument("bundle", type=click.Path(path_type=Path))
 @data_of_model
 @model_options
-@resize_option
+@reading_options
 @pictures_option
 @agreement_option
 @_output_options
@@ -78,7 +78,7 @@ def parity(
     bundle: Path,
     data: str | None,
     about_model: ModelOptions,
-    resize: ResizeFilter,
+    reading: Reading,
     parity_pictures: int,
     agreement: float,
     outputs: Outputs,
@@ -105,7 +105,7 @@ def parity(
             check_room(path.parent, 0)  # before the work, not after it
     variants = _variants(bundle)
     spec = next(iter(variants.values()))[0].input
-    reference = open_reference(model, about_model, image_size=(spec.height, spec.width), resize=resize)
+    reference = open_reference(model, about_model, image_size=(spec.height, spec.width), reading=reading)
     if outputs.trace is not None or data is None:
         assert outputs.trace is not None  # without it DATA was asked for
         _show_trace(outputs.trace, reference, variants, as_json=as_json)
@@ -118,8 +118,8 @@ def parity(
     if failed is not None:
         raise ParityError(
             failed,
-            f"{bundle} is not an export of {model} for pictures read with --resize {resize}, or was damaged; export "
-            "the model again.",
+            f"{bundle} is not an export of {model} for pictures read as {reference.input.describe()}, or was damaged; "
+            "export the model again.",
         )
 
 

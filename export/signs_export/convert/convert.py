@@ -3,7 +3,6 @@
 import json
 import logging
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from signs_export.onnx_graph import check_runnable
 from signs_export.source.reference import Reference
 from signs_export.source.scaling import scale
 from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, WEIGHTS_KEY
+from signs_runtime.bundle.strict_json import as_json
 from signs_runtime.engine.session import import_onnxruntime
 
 
@@ -148,7 +148,7 @@ def _advice(reference: Reference) -> str:
 def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Reference) -> None:
     description = {
         LABELS_KEY: json.dumps(labels, ensure_ascii=False),
-        INPUT_KEY: json.dumps(asdict(reference.input)),
+        INPUT_KEY: json.dumps(as_json(reference.input)),
         WEIGHTS_KEY: reference.weights_sha256,
     }
     model.graph.name = "classifier"

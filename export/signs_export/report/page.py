@@ -30,7 +30,7 @@ def report_page(document: Document, images: NDArray[np.uint8], stages: Mapping[s
         vars(document),
         tests=_tests(document),
         curves=Markup(curves),
-        thumbnail=lambda place: _thumbnail(images[place]),
+        thumbnail=lambda place: _thumbnail(document.model.input.in_rgb(images[place])),
         differing={name: _differing_pictures(walk) for name, walk in stages.items()},
     )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from signs_export.config import Scaling
 from signs_export.errors import ExportError
-from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec, ResizeFilter
+from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec, Reading
 
 Values = NDArray[Any]  # of float32 or float64
 
@@ -33,7 +33,7 @@ class Fitted:
     before: Callable[[Values], Values] = _as_it_is
 
 
-def input_of(model: keras.Model, image_size: tuple[int, int] | None, resize: ResizeFilter) -> InputSpec:
+def input_of(model: keras.Model, image_size: tuple[int, int] | None, reading: Reading) -> InputSpec:
     """The pictures that can be made into what a model takes. Raises ExportError where there are none."""
     if not model.built or not getattr(model, "inputs", None):
         raise ExportError("The model does not say what it takes; build it with a keras.Input and save it again.")
@@ -48,7 +48,9 @@ def input_of(model: keras.Model, image_size: tuple[int, int] | None, resize: Res
         raise ExportError(f"An input of {height}x{width} pixels is more than the {MAX_SIDE} a side that bundles hold.")
     if image_size not in (None, (height, width)):
         raise ExportError(f"The model takes {height}x{width} pixels; --image-size cannot change that.")
-    return InputSpec(height, width, "L" if channels == 1 else "RGB", resize)
+    if channels == 1 and reading.channels != "RGB":
+        raise ExportError(f"--channels {reading.channels} is for three colours, and the model takes grey pictures.")
+    return InputSpec.read_as(reading, height, width, "L" if channels == 1 else "RGB")
 
 
 def _picture_of(

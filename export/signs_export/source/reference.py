@@ -18,7 +18,7 @@ from signs_export.errors import ExportError
 from signs_export.source.fitting import Fitted, both_labels, fit_input, input_of, with_both_labels, with_sigmoid
 from signs_export.source.layers import convolving_by_group
 from signs_export.source.scaling import choose_scaling, scale
-from signs_runtime.pictures.input_spec import InputSpec, ResizeFilter
+from signs_runtime.pictures.input_spec import InputSpec, Reading
 
 BATCH = 32  # pictures at once through Keras
 _LOGIT_LAYERS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D)
@@ -137,18 +137,18 @@ def examine(
     *,
     scaling: Scaling | None = None,
     image_size: tuple[int, int] | None = None,
-    resize: ResizeFilter = "bilinear",
+    reading: Reading = Reading(),  # noqa: B008  # frozen
     logits: bool = False,
 ) -> Reference:
     """Find out what a Keras model takes and gives.
 
-    `image_size` (height, width) is for a model that takes any size; `logits` tells that its outputs are some. Raises
-    ExportError for a model that is no image classifier with one input and one output of probabilities or logits, has
-    weights that are not finite, or needs `scaling`.
+    `image_size` (height, width) is for a model that takes any size; `reading` is how its training read pictures;
+    `logits` tells that its outputs are some. Raises ExportError for a model that is no image classifier with one input
+    and one output of probabilities or logits, has weights that are not finite, or needs `scaling`.
     """
     opened = model if isinstance(model, Opened) else Opened(model, None)
     model = opened.model
-    spec = input_of(model, image_size, resize)
+    spec = input_of(model, image_size, reading)
     _check_outputs(model)
     chosen = choose_scaling(model, scaling, spec.shape[2])
     fitted = fit_input(model, spec, chosen)

@@ -3,22 +3,23 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from signs_runtime.bundle.strict_json import brief, from_json, is_text, parse_json
+from signs_runtime.bundle.strict_json import as_json, brief, from_json, is_text, parse_json
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.labels import find_lookalikes
 from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec
 
-SCHEMA = 4
+OLDEST_SCHEMA, SCHEMA = 4, 5  # a bundle is written in the oldest that can say all of it
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit for a model
 MAX_GOLDEN_BYTES = 128 * 2**20
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_LABELS = 100_000
 MAX_GOLDEN_PICTURES = 100_000
 MAX_FILES = 64  # of a kind; an export writes one to four
+_FILTERS_OF_4 = ("nearest", "bilinear", "bicubic", "lanczos")
 Precision = Literal["float32", "float16", "int8"]
 
 
@@ -148,6 +149,8 @@ class Manifest:
             raise BundleFormatError(f"The manifest has a file or a variant twice: {brief(paths)}, {brief(names)}.")
         check_labels(self.labels)
         check_input(self.input)
+        if self.schema != (needed := needed_schema(self.input)):
+            raise BundleFormatError(f"What the manifest says is of schema {needed}, and it claims {self.schema}.")
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
@@ -156,7 +159,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """The bundle's name for what it is: its seal, which two exports of the same weights share."""
-        return seals_of(asdict(self))["seal"]
+        return seals_of(as_json(self))["seal"]
 
 
 def check_labels(labels: tuple[str, ...]) -> None:
@@ -169,6 +172,12 @@ def check_labels(labels: tuple[str, ...]) -> None:
         raise BundleFormatError(f"A label is a line of text, without control characters, unlike {brief(unprintable)}.")
     if alike := find_lookalikes(labels):
         raise BundleFormatError(f"The labels {alike[0]!a:.80} and {alike[1]!a:.80} look the same; rename one of them.")
+
+
+def needed_schema(spec: InputSpec) -> int:
+    """The oldest schema that can say how a bundle's pictures are read."""
+    is_old = spec.colour in ("RGB", "L") and spec.resize in _FILTERS_OF_4 and spec.fit == "stretch"
+    return 4 if is_old and spec.exif == "turned" else 5
 
 
 def check_size(file: FileRecord, most: int) -> None:
@@ -185,7 +194,7 @@ def check_input(spec: InputSpec) -> None:
 
 def dump_manifest(manifest: Manifest) -> str:
     """Write a manifest as JSON for people, with its seals."""
-    body = asdict(manifest)
+    body = as_json(manifest)
     return json.dumps({**body, **seals_of(body)}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -210,9 +219,9 @@ def parse_manifest(text: bytes) -> Manifest:
     raw = parse_json(text, "manifest.json")
     if not isinstance(raw, dict) or "schema" not in raw:
         raise BundleFormatError("manifest.json has no schema number: this is not a signs-edge bundle.")
-    if raw["schema"] != SCHEMA:
+    if raw["schema"] not in range(OLDEST_SCHEMA, SCHEMA + 1) or type(raw["schema"]) is not int:
         raise BundleFormatError(
-            f"The bundle is of schema {brief(raw['schema'])} and this runtime reads {SCHEMA}; "
+            f"The bundle is of schema {brief(raw['schema'])} and this runtime reads {OLDEST_SCHEMA} to {SCHEMA}; "
             "install the signs-runtime that the bundle was made for, or make the bundle again."
         )
     found = {name: raw.pop(name, None) for name in ("seal", "run_seal")}

@@ -5,7 +5,7 @@ import math
 import reprlib
 import types
 import unicodedata
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from signs_runtime.errors import BundleFormatError
@@ -14,6 +14,8 @@ MAX_JSON_BYTES = 8 * 2**20  # a manifest of 100,000 labels takes 3
 _MAX_ITEMS = 100_000  # of any list
 _MAX_TEXT = 65_536  # characters; the longest is the command that made the bundle
 _MAX_DIGITS = 19  # of an integer; those of 2**63
+
+SINCE = "schema"  # in a field's metadata: the schema that it came with; what is older lacks it and means its default
 
 T = TypeVar("T")
 
@@ -55,6 +57,21 @@ def parse_json(text: bytes | str, where: str) -> Any:  # Any: JSON
         raise BundleFormatError(f"{where} is not valid JSON ({error}).") from error
 
 
+def as_json(value: Any) -> Any:  # Any: a dataclass of plain values, and JSON
+    """What `from_json` reads: dataclasses as objects, without what came with a later schema and says nothing new."""
+    if is_dataclass(value):
+        own = {each.name: each for each in fields(value)}
+        given = {name: getattr(value, name) for name in own}
+        return {name: as_json(item) for name, item in given.items() if not _is_spared(own[name], item)}
+    if isinstance(value, tuple):
+        return [as_json(item) for item in value]
+    return {key: as_json(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _is_spared(field: "Field[Any]", value: object) -> bool:
+    return SINCE in field.metadata and value == field.default
+
+
 def from_json(kind: type[T], value: Any, where: str) -> T:  # Any: JSON
     """Make a `kind` (a dataclass of dataclasses, tuples, dicts and plain values) from JSON, strictly.
 
@@ -67,7 +84,8 @@ def _from_json(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, J
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         names = {field.name for field in fields(kind)}
-        if not isinstance(value, dict) or value.keys() != names:
+        later = {field.name for field in fields(kind) if SINCE in field.metadata}
+        if not isinstance(value, dict) or not names - later <= value.keys() <= names:
             given = sorted(value) if isinstance(value, dict) else value
             raise BundleFormatError(f"{where} must hold {sorted(names)}, not {brief(given)}.")
         return kind(**{name: _from_json(hints[name], value[name], f"{where}: {name}") for name in value})  # type: ignore[operator]  # a class, not an instance

@@ -123,19 +123,20 @@ def predict(
 def info(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
     """Show what BUNDLE is, what was measured on it and where it comes from, and how it would run here."""
     from signs_runtime.bundle.folder import open_bundle
+    from signs_runtime.bundle.strict_json import as_json as _as_json
 
     manifest = open_bundle(bundle).manifest
     placement, refusal = _place(bundle, variant, device, threads)
     if as_json:
         here = None if placement is None else asdict(placement)
-        print_json({"digest": manifest.digest, "placement": here, "refusal": refusal, **asdict(manifest)})
+        print_json({"digest": manifest.digest, "placement": here, "refusal": refusal, **_as_json(manifest)})
         return
     spec, provenance, run = manifest.input, manifest.provenance, manifest.run
     print_table(
         [
             ("digest", manifest.digest),
             ("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
-            ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}), {spec.colour}, {spec.resize}"),
+            ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}); {spec.describe()}"),
             ("data", f"{provenance.data} ({', '.join(f'{n:,} {split}' for split, n in provenance.pictures.items())})"),
             ("scaling", provenance.scaling),
             ("made", f"{run.created} by {run.command}"),

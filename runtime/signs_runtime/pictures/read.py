@@ -6,17 +6,18 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from signs_runtime.errors import ImageError, OptionError
-from signs_runtime.pictures.input_spec import Colour, InputSpec
+from signs_runtime.pictures.input_spec import CHANNELS, Channels, InputSpec, Mode
+from signs_runtime.pictures.orientation import UPRIGHT, orientation_of, turned
+from signs_runtime.pictures.resize import resize
 
 Picture = str | os.PathLike[str] | IO[bytes] | NDArray[np.uint8]
-Channels = Literal["RGB", "BGR"]  # the order of an array's channels
 
 # What cameras, phones and the web make. Pillow knows more formats, some of which start other programs (EPS).
 COMMON_FORMATS = ("JPEG", "PNG")  # decoded without importing Pillow's other plug-ins
@@ -56,12 +57,21 @@ def read_image(picture: Picture, spec: InputSpec, channels: Channels = "RGB") ->
     if channels != "RGB" and (isinstance(picture, str | os.PathLike) or hasattr(picture, "read")):
         raise ImageError(f"{_name(picture)}: a file has its own order of colours; channels={channels!r} is for arrays.")
     with _explained(picture):
-        image = _load(picture, spec.colour)
-        if image.width * image.height > MAX_PIXELS:
-            return _shrink_and_turn(image, spec)
-        image = turn(image)
-        image = colour(image, spec.colour)
-        return resize(image, spec)
+        image = _load(picture, spec.mode)
+        orientation = orientation_of(image) if spec.exif == "turned" else UPRIGHT
+        if image.width * image.height <= MAX_PIXELS:
+            image, orientation = turned(image, orientation), UPRIGHT
+        return fit(image, spec, orientation)
+
+
+def fit(image: Image.Image, spec: InputSpec, orientation: int = UPRIGHT) -> NDArray[np.uint8]:
+    """A decoded picture as the model wants it, uint8 of `spec.shape`; `orientation` as for `resize`."""
+    return ordered(resize(colour(image, spec.mode), spec, orientation), "RGB", spec)
+
+
+def ordered(image: NDArray[np.uint8], channels: Channels, spec: InputSpec) -> NDArray[np.uint8]:
+    """An image (h, w, c) in the order of colours that the model wants; `channels` is the order that it has."""
+    return image if spec.colour in (channels, "L") else np.ascontiguousarray(image[:, :, ::-1])
 
 
 def stages(picture: Picture, spec: InputSpec) -> Iterator[tuple[str, Image.Image | NDArray[np.uint8]]]:
@@ -75,19 +85,19 @@ def stages(picture: Picture, spec: InputSpec) -> Iterator[tuple[str, Image.Image
         yield "decoded", image
     else:
         with _explained(picture):
-            image = _load(picture, spec.colour)
+            image = _load(picture, spec.mode)
             yield "decoded", image
-            image = turn(image)
+            image = turned(image, orientation_of(image) if spec.exif == "turned" else UPRIGHT)
             yield "turned", image
-            image = colour(image, spec.colour)
+            image = colour(image, spec.mode)
             yield "colour", image
-    yield "resized", resize(image, spec)
+    yield "resized", ordered(resize(image, spec), "RGB", spec)
 
 
 def check_channels(channels: str) -> None:
     """Refuse what is no order of colours. Raises OptionError."""
-    if channels not in get_args(Channels):
-        raise OptionError(f"channels={channels!r} is unknown; choose one of {', '.join(get_args(Channels))}.")
+    if channels not in CHANNELS:
+        raise OptionError(f"channels={channels!r} is unknown; choose one of {', '.join(CHANNELS)}.")
 
 
 @contextmanager
@@ -105,13 +115,13 @@ def _explained(picture: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
         raise ImageError(f"{_name(picture)}: the picture is damaged ({error!s:.200}).") from error
 
 
-def _load(picture: str | os.PathLike[str] | IO[bytes], mode: Colour) -> Image.Image:
+def _load(picture: str | os.PathLike[str] | IO[bytes], mode: Mode) -> Image.Image:
     with decode(picture, mode) as image:
         image.load()
     return image
 
 
-def decode(picture: str | os.PathLike[str] | IO[bytes], mode: Colour = "RGB") -> Image.Image:
+def decode(picture: str | os.PathLike[str] | IO[bytes], mode: Mode = "RGB") -> Image.Image:
     """Open a picture whose header claims no more pixels than can be read as `mode`; an animated one's first frame."""
     if isinstance(picture, str | os.PathLike):
         size = _size(os.stat(picture))  # noqa: PTH116  # a Path costs 5 us
@@ -201,7 +211,7 @@ def _open(picture: str | IO[bytes], size: int) -> Image.Image:
         ) from error
 
 
-def _limit(image: Image.Image, mode: Colour) -> int:
+def _limit(image: Image.Image, mode: Mode) -> int:
     """The pixels that a picture of this kind may have; its header alone has been read."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         decoder = image.tile[0].codec_name if isinstance(image, ImageFile.ImageFile) and image.tile else ""
@@ -246,55 +256,7 @@ def _count_scans(image: JpegImagePlugin.JpegImageFile) -> int:
     return scans
 
 
-def turn(image: Image.Image) -> Image.Image:
-    """Apply the camera's EXIF orientation, so that up is up; EXIF that cannot be read turns nothing."""
-    try:
-        return _turned(image) if orientation_of(image) != 1 else image
-    except MemoryError:
-        raise
-    except Exception:  # damaged EXIF raises whatever its bytes lead to
-        return image
-
-
-def _turned(image: Image.Image) -> Image.Image:
-    from PIL import ImageOps  # most pictures are not turned, and start without it
-
-    return ImageOps.exif_transpose(image)
-
-
-def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; 1 is upright, and what stands for anything else."""
-    if image.info.keys().isdisjoint(_EXIF_KEYS) and not hasattr(image, "tag_v2"):
-        return 1  # spares 20 us
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    return orientation if orientation in range(2, 9) else 1
-
-
-_ORIENTATION = 0x0112
-_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
-
-
-def _shrink_and_turn(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
-    """What resize(colour(turn())) gives, up to rounding, without a second picture of the same size.
-
-    A picture that lies on its side is resized in the turned one's order, which is across and then down.
-    """
-    image = colour(image, spec.colour)
-    try:
-        orientation = orientation_of(image)
-    except Exception:  # as in turn
-        orientation = 1
-    if orientation > 4:
-        image = _stretch(_stretch(image, (image.width, spec.width), spec), (spec.height, spec.width), spec)
-    else:
-        image = _stretch(image, (spec.width, spec.height), spec)
-    if orientation != 1:
-        image.getexif()[_ORIENTATION] = orientation
-        image = _turned(image)
-    return resize(image, spec)
-
-
-def colour(image: Image.Image, mode: Colour) -> Image.Image:
+def colour(image: Image.Image, mode: Mode) -> Image.Image:
     """Convert to 8-bit RGB or greyscale; transparent pixels show white, as on a page, and 16 bits keep the upper 8."""
     if image.mode.startswith("I;16"):
         return _by_strips(image, mode, _upper_bits)
@@ -305,7 +267,7 @@ def colour(image: Image.Image, mode: Colour) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _by_strips(image: Image.Image, mode: Colour, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _by_strips(image: Image.Image, mode: Mode, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Convert a strip at a time: each step of a whole picture's conversion would be another whole picture."""
     rows = max(1, _STRIP // image.width)
     if rows >= image.height:
@@ -326,22 +288,11 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
-def resize(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
-    """Stretch to the model's size (Pillow's filters, which average when they shrink) and hand the pixels over."""
-    if image.size != (spec.width, spec.height):
-        image = _stretch(image, (spec.width, spec.height), spec)
-    return np.asarray(image, dtype=np.uint8).reshape(spec.shape)
-
-
-def _stretch(image: Image.Image, size: tuple[int, int], spec: InputSpec) -> Image.Image:
-    return image.resize(size, Image.Resampling[spec.resize.upper()])
-
-
 def _read_array(array: NDArray[np.uint8], spec: InputSpec, channels: Channels) -> NDArray[np.uint8]:
     check_channels(channels)
     is_ready = array.dtype == np.uint8 and array.shape == spec.shape
     image = array if is_ready else resize(_from_array(array, spec), spec)
-    return image if channels == "RGB" or spec.colour == "L" else np.ascontiguousarray(image[:, :, ::-1])
+    return ordered(image, channels, spec)
 
 
 def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> Image.Image:
@@ -350,7 +301,7 @@ def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> Image.Image:
         array = array[:, :, None]
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or 0 in array.shape:
         raise ImageError(
-            f"An array must be uint8 of shape (height, width, {channels}), {spec.colour}; "
+            f"An array must be uint8 of shape (height, width, {channels}), {spec.mode}; "
             f"this one is {array.dtype} {array.shape}{_advice(array, channels)}."
         )
     return Image.fromarray(array if channels == 3 else array[:, :, 0])

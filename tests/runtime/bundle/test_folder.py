@@ -19,7 +19,7 @@ import pytest
 from signs_runtime import BundleFormatError, BundleNotFoundError, BundleTamperedError, Classifier, InputSpec, verify
 from signs_runtime.bundle.folder import open_bundle
 from signs_runtime.bundle.golden import dump_golden
-from signs_runtime.bundle.manifest import SCHEMA, FileRecord, dump_manifest, parse_manifest, seals_of
+from signs_runtime.bundle.manifest import OLDEST_SCHEMA, SCHEMA, FileRecord, dump_manifest, parse_manifest, seals_of
 from signs_runtime.bundle.strict_json import MAX_JSON_BYTES
 
 from ..colours import LABELS, SIZE, plain, record
@@ -97,7 +97,7 @@ def test_the_same_weights_exported_again_have_the_same_digest_and_damage_is_foun
 
 def test_an_unknown_schema_is_refused_by_its_number(bundle: Path) -> None:
     rewrite(bundle, lambda raw: raw.update(schema=1))
-    with pytest.raises(BundleFormatError, match=f"schema 1 and this runtime reads {SCHEMA}"):
+    with pytest.raises(BundleFormatError, match=f"schema 1 and this runtime reads {OLDEST_SCHEMA} to {SCHEMA}"):
         Classifier(bundle)
 
 
@@ -177,7 +177,12 @@ def test_what_was_opened_is_what_runs_though_the_bundle_be_replaced(
         (lambda raw: raw["input"].update(height=10**6), "outside 1 to"),
         (lambda raw: raw["input"].update(height=-8), "height must be int"),
         (lambda raw: raw["input"].update(height=True), "height must be int"),
-        (lambda raw: raw["input"].update(colour="BGR"), "colour must be"),
+        (lambda raw: raw["input"].update(colour="GBR"), "colour must be"),
+        (lambda raw: raw["input"].update(colour="BGR"), "is of schema 5, and it claims 4"),
+        (lambda raw: raw["input"].update(resize="box"), "is of schema 5, and it claims 4"),
+        (lambda raw: raw["input"].update(fit="crop"), "is of schema 5, and it claims 4"),
+        (lambda raw: raw["input"].update(exif="ignored"), "is of schema 5, and it claims 4"),
+        (lambda raw: raw.update(schema=5), "is of schema 4, and it claims 5"),
         (lambda raw: raw["variants"][0].update(tolerance="wide"), "tolerance must be float"),
         (lambda raw: raw["variants"][0].update(budget={"agreement": None}), "budget must hold"),
         (lambda raw: raw["golden"]["file"].update(sha256="xyz"), "not a SHA-256"),

@@ -1,6 +1,7 @@
 """Pictures of every kind are read right, and what is no picture is refused."""
 
 import io
+import itertools
 import os
 import struct
 import threading
@@ -16,8 +17,8 @@ from PIL import Image
 
 import signs_runtime.pictures.read as image_module
 from signs_runtime import ImageError, InputSpec, OptionError
-from signs_runtime.pictures.input_spec import RESIZE_FILTERS, Colour, ResizeFilter
-from signs_runtime.pictures.read import MAX_PIXELS, Channels, read_image, stages
+from signs_runtime.pictures.input_spec import FITS, RESIZE_FILTERS, Channels, Colour, ResizeFilter
+from signs_runtime.pictures.read import MAX_PIXELS, read_image, stages
 
 from ..picture_files import encoded
 
@@ -292,8 +293,10 @@ def test_a_picture_too_large_to_be_turned_is_shrunk_first_with_the_same_pixels_u
     exif[0x0112] = orientation
     pixels = np.random.default_rng(8).integers(0, 256, (47, 77, 3), np.uint8)
     path = save(tmp_path / "a.jpg", Image.fromarray(pixels), exif=exif, quality=95)
-    for resize in RESIZE_FILTERS:
-        spec = InputSpec(9, 14, colour, resize)
+    for resize, fit in itertools.product(RESIZE_FILTERS, FITS):
+        if resize == "box" or (resize, fit) == ("nearest", "crop"):
+            continue  # what lies on the border of two pixels is one side's, and another's in a mirror
+        spec = InputSpec(9, 14, colour, resize, fit)
         expected = read_image(path, spec).astype(int)
         with monkeypatch.context() as patched:
             patched.setattr(image_module, "MAX_PIXELS", 100)

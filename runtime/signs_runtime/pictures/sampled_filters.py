@@ -1,0 +1,232 @@
+"""TensorFlow's and OpenCV's ways of resizing, with their own arithmetic, so that a device needs neither.
+
+Sources: TensorFlow's `image_resizer_state.h`, `resize_bilinear_op.cc` and Keras's `smart_resize`; OpenCV's
+`modules/imgproc/src/resize.cpp`, on x86. The tests hold each to its original.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from signs_runtime.pictures.input_spec import InputSpec, SampledFilter
+from signs_runtime.pictures.orientation import is_sideways, mirrors, turned, turned_size
+
+_AT_ONCE = 2**21  # pixels; of larger pictures only the lines that are needed are copied
+_FIXED = 2048  # OpenCV's weights are whole numbers, this many in all
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """What of one axis of a picture is taken: `length` pixels from `start` on, black where the picture has none."""
+
+    start: int
+    length: int
+
+
+def sample(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[np.uint8]:
+    """The pixels of `image` at the model's size, uint8 (height, width) or (height, width, 3)."""
+    across, down = _spans(turned_size(image, orientation), spec)
+    if spec.resize == "cv2-area" and across.length >= spec.width and down.length >= spec.height:
+        return _averaged(image, spec, orientation)
+    steps = _STEPS[spec.resize]  # type: ignore[index]  # not one of Pillow's
+    columns, rows = steps(across.length, spec.width), steps(down.length, spec.height)
+    if rows.share is None or columns.share is None:
+        return _pixels(image, orientation, rows.first + down.start, columns.first + across.start)
+    lines = np.concatenate([rows.first, rows.second]) + down.start
+    corners = _pixels(image, orientation, lines, np.concatenate([columns.first, columns.second]) + across.start)
+    left, right = corners[:, : spec.width], corners[:, spec.width :]
+    mixed = _mixed_in_float if spec.resize == "tf-bilinear" else _mixed_in_integers
+    across_share = np.where(columns.first == columns.second, np.float32(0), columns.share)
+    return mixed(left, right, _along(across_share, 1, left), _along(rows.share, 0, left))
+
+
+def _spans(whole: tuple[int, int], spec: InputSpec) -> tuple[_Span, _Span]:
+    """What is taken across and down, in whole pixels, as Keras crops and pads."""
+    width, height = whole
+    if spec.fit == "stretch":
+        return _Span(0, width), _Span(0, height)
+    # In float32 where Keras's TensorFlow has it.
+    own_height = int(np.float32(width * spec.height) / np.float32(spec.width))
+    own_width = int(np.float32(height * spec.width) / np.float32(spec.height))
+    if spec.fit == "crop":
+        taken = max(1, min(width, own_width)), max(1, min(height, own_height))
+        return _Span((width - taken[0]) // 2, taken[0]), _Span((height - taken[1]) // 2, taken[1])
+    border = (max(width, own_width) - width) // 2, (max(height, own_height) - height) // 2
+    return _Span(-border[0], width + 2 * border[0]), _Span(-border[1], height + 2 * border[1])
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """For each new pixel along an axis the two old ones that it lies between, and its share of the second."""
+
+    first: Indices
+    second: Indices
+    share: NDArray[np.float32] | None  # None: the first one's value is taken
+
+
+def _tf_nearest(old: int, new: int) -> _Steps:
+    places = (np.arange(new, dtype=np.float32) + np.float32(0.5)) * (np.float32(old) / np.float32(new))
+    nearest = np.minimum(np.floor(places).astype(np.int64), old - 1)
+    return _Steps(nearest, nearest, None)
+
+
+def _tf_bilinear(old: int, new: int) -> _Steps:
+    scale, half = np.float32(old) / np.float32(new), np.float32(0.5)
+    places = (np.arange(new, dtype=np.float32) + half) * scale - half
+    below = np.floor(places)
+    first = np.maximum(below.astype(np.int64), 0)
+    return _Steps(first, np.minimum(np.ceil(places).astype(np.int64), old - 1), places - below)
+
+
+def _cv2_nearest(old: int, new: int) -> _Steps:
+    nearest = np.minimum(np.floor(np.arange(new) * (1 / (new / old))).astype(np.int64), old - 1)
+    return _Steps(nearest, nearest, None)
+
+
+def _cv2_linear(old: int, new: int) -> _Steps:
+    places = ((np.arange(new) + 0.5) * (1 / (new / old)) - 0.5).astype(np.float32)
+    below = np.floor(places)
+    return _between(below.astype(np.int64), places - below, old)
+
+
+def _cv2_area(old: int, new: int) -> _Steps:
+    """What OpenCV does where an axis grows: each new pixel lies in one old pixel or over the border of two."""
+    below = np.floor(np.arange(new) * (1 / (new / old))).astype(np.int64)
+    share = (np.arange(1, new + 1) - (below + 1) * (new / old)).astype(np.float32)
+    return _between(below, np.where(share <= 0, np.float32(0), share - np.floor(share)), old)
+
+
+def _between(below: Indices, share: NDArray[np.float32], old: int) -> _Steps:
+    return _Steps(np.clip(below, 0, old - 1), np.clip(below + 1, 0, old - 1), share)
+
+
+_STEPS: dict[SampledFilter, Callable[[int, int], _Steps]] = {
+    "tf-nearest": _tf_nearest,
+    "tf-bilinear": _tf_bilinear,
+    "cv2-nearest": _cv2_nearest,
+    "cv2-linear": _cv2_linear,
+    "cv2-area": _cv2_area,
+}
+
+
+def _along(share: NDArray[np.float32], axis: int, like: NDArray[Any]) -> NDArray[np.float32]:
+    """Shares along one axis of pixels, shaped to be multiplied with them."""
+    return share.reshape([-1 if each == axis else 1 for each in range(like.ndim)])
+
+
+def _mixed_in_float(
+    left: NDArray[np.uint8], right: NDArray[np.uint8], across: NDArray[np.float32], down: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """TensorFlow's mean of four pixels; both halves hold the upper lines, then the lower ones."""
+    first = left.astype(np.float32)
+    lines = first + (right.astype(np.float32) - first) * across
+    upper, lower = np.split(lines, 2)
+    mean: NDArray[np.uint8] = np.rint(upper + (lower - upper) * down).astype(np.uint8)
+    return mean
+
+
+def _mixed_in_integers(
+    left: NDArray[np.uint8], right: NDArray[np.uint8], across: NDArray[np.float32], down: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """OpenCV's mean of four pixels, in its fixed point."""
+    first, second = (np.rint(share * _FIXED).astype(np.int32) for share in (1 - across, across))
+    lines = (left * first + right * second) >> 4
+    upper, lower = np.split(lines, 2)
+    first, second = (np.rint(share * _FIXED).astype(np.int32) for share in (1 - down, down))
+    mean: NDArray[np.uint8] = ((((upper * first) >> 16) + ((lower * second) >> 16) + 2) >> 2).astype(np.uint8)
+    return mean
+
+
+def _pixels(image: Image.Image, orientation: int, rows: Indices, columns: Indices) -> NDArray[np.uint8]:
+    """The pixels of the turned picture in these rows and columns; black beyond its edges."""
+    width, height = turned_size(image, orientation)
+    inside = np.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    sideways = is_sideways(orientation)
+    upside_down, right_to_left = mirrors(orientation)
+    rows = height - 1 - rows if upside_down else rows
+    columns = width - 1 - columns if right_to_left else columns
+    pixels = _lines(image, columns)[:, rows].swapaxes(0, 1) if sideways else _lines(image, rows)[:, columns]
+    if not inside.all():
+        pixels[~inside] = 0
+    return pixels
+
+
+def _lines(image: Image.Image, rows: Indices) -> NDArray[np.uint8]:
+    """These rows of a picture, (rows, width) or (rows, width, 3)."""
+    if image.width * image.height <= _AT_ONCE:
+        return np.asarray(image)[rows]
+    kinds, where = np.unique(rows, return_inverse=True)
+    return np.concatenate([np.asarray(image.crop((0, row, image.width, row + 1))) for row in kinds.tolist()])[where]
+
+
+def _averaged(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[np.uint8]:
+    """OpenCV's mean of all that a new pixel covers; both axes shrink, or stay."""
+    sideways = is_sideways(orientation)
+    size = (spec.height, spec.width) if sideways else (spec.width, spec.height)
+    width, height = turned_size(image, orientation)
+    across, down = _spans((width, height), spec)
+    upside_down, right_to_left = mirrors(orientation)
+    across = _Span(width - across.start - across.length, across.length) if right_to_left else across
+    down = _Span(height - down.start - down.length, down.length) if upside_down else down
+    if sideways:
+        across, down = down, across
+    wide, high = across.length / size[0], down.length / size[1]
+    whole = wide == int(wide) and high == int(high)
+    lines = _averaged_lines(image, across, down, size[0], whole=whole)
+    if whole:
+        total = lines.reshape(size[1], int(high), *lines.shape[1:]).sum(axis=1)
+        if wide == high == 2:
+            mean = (total + 2) >> 2
+        else:
+            mean = np.rint(total.astype(np.float32) * (np.float32(1) / np.float32(wide * high)))
+    else:
+        mean = np.rint(_weighted(lines, down.length, size[1]))
+    pixels = mean.astype(np.uint8)
+    return np.asarray(turned(Image.fromarray(pixels), orientation))
+
+
+def _averaged_lines(image: Image.Image, across: _Span, down: _Span, new: int, *, whole: bool) -> NDArray[Any]:
+    """Every line of what is taken, its pixels summed (where `whole`, int64) or averaged (float32) to `new` ones."""
+    strips = []
+    rows = max(1, _AT_ONCE // across.length)
+    for top in range(down.start, down.start + down.length, rows):
+        bottom = min(top + rows, down.start + down.length)
+        strip = np.asarray(image.crop((across.start, top, across.start + across.length, bottom)))
+        if whole:
+            strips.append(strip.reshape(len(strip), new, -1, *strip.shape[2:]).sum(axis=2, dtype=np.int64))
+        else:
+            strips.append(_weighted(strip.swapaxes(0, 1), across.length, new).swapaxes(0, 1))
+    return np.concatenate(strips)
+
+
+def _weighted(values: NDArray[Any], old: int, new: int) -> NDArray[np.float32]:
+    """Means along the first axis, float32, added one old pixel after the other as OpenCV does."""
+    scale = 1 / (new / old)
+    begin, end = np.arange(new) * scale, (np.arange(new) + 1) * scale
+    covered = np.minimum(scale, old - begin)
+    first = np.ceil(begin).astype(np.int64)
+    last = np.minimum(np.floor(end).astype(np.int64), old - 1)
+    first = np.minimum(first, last)
+    before, after = first - begin, end - last
+    taken: list[tuple[Indices, NDArray[np.float32]]] = [
+        (np.maximum(first - 1, 0), np.where(before > _SLIVER, before / covered, 0).astype(np.float32))
+    ]
+    for step in range(int((last - first).max(initial=0))):
+        share = np.where(first + step < last, 1 / covered, 0).astype(np.float32)
+        taken.append((np.minimum(first + step, old - 1), share))
+    partial = np.where(after > _SLIVER, np.minimum(np.minimum(after, 1), covered) / covered, 0)
+    taken.append((last, partial.astype(np.float32)))
+    total = np.zeros((new, *values.shape[1:]), np.float32)
+    for at, share in taken:
+        total += values[at] * _along(share, 0, values)
+    return total
+
+
+_SLIVER = 1e-3  # of a pixel; OpenCV leaves less out
