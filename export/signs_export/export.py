@@ -21,7 +21,14 @@ from signs_export.gate.evidence import Evidence, collected
 from signs_export.gate.verdict import ParityError, Verdict
 from signs_export.int8.calibration import Calibration, choose_calibration
 from signs_export.job import Job
-from signs_export.manifest_entries import golden_places, provenance_of, run_of, variant_of, write_golden
+from signs_export.manifest_entries import (
+    count_decisions,
+    golden_places,
+    provenance_of,
+    run_of,
+    variant_of,
+    write_golden,
+)
 from signs_export.report.describe import Findings, describe, describe_made
 from signs_export.report.document import dump_report
 from signs_export.report.junit import write_junit
@@ -88,7 +95,7 @@ def seal_model(
             variants=tuple(map(describe_made, made)),
             provenance=provenance_of(job),
             golden_pictures=len(golden),
-            golden_labels=len(np.unique(evidence.expected[golden].argmax(axis=1))) if len(golden) else 0,
+            golden_labels=count_decisions(evidence.decided(evidence.expected[golden])),
             training=training,
             warnings=(*(() if calibration is None else calibration.warnings), *doubts, *missing),
         )
@@ -149,13 +156,15 @@ def _seal(
     """Write the golden pictures and the manifest, and have the bundle prove itself as a device will."""
     job = findings.job
     manifest = Manifest(
-        schema=needed_schema(job.reference.input),
+        schema=needed_schema(job.reference.input, job.reference.thresholds),
         labels=job.dataset.labels,
         input=job.reference.input,
         variants=tuple(variant_of(each, golden) for each in made),
         golden=write_golden(work / GOLDEN, findings.evidence, golden),
         provenance=findings.provenance,
         run=run_of(made, documents, job.config),
+        kind="multi-label" if job.reference.thresholds else "single-label",
+        thresholds=job.reference.thresholds,
     )
     (work / MANIFEST).write_bytes(dump_manifest(manifest).encode())
     name, content = GIT_ATTRIBUTES

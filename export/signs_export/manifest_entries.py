@@ -21,6 +21,7 @@ from signs_export.report.document import shown
 from signs_export.variants import Made
 from signs_runtime.bundle.golden import GoldenPictures, dump_golden
 from signs_runtime.bundle.manifest import MAX_GOLDEN_BYTES, FileRecord, Golden, Provenance, Run, Variant
+from signs_runtime.decisions import margins
 from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import read_image
 
@@ -52,8 +53,13 @@ def golden_places(made: Sequence[Made], evidence: Evidence, config: ExportConfig
     same = np.flatnonzero(~np.any([each.verdict.flipped for each in made], axis=0))
     if not len(same):
         raise ExportError("There is no picture that every variant labels as Keras does; give more pictures.")
-    labels = len(np.unique(evidence.expected[same].argmax(axis=1)))
-    return same[choose_golden(evidence.expected[same], golden_count(config, evidence.input, labels))]
+    decided, sure = evidence.decided(evidence.expected[same]), margins(evidence.expected[same], evidence.thresholds)
+    return same[choose_golden(decided, sure, golden_count(config, evidence.input, count_decisions(decided)))]
+
+
+def count_decisions(decided: NDArray[np.bool_]) -> int:
+    """How many labels, or sets of labels, there are among the decisions (n, labels)."""
+    return len(np.unique(decided, axis=0)) if len(decided) else 0
 
 
 def golden_count(config: ExportConfig, spec: InputSpec, labels: int) -> int:
@@ -64,14 +70,13 @@ def golden_count(config: ExportConfig, spec: InputSpec, labels: int) -> int:
     return max(1, min(wanted, room // each))
 
 
-def choose_golden(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Choose pictures for the device's self-test from Keras's probabilities (n, labels): positions, sorted.
+def choose_golden(decided: NDArray[np.bool_], sure: NDArray[np.floating], count: int) -> NDArray[np.int64]:
+    """Choose pictures for the device's self-test by Keras's decisions (n, labels) and their margins (n,): positions.
 
-    First the least sure picture of each label, which the smallest error flips; then a spread over all margins.
+    First the least sure picture of each decision, which the smallest error flips; then a spread over all margins.
     """
-    top = np.sort(probabilities, axis=1)
-    by_margin = np.argsort(top[:, -1] - top[:, -2], kind="stable")
-    _, firsts = np.unique(probabilities.argmax(axis=1)[by_margin], return_index=True)
+    by_margin = np.argsort(sure, kind="stable")
+    _, firsts = np.unique(decided[by_margin], axis=0, return_index=True)
     chosen = dict.fromkeys(by_margin[np.sort(firsts)][:count].tolist())
     others = np.array([i for i in by_margin.tolist() if i not in chosen], np.int64)
     left = min(count - len(chosen), len(others))

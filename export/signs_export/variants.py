@@ -113,8 +113,10 @@ def _make_int8(model: onnx.ModelProto, float32: Path, evidence: Evidence, calibr
     def passes(given: NDArray[np.float32]) -> bool:
         return verdict_at_once("int8", evidence, given, "int8", budget).passed
 
-    flips = len(evidence.expected) - math.ceil(budget.agreement * len(evidence.expected) - 1e-9)
-    trial = Trial(evidence.images, evidence.expected, passes, flips)
+    flips = len(evidence.expected)
+    if not evidence.thresholds:  # else agreement is asked label by label, and a trial goes to its end
+        flips -= math.ceil(budget.agreement * len(evidence.expected) - 1e-9)
+    trial = Trial(evidence.images, evidence.expected, passes, flips, evidence.thresholds)
 
     def check_worth(candidate: onnx.ModelProto) -> None:
         _check_worth(candidate, float32, job)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from signs_runtime.decisions import Thresholds, decide
 from signs_runtime.errors import AnswerError, BundleFormatError, OptionError, SignsError
 from signs_runtime.pictures.input_spec import Channels, InputSpec
 from signs_runtime.pictures.read import Picture, check_channels, read_image, stages
@@ -36,16 +37,17 @@ _BATCH_PIXELS, _MAX_BATCH = 16 * 64 * 64, 16
 class Prediction:
     """What the model says of one picture."""
 
-    label: str  # "unsure" where the classifier has a threshold and the probability is below it
-    index: int  # of the most probable label in Classifier.labels
+    label: str  # of a multi-label classifier the first of `found`; "unsure" where nothing reaches its threshold
+    index: int  # of that label, or of the most probable one, in Classifier.labels
     probability: float  # of that label, 0..1
     probabilities: NDArray[np.float32]  # (labels,)
     labels: tuple[str, ...] = field(repr=False)
+    found: tuple[str, ...]  # all that the picture shows, the most probable first: one label, or any of a multi-label
 
     @property
     def is_sure(self) -> bool:
-        """Its probability is not below the classifier's threshold."""
-        return self.label == self.labels[self.index]
+        """Its probability is not below its threshold."""
+        return bool(self.found)
 
     def top_k(self, k: int) -> tuple[tuple[str, float], ...]:
         """The `k` most probable labels with their probabilities, the most probable first."""
@@ -62,13 +64,15 @@ class Classifier:
     a profile it is the first variant, an accelerator that answers the golden pictures as Keras did, or else the CPU,
     and the threads that affinity and cgroups allow. `placement` says what was chosen and why.
 
-    Below the probability `threshold` a prediction's label is "unsure". `cache` keeps the optimised graph and reads the
+    Below the probability `threshold` a prediction's label is "unsure"; of a multi-label classifier, whose labels have
+    thresholds of their own, it takes their place. `cache` keeps the optimised graph and reads the
     profile in the user's cache folder. `verify` has a device prove a bundle when it first meets it, as `signs verify`
     does, and remember that there. Raises BundleError where the model is missing, damaged or not ours,
     VerificationError (one of them) where the proof fails, ProviderError where the device lacks what is asked for.
     """
 
     labels: tuple[str, ...]
+    thresholds: Thresholds  # of a multi-label classifier, for each label; (): a picture has one label
     input: InputSpec
     placement: Placement
 
@@ -92,7 +96,8 @@ class Classifier:
         self._started = start_model(Path(path), request, self._limits, cached=cache, verify=verify)
         self.labels, self.input = self._started.labels, self._started.input
         self.placement = self._started.placement
-        if threshold and UNSURE in self.labels:
+        self.thresholds = tuple(threshold or each for each in self._started.thresholds)
+        if (threshold or self.thresholds) and UNSURE in self.labels:
             raise BundleFormatError(f"{path} has a label {UNSURE!r}, which a threshold gives to all below it.")
         self._stream_lock = threading.Lock()
         self._stream_session: Any = None  # onnxruntime.InferenceSession, once a stream has run
@@ -160,8 +165,20 @@ class Classifier:
         probability = float(probabilities[index])
         if not math.isfinite(np.add.reduce(probabilities)):  # one call of numpy's, 10 us behind a cold cache
             raise AnswerError(f"The model answers {probabilities.tolist()}, not probabilities; do not use it here.")
-        label = UNSURE if self._threshold and probability < self._threshold else self.labels[index]
-        return Prediction(label, index, probability, probabilities, self.labels)
+        if self.thresholds:
+            return self._found(probabilities)
+        found = () if self._threshold and probability < self._threshold else (self.labels[index],)
+        return Prediction(found[0] if found else UNSURE, index, probability, probabilities, self.labels, found)
+
+    def _found(self, probabilities: NDArray[np.float32]) -> Prediction:
+        """All labels whose probabilities reach their thresholds."""
+        order = np.argsort(-probabilities, kind="stable")
+        chosen = decide(probabilities[None], self.thresholds)[0]
+        places = [int(i) for i in order if chosen[i]]
+        index = places[0] if places else int(order[0])
+        found = tuple(self.labels[i] for i in places)
+        label = found[0] if found else UNSURE
+        return Prediction(label, index, float(probabilities[index]), probabilities, self.labels, found)
 
     def _answer(
         self, pictures: Sequence[Picture], more: bool, *, channels: Channels

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_runtime.bundle.folder import Bundle, is_model_file, open_bundle
-from signs_runtime.bundle.manifest import check_input, check_labels
-from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT
+from signs_runtime.bundle.manifest import check_input, check_labels, check_thresholds
+from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, THRESHOLDS_KEY
 from signs_runtime.bundle.strict_json import from_json, parse_json
+from signs_runtime.decisions import Thresholds
 from signs_runtime.engine.device import this_device
 from signs_runtime.engine.kept_graphs import Model, start
 from signs_runtime.engine.session import PROVIDERS, Setting, count_nodes
@@ -39,6 +40,7 @@ class Started:
     session: Any  # onnxruntime.InferenceSession
     model: Model
     labels: tuple[str, ...]
+    thresholds: Thresholds
     input: InputSpec
     placement: Placement
     batch: int | None = None  # of a stream, as `signs tune` measured; None: not measured
@@ -101,7 +103,9 @@ def _start_bundle(bundle: Bundle, request: Request, limits: Limits, *, cached: b
     def accept(choice: Choice, started: Started) -> None:
         """Hold what was started to the manifest and, where it must prove itself, to the golden pictures."""
         variant = bundle.variant(started.placement.variant)
-        if (started.labels, started.input) != (bundle.manifest.labels, bundle.manifest.input):
+        manifest = bundle.manifest
+        said = started.labels, started.thresholds, started.input
+        if said != (manifest.labels, manifest.thresholds, manifest.input):
             raise BundleTamperedError(
                 f"{bundle.folder}: {variant.file.path} and the manifest disagree on the labels or the input."
             )
@@ -131,10 +135,10 @@ def _start_first(
         variant, path, model = find(choice.variant)
         try:
             session = start(model, choice.setting, cached=cached)
-            labels, spec = _describe(session, path)
+            labels, thresholds, spec = _describe(session, path)
             why = "; ".join([choice.why, *passed_over])
             placement = _placement(session, variant, choice.setting, request.device, why)
-            started = Started(session, model, labels, spec, placement, batch)
+            started = Started(session, model, labels, thresholds, spec, placement, batch)
             accept(choice, started)
             return started
         except (ProviderError, BundleError) as error:
@@ -158,8 +162,10 @@ def _placement(session: Any, variant: str, setting: Setting, requested: str, why
     )
 
 
-def _describe(session: Any, path: Path) -> tuple[tuple[str, ...], InputSpec]:  # Any: onnxruntime.InferenceSession
-    """Read the labels and the input from the ONNX file's own metadata, and hold the graph to them.
+def _describe(
+    session: Any, path: Path
+) -> tuple[tuple[str, ...], Thresholds, InputSpec]:  # Any: onnxruntime.InferenceSession
+    """Read the labels, their thresholds and the input from the ONNX file's own metadata, and hold the graph to them.
 
     So no batch can be misread. Raises BundleFormatError.
     """
@@ -171,10 +177,13 @@ def _describe(session: Any, path: Path) -> tuple[tuple[str, ...], InputSpec]:  #
         )
     labels = from_json(tuple[str, ...], parse_json(metadata[LABELS_KEY], LABELS_KEY), LABELS_KEY)
     spec = from_json(InputSpec, parse_json(metadata[INPUT_KEY], INPUT_KEY), INPUT_KEY)
+    given = metadata.get(THRESHOLDS_KEY, "[]")
+    thresholds = from_json(tuple[float, ...], parse_json(given, THRESHOLDS_KEY), THRESHOLDS_KEY)
     check_labels(labels)
+    check_thresholds(thresholds, labels)
     check_input(spec)
     inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
     outputs = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
     if inputs != [(INPUT, "tensor(uint8)", list(spec.shape))] or outputs != [(OUTPUT, "tensor(float)", [len(labels)])]:
         raise BundleFormatError(f"{path}: the graph takes {inputs} and gives {outputs}, not what it is said to.")
-    return labels, spec
+    return labels, thresholds, spec

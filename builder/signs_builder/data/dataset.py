@@ -26,13 +26,28 @@ TURNED_AMONG = 2000  # pictures at most whose headers are looked at for an EXIF 
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures (files, or uint8 of shape (n, h, w, 3)) and what they show: labels (n,), indices into Dataset.labels."""
+    """Pictures (files, or uint8 of shape (n, h, w, 3)) and what they show.
+
+    `labels` are indices into Dataset.labels, (n,), or for a multi-label classifier 1 for each label that a picture
+    shows and 0 for each other, (n, labels).
+    """
 
     pictures: Sequence[Path] | NDArray[np.uint8]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def is_multi_label(self) -> bool:
+        return self.labels.ndim == 2
+
+    def shown(self, count: int) -> NDArray[np.bool_]:
+        """Which of `count` labels each picture shows, (n, count)."""
+        if self.is_multi_label:
+            return self.labels.astype(np.bool_)
+        shown: NDArray[np.bool_] = self.labels[:, None] == np.arange(count)
+        return shown
 
     def __add__(self, other: "Split") -> "Split":
         labels = np.concatenate([self.labels, other.labels])
@@ -99,6 +114,10 @@ class Split:
 
     def hold_out(self, name: str, rng: np.random.Generator) -> tuple["Split", "Split"]:
         """Keep a tenth of each class apart, at least one picture: (what is left, what was kept apart)."""
+        if self.is_multi_label:
+            order = rng.permutation(len(self))
+            held_out, left = np.sort(order[: max(1, len(self) // 10)]), np.sort(order[max(1, len(self) // 10) :])
+            return self.part(left), self.part(held_out)
         held: list[int] = []
         for label in np.unique(self.labels):
             members = np.flatnonzero(self.labels == label)
@@ -165,15 +184,15 @@ class Dataset:
         for name, split in self.splits.items():
             if len(split) == 0:
                 raise DatasetError(f"{self.name}: the {name} split is empty; put pictures in it.")
-            if len(np.unique(split.labels)) < 2:
+            if not split.is_multi_label and len(np.unique(split.labels)) < 2:
                 only = self.labels[split.labels[0]]
                 raise DatasetError(
                     f"{self.name}: all {len(split):,} pictures of the {name} split are labelled {only!r}; "
                     "a classifier needs two classes or more."
                 )
-        for index, label in enumerate(self.labels):
-            if not (self.train.labels == index).any():
-                raise DatasetError(f"{self.name}: no training picture shows {label!r}; add some, or remove the class.")
+        for i in np.flatnonzero(~self.train.shown(len(self.labels)).any(axis=0)):
+            label = self.labels[i]
+            raise DatasetError(f"{self.name}: no training picture shows {label!r}; add some, or remove the class.")
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -238,9 +257,10 @@ class Dataset:
     def _sha256(self) -> str:
         digest = hashlib.sha256()
         for name, split in self.splits.items():
-            for picture, label in zip(split.pictures, split.labels, strict=True):
+            for picture, shown in zip(split.pictures, split.shown(len(self.labels)), strict=True):
                 content = _content(picture)
-                digest.update(f"{name} {self.labels[label]} {len(content)}\n".encode())
+                label = ", ".join(self.labels[i] for i in np.flatnonzero(shown))
+                digest.update(f"{name} {label} {len(content)}\n".encode())
                 digest.update(content)
         return digest.hexdigest()
 

@@ -18,9 +18,9 @@ _NUMBERED = re.compile(r"(\d+)[ \t:,]+(\S.*)")
 
 
 def find_labels(model: Path) -> Path | None:
-    """The labels file beside a model, where there is one."""
-    beside = model.absolute().with_name(BESIDE)
-    return beside if beside.is_file() else None
+    """The labels file beside a model, where there is one: the model's own, `<its name>.labels.txt`, or `labels.txt`."""
+    own = model.absolute().with_name(f"{model.stem}.{BESIDE}")
+    return next((path for path in (own, own.with_name(BESIDE)) if path.is_file()), None)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -99,6 +99,8 @@ def relabelled(dataset: Dataset, labels: tuple[str, ...], path: Path) -> Dataset
     order = np.array([place[plain] for plain in own], np.int64)
 
     def renumbered(split: Split) -> Split:
+        if split.is_multi_label:
+            return Split(split.pictures, split.labels[:, np.argsort(order)])
         return Split(split.pictures, order[split.labels])
 
     validation = None if dataset.validation is None else renumbered(dataset.validation)

@@ -69,6 +69,17 @@ class Configuration:
     def by_keras_2(self) -> bool:
         return self.keras_version.split(".")[0] == "2"
 
+    @property
+    def by_teachable_machine(self) -> bool:
+        """Whether it has the shape of all image models of that website: a network, and a head of two dense layers."""
+        parts = [_classes(each) for each in _inner(self.model) if each.get("class_name") != "InputLayer"]
+        return (
+            self.model.get("class_name") == "Sequential"
+            and len(parts) == 2
+            and parts[0][-1:] == ["GlobalAveragePooling2D"]
+            and parts[1] == ["Dense", "Dense"]
+        )
+
     def layers(self) -> Iterator[Config]:
         """The configuration of each layer, those inside of models and wrappers, too."""
         yield from _layers(self.model)
@@ -126,6 +137,18 @@ def _layers(config: Any) -> Iterator[Config]:  # Any: JSON
         layers = inside.get("layers", []) if isinstance(inside, dict) else inside
         for each in layers if isinstance(layers, list) else []:
             yield from _with_inner(each)
+
+
+def _inner(config: Config) -> list[Config]:
+    """The layers that a model's configuration lists, not those inside of them."""
+    inside = config.get("config")
+    layers = inside.get("layers") if isinstance(inside, dict) else inside
+    return [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
+
+
+def _classes(config: Config) -> list[str]:
+    """The classes of the layers of a Sequential in a Sequential, but for its input."""
+    return [str(each.get("class_name")) for each in _inner(config) if each.get("class_name") != "InputLayer"]
 
 
 def _with_inner(config: Any) -> Iterator[Config]:  # Any: JSON

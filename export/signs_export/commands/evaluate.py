@@ -63,6 +63,7 @@ def evaluate(
         answering, dataset = _open_export(model, dataset)
     else:
         dataset = open_data(data, model, about_model)
+        _refuse_multi_label(dataset)
         answering = _open_keras(model, dataset, about_model, reading)
     click.echo(describe_counts(dataset), err=as_json)
     spec = answering.input
@@ -74,6 +75,14 @@ def evaluate(
         print_json({"model": str(model), "data": dataset.name, **figures.as_json(), "caveats": dataset.caveats})
     else:
         show_figures(figures, dataset.caveats)
+
+
+def _refuse_multi_label(dataset: "Dataset") -> None:
+    if dataset.test.is_multi_label:
+        raise DatasetError(
+            f"{dataset.name} gives a picture any number of labels, and `signs evaluate` measures those that give one. "
+            "An export of the model measures each label: see its report."
+        )
 
 
 def _open_export(path: Path, dataset: "Dataset") -> tuple["Classifier", "Dataset"]:

@@ -12,7 +12,7 @@ import click
 from signs_builder.commands.shared import describe_counts, reading_options, spec_of_training, start_keras
 from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options, write_run
 from signs_builder.data.embedded import SYNTHETIC
-from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference, with_thresholds
 from signs_export.commands.options import ExportOptions, data_for, data_of_model, export_options
 from signs_runtime.commands.shared import (
     Command,
@@ -150,7 +150,8 @@ def _export_file(
     check_destination(options.output, 0)
     dataset = open_data(data, path, about)
     _tell(describe_counts(dataset), err=as_json)
-    reference = open_reference(path, about, image_size=options.image_size, reading=reading)
+    opened = open_reference(path, about, image_size=options.image_size, reading=reading)
+    reference = with_thresholds(opened, dataset, about)
     own = scaling_layer(reference.model)
     if own is not None and reference.scaling != "none":
         _warn(

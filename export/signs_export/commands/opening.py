@@ -1,10 +1,11 @@
 """Opens what the commands are given: a Keras model, as the options describe it, and the pictures with its labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from signs_export.config import SCALINGS, Scaling
 from signs_runtime.commands.shared import gathered
@@ -12,7 +13,9 @@ from signs_runtime.pictures.input_spec import Reading
 
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
+    from signs_builder.network.model_file import Opened
     from signs_export.source.reference import Reference
+    from signs_runtime.decisions import Thresholds
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class ModelOptions:
     labels: Path | None
     logits: bool
     custom_objects: Path | None
+    thresholds: str | None
 
     def given(self) -> list[str]:
         """The options that were given, as they are written."""
@@ -31,6 +35,7 @@ class ModelOptions:
             "--labels": self.labels,
             "--logits": self.logits or None,
             "--custom-objects": self.custom_objects,
+            "--thresholds": self.thresholds,
         }
         return [name for name, value in named.items() if value is not None]
 
@@ -57,6 +62,12 @@ model_options = gathered(
             type=click.Path(path_type=Path, dir_okay=False),
             help="Run this Python file for the layers and functions that the model needs and its file does not hold.",
         ),
+        click.option(
+            "--thresholds",
+            metavar="NUMBER|FILE",
+            help="Of a multi-label classifier (sigmoids, a .csv as DATA): from which probability on a label is found; "
+            "a JSON file says it for each. [default: 0.5]",
+        ),
     ),
 )
 
@@ -71,15 +82,59 @@ def open_reference(
 
     own = run_custom_objects(about.custom_objects) if about.custom_objects else None
     opened = open_model(path, own)
+    reading = _as_its_maker(opened, reading)
     return examine(opened, scaling=about.scaling, image_size=image_size, reading=reading, logits=about.logits)
+
+
+def _as_its_maker(opened: "Opened", reading: Reading) -> Reading:
+    """How a model's maker reads pictures, where that is known and the user says nothing of it; it is told."""
+    context = click.get_current_context()
+    is_asked = any(context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("fit", "resize"))
+    if is_asked or opened.configuration is None or not opened.configuration.by_teachable_machine:
+        return reading
+    click.echo(
+        "Note: Teachable Machine made this model, and crops pictures about their centre: --fit crop --resize lanczos. "
+        "Say --fit stretch if yours were not.",
+        err=True,
+    )
+    return replace(reading, fit="crop", resize="lanczos")
 
 
 def open_data(data: str, model: Path, about: ModelOptions) -> "Dataset":
     """The pictures, with the model's labels in their order where a file tells them. Raises DatasetError."""
     from signs_builder.data.label_files import find_labels, read_labels, relabelled
+    from signs_builder.data.label_table import is_label_table, load_label_table
     from signs_builder.data.sources import load_dataset
 
     labels = about.labels or find_labels(model)
     known = None if labels is None else read_labels(labels)
-    dataset = load_dataset(data, model_given=True)
+    load = load_label_table if is_label_table(data) else load_dataset
+    dataset = load(data, model_given=True)
     return dataset if known is None or labels is None else relabelled(dataset, known, labels)
+
+
+def with_thresholds(
+    reference: "Reference", dataset: "Dataset", about: ModelOptions, exported: "Thresholds" = ()
+) -> "Reference":
+    """The classifier that decides as its data do: by the largest output, or by each one's threshold.
+
+    An export's own thresholds are taken where the user gives none: the Keras model has none to compare them with.
+    Raises ExportError where the outputs cannot.
+    """
+    from signs_export.errors import ExportError
+    from signs_export.source.thresholds import read_thresholds
+
+    if not dataset.test.is_multi_label:
+        if about.thresholds is not None:
+            raise click.UsageError(
+                f"--thresholds is for multi-label data, a .csv; {dataset.name} gives each picture one label."
+            )
+        return reference
+    if not reference.has_sigmoids:
+        raise ExportError(
+            f"{dataset.name} is a table of pictures with any number of labels, and the model, whose outputs are no "
+            "sigmoids, gives each picture one. Give a folder for each label as DATA."
+        )
+    if exported and about.thresholds is None:
+        return replace(reference, thresholds=exported)
+    return replace(reference, thresholds=read_thresholds(about.thresholds, dataset.labels))

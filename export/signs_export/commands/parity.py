@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.commands.shared import describe_counts, reading_options, start_keras
-from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference, with_thresholds
 from signs_export.commands.options import (
     agreement_option,
     data_for,
@@ -104,7 +104,8 @@ def parity(
         if path is not None:
             check_room(path.parent, 0)  # before the work, not after it
     variants = _variants(bundle)
-    spec = next(iter(variants.values()))[0].input
+    exported = next(iter(variants.values()))[0]
+    spec = exported.input
     reference = open_reference(model, about_model, image_size=(spec.height, spec.width), reading=reading)
     if outputs.trace is not None or data is None:
         assert outputs.trace is not None  # without it DATA was asked for
@@ -112,6 +113,7 @@ def parity(
         return
     config = ExportConfig(parity_pictures=parity_pictures, int8=Int8Config(agreement=agreement))
     dataset = open_data(data, model, about_model)
+    reference = with_thresholds(reference, dataset, about_model, exported.thresholds)
     verdicts = _compare(Job(reference, dataset, config, progress_bar), bundle, variants, outputs)
     _show_verdicts(verdicts, dataset, as_json=as_json)
     failed = next((verdict for verdict in verdicts if not verdict.passed), None)

@@ -22,7 +22,7 @@ from signs_export.errors import ExportError
 from signs_export.onnx_graph import check_runnable
 from signs_export.source.reference import Reference
 from signs_export.source.scaling import scale
-from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, WEIGHTS_KEY
+from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, THRESHOLDS_KEY, WEIGHTS_KEY
 from signs_runtime.bundle.strict_json import as_json
 from signs_runtime.engine.session import import_onnxruntime
 
@@ -151,6 +151,8 @@ def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Refere
         INPUT_KEY: json.dumps(as_json(reference.input)),
         WEIGHTS_KEY: reference.weights_sha256,
     }
+    if reference.thresholds:
+        description[THRESHOLDS_KEY] = json.dumps(reference.thresholds)
     model.graph.name = "classifier"
     model.producer_name = "signs-edge"
     model.doc_string = ""

@@ -36,15 +36,19 @@ class Check(checks.Check):
     stage: str | None = None  # of a picture's way; None where the check passed or cannot tell
 
 
-def check_labels(labels: tuple[str, ...], misnamed: int, evidence: Evidence) -> Check:
-    """The labels, in the order of the outputs, are the data's; `misnamed` answers bore another than their largest."""
+def check_labels(classifier: Classifier, misnamed: int, evidence: Evidence) -> Check:
+    """The labels, in the order of the outputs, are the data's; `misnamed` answers bore another than theirs."""
+    labels = classifier.labels
+    if classifier.thresholds != evidence.thresholds:
+        says = f"they are found from {classifier.thresholds} on, and in the proof from {evidence.thresholds} on"
+        return Check("labels", False, says, "labels")
     wrong = [i for i, (given, wanted) in enumerate(zip(labels, evidence.labels, strict=True)) if given != wanted]
     if wrong:
         shown = ", ".join(f"output {i} is {labels[i]!r}, not {evidence.labels[i]!r}" for i in wrong[:5])
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         return Check("labels", False, f"{shown}{more}, which the data has in this place", "labels")
     if misnamed:
-        return Check("labels", False, f"{misnamed:,} answers bear another label than their largest output's", "labels")
+        return Check("labels", False, f"{misnamed:,} answers bear another label than their outputs'", "labels")
     return Check("labels", True, f"all {len(labels)}, in the data's order")
 
 

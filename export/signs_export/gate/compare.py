@@ -62,7 +62,7 @@ def compare(
     layers = walk_layers(evidence.stages, model, precision)
     closeness = budget.max_difference if budget.max_difference is not None else budget.mean_difference
     checks = [
-        check_labels(classifier.labels, sum(misnamed for _, misnamed in asked.values()), evidence),
+        check_labels(classifier, sum(misnamed for _, misnamed in asked.values()), evidence),
         check_pixels(classifier, evidence, difference),
         check_layers(layers, evidence),
     ]
@@ -95,7 +95,8 @@ def _ask(
             predictions = []
         for i, prediction in enumerate(predictions, start):
             given[i] = prediction.probabilities
-            misnamed += prediction.label != classifier.labels[int(given[i].argmax())]
+            (meant,) = evidence.decided(given[i : i + 1])
+            misnamed += {*prediction.found} != {classifier.labels[place] for place in np.flatnonzero(meant)}
         on_done(len(given[batch]))
     return given, misnamed
 
@@ -110,12 +111,13 @@ def _verdict(
     stages: tuple[Stage, ...] = (),
 ) -> Verdict:
     """The verdict on answers (n, labels) by batch size."""
-    beside_keras = [Comparison(evidence.expected, given) for given in answers.values()]
+    beside_keras = [Comparison(evidence.expected, given, evidence.thresholds) for given in answers.values()]
     together = np.stack(list(answers.values()))  # (batch sizes, n, labels)
     furthest = np.argmax([each.differences for each in beside_keras], axis=0)  # (n,)
     return Verdict(
         expected=evidence.expected,
         given=together[furthest, np.arange(len(furthest))],
+        thresholds=evidence.thresholds,
         variant=variant,
         evidence=evidence,
         flips=np.any([each.flipped for each in beside_keras], axis=0),

@@ -27,8 +27,11 @@ def doubts_about_stages(reference: Reference) -> tuple[str, ...]:
 def doubts_about_answers(evidence: Evidence) -> tuple[str, ...]:
     """Sentences about what Keras itself gets right on the test pictures; none where nothing is doubtful."""
     truth = evidence.truth[evidence.is_test]
-    said = evidence.expected[evidence.is_test].argmax(axis=1)
     accuracy = evidence.accuracy(evidence.expected)
+    if evidence.thresholds:
+        _, shown = np.unique(truth, axis=0, return_inverse=True)  # each set of labels as a class of its own
+        return _near_chance(accuracy, shown.reshape(-1), 2 ** len(evidence.labels))
+    truth, said = truth.argmax(axis=1), evidence.expected[evidence.is_test].argmax(axis=1)
     return (*_near_chance(accuracy, truth, len(evidence.labels)), *_other_order(accuracy, truth, said, evidence.labels))
 
 

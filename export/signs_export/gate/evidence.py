@@ -16,6 +16,7 @@ from signs_export.gate.probes import make_probes
 from signs_export.gate.trace import PICTURES, KerasStages, keras_stages
 from signs_export.job import Job
 from signs_export.source.reference import Reference
+from signs_runtime.decisions import Thresholds, decide
 from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.pictures.input_spec import InputSpec
 
@@ -25,10 +26,11 @@ class Evidence:
     """The pictures of a proof and what Keras makes of them."""
 
     labels: tuple[str, ...]
+    thresholds: Thresholds  # of a multi-label classifier; (): a picture has one label
     input: InputSpec
     files: tuple[Path, ...]
     images: NDArray[np.uint8]  # (n, h, w, c), as Keras saw them
-    truth: NDArray[np.int64]  # (n,)
+    truth: NDArray[np.bool_]  # (n, labels)
     is_test: NDArray[np.bool_]  # (n,)
     expected: NDArray[np.float32]  # (n, labels)
     probes: tuple[Path, ...]  # pictures of other sizes and kinds, made of the first ones: see `make_probes`
@@ -37,17 +39,33 @@ class Evidence:
     weights_sha256: str
 
     def accuracy(self, probabilities: NDArray[np.float32]) -> Accuracy:
-        """How many test pictures these probabilities label right."""
+        """How many test pictures these probabilities label right, with all of their labels."""
         return Accuracy(int(self._right(probabilities).sum()), int(self.is_test.sum()))
+
+    def decided(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which labels these probabilities give to each picture, (n, labels)."""
+        return decide(probabilities, self.thresholds)
 
     def paired(self, probabilities: NDArray[np.float32]) -> Paired:
         """Keras's labels beside these on the test pictures."""
-        keras, other = self._right(self.expected), self._right(probabilities)
-        return Paired(len(keras), int((keras & ~other).sum()), int((other & ~keras).sum()))
+        return _paired(self._right(self.expected), self._right(probabilities))
+
+    def paired_by_label(self, probabilities: NDArray[np.float32]) -> dict[str, Paired]:
+        """Keras's decisions beside these on the test pictures, label by label, of a multi-label classifier."""
+        keras, other = self.right_decisions(self.expected).T, self.right_decisions(probabilities).T
+        return dict(zip(self.labels, map(_paired, keras, other), strict=True)) if self.thresholds else {}
+
+    def right_decisions(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """What is decided right on the test pictures, (tests, labels)."""
+        right: NDArray[np.bool_] = (self.decided(probabilities) == self.truth)[self.is_test]
+        return right
 
     def _right(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        right: NDArray[np.bool_] = (probabilities.argmax(axis=1) == self.truth)[self.is_test]
-        return right
+        return np.asarray(self.right_decisions(probabilities).all(axis=1))
+
+
+def _paired(keras: NDArray[np.bool_], other: NDArray[np.bool_]) -> Paired:
+    return Paired(len(keras), int((keras & ~other).sum()), int((other & ~keras).sum()))
 
 
 @contextmanager
@@ -76,10 +94,11 @@ def collected(job: Job) -> Iterator[Evidence]:
             floor = replace(floor, rebuilt=_check_rebuilt(reference, images, expected, rebuilt, floor.tolerance))
         yield Evidence(
             labels=dataset.labels,
+            thresholds=reference.thresholds,
             input=reference.input,
             files=tuple(files),
             images=images,
-            truth=chosen.labels,
+            truth=chosen.shown(len(dataset.labels)),
             is_test=np.arange(len(chosen)) < len(test),
             expected=expected,
             probes=_write_probes(images, reference.input, Path(folder)),

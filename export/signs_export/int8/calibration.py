@@ -47,7 +47,7 @@ def choose_calibration(dataset: Dataset, spec: InputSpec, count: int) -> Calibra
     if not chosen:
         why = "all of its training pictures are test pictures, too" if both else "it has no training pictures"
         raise CalibrationError(f"int8 cannot be calibrated on {dataset.name}: {why}. Give some, or leave int8 out.")
-    doubts = _doubts(dataset, pictures.labels[chosen])
+    doubts = _doubts(dataset, pictures.part(np.array(chosen)).shown(len(dataset.labels)))
     if both:
         doubts.append(f"{both} training pictures that are test pictures, too, were left out of int8's calibration.")
     rng = np.random.default_rng(0)
@@ -58,6 +58,8 @@ def choose_calibration(dataset: Dataset, spec: InputSpec, count: int) -> Calibra
 def _order(pictures: Split) -> list[int]:
     """All places in random order, but so that each beginning holds each class as often as the whole does."""
     order = np.random.default_rng(0).permutation(len(pictures))
+    if pictures.is_multi_label:
+        return order.tolist()  # type: ignore[no-any-return]  # a list of int
     ranks = np.empty(len(order))
     for label in np.unique(pictures.labels):
         own = order[pictures.labels[order] == label]
@@ -66,11 +68,11 @@ def _order(pictures: Split) -> list[int]:
     return in_order
 
 
-def _doubts(dataset: Dataset, labels: NDArray[np.int64]) -> list[str]:
+def _doubts(dataset: Dataset, shown: NDArray[np.bool_]) -> list[str]:
     doubts = []
-    if len(labels) < FEW:
-        doubts.append(f"int8 is calibrated on {len(labels)} pictures; give {FEW} or more.")
-    missing = [name for i, name in enumerate(dataset.labels) if i not in labels]
+    if len(shown) < FEW:
+        doubts.append(f"int8 is calibrated on {len(shown)} pictures; give {FEW} or more.")
+    missing = [dataset.labels[i] for i in np.flatnonzero(~shown.any(axis=0))]
     if len(missing) == len(dataset.labels) - 1:
         doubts.append("int8 is calibrated on pictures of one class alone; give all classes.")
     elif missing:

@@ -11,6 +11,8 @@ from signs_export.int8.prepare import Prepared
 from signs_export.int8.quantize import quantize
 from signs_export.onnx_graph import BATCH, start
 from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
+from signs_runtime.decisions import Thresholds, margins
+from signs_runtime.proof.answers import Comparison
 
 # Models that are tried at most. A count and no clock, so that a model is exported alike wherever it is exported; each
 # costs about as much as a proof at one batch size, and one that misses ends early.
@@ -31,9 +33,10 @@ class Trial:
         expected: NDArray[np.float32],
         passes: Callable[[NDArray[np.float32]], bool],
         flips: int,
+        thresholds: Thresholds,
     ) -> None:
-        top = np.sort(expected, axis=1)
-        self._order = np.argsort(top[:, -1] - top[:, -2], kind="stable")
+        self._order = np.argsort(margins(expected, thresholds), kind="stable")
+        self._thresholds = thresholds
         self._images, self._expected, self._passes, self._flips = images, expected, passes, flips
 
     def __call__(self, candidate: onnx.ModelProto) -> bool:
@@ -43,7 +46,7 @@ class Trial:
         for first in range(0, len(self._order), BATCH):
             chosen = self._order[first : first + BATCH]
             (given[chosen],) = session.run([OUTPUT], {INPUT: self._images[chosen]})
-            flips += int((given[chosen].argmax(axis=1) != self._expected[chosen].argmax(axis=1)).sum())
+            flips += int(Comparison(self._expected[chosen], given[chosen], self._thresholds).flipped.sum())
             if flips > self._flips:
                 return False
         return self._passes(given)

@@ -25,6 +25,7 @@ from signs_export.report import document
 from signs_export.report.document import Document, ModelFile, Share, shown
 from signs_export.variants import FP32, Made, Price
 from signs_runtime.bundle.manifest import Provenance, Speed
+from signs_runtime.decisions import margins
 from signs_runtime.figures import Accuracy, finite
 
 FLIPPED = 24  # pictures of a variant that are shown at most
@@ -124,16 +125,14 @@ def _model(findings: Findings) -> document.Model:
         input=reference.input,
         scaling=reference.scaling,
         labels=findings.job.dataset.labels,
+        thresholds=reference.thresholds,
         opset=next(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx")),
         operators=dict(Counter(node.op_type for node in graph.graph.node).most_common()),
     )
 
 
 def _data(dataset: Dataset, provenance: Provenance) -> document.Data:
-    counts = {
-        name: np.bincount(split.labels, minlength=len(dataset.labels)).tolist()
-        for name, split in dataset.splits.items()
-    }
+    counts = {name: split.shown(len(dataset.labels)).sum(axis=0).tolist() for name, split in dataset.splits.items()}
     return document.Data(
         name=provenance.data,
         sha256=provenance.data_sha256,
@@ -156,6 +155,7 @@ def _proof(verdict: Verdict) -> document.VariantProof:
         mean_difference=finite(verdict.mean_difference),
         same_label=verdict.same_label,
         test_pairs=verdict.test_pairs,
+        by_label=verdict.by_label,
     )
 
 
@@ -166,8 +166,15 @@ def _stage(stage: Stage) -> document.StageFigures:
 def _test_figures(evidence: Evidence, probabilities: NDArray[np.float32]) -> document.TestFigures:
     """What these probabilities (n, labels) label right, per label, and what they take for what."""
     labels = evidence.labels
-    said = probabilities.argmax(axis=1)[evidence.is_test]
-    counts = count_confusion(evidence.truth[evidence.is_test], said, len(labels))
+    if evidence.thresholds:
+        right = evidence.right_decisions(probabilities)
+        by_label = {
+            label: Share(**Accuracy(int(own.sum()), len(own)).as_json())
+            for label, own in zip(labels, right.T, strict=True)
+        }
+        return document.TestFigures(**evidence.accuracy(probabilities).as_json(), per_label=by_label, confusion=())
+    said, shows = probabilities.argmax(axis=1)[evidence.is_test], evidence.truth[evidence.is_test].argmax(axis=1)
+    counts = count_confusion(shows, said, len(labels))
     totals = counts.sum(axis=1).tolist()
     return document.TestFigures(
         **evidence.accuracy(probabilities).as_json(),
@@ -185,8 +192,13 @@ def _test_figures(evidence: Evidence, probabilities: NDArray[np.float32]) -> doc
 
 def _mistakes(evidence: Evidence) -> tuple[document.Picture, ...]:
     """The test pictures that Keras labels wrong, the surest first."""
-    wrong = np.flatnonzero(evidence.is_test & (evidence.expected.argmax(axis=1) != evidence.truth))
-    surest = wrong[np.argsort(-evidence.expected[wrong].max(axis=1), kind="stable")]
+    wrong = np.flatnonzero(evidence.is_test & (evidence.decided(evidence.expected) != evidence.truth).any(axis=1))
+    sure = (
+        margins(evidence.expected[wrong], evidence.thresholds)
+        if evidence.thresholds
+        else evidence.expected[wrong].max(axis=1)
+    )
+    surest = wrong[np.argsort(-sure, kind="stable")]
     return tuple(_picture(evidence, i) for i in surest[:MISTAKES].tolist())
 
 
@@ -202,19 +214,21 @@ def _difference(verdict: Verdict, i: int) -> document.ComparedPicture:
 
 def _picture(evidence: Evidence, i: int) -> document.Picture:
     file: Path = evidence.files[i]
-    top = np.sort(evidence.expected[i])
+    shows = [label for label, is_shown in zip(evidence.labels, evidence.truth[i], strict=True) if is_shown]
     return document.Picture(
         place=i,
         file=shown(f"{file.parent.name}/{file.name}"),
-        shows=evidence.labels[evidence.truth[i]],
+        shows=", ".join(shows) or "no label",
         keras=_answer(evidence, evidence.expected[i]),
-        keras_margin=finite(float(top[-1] - top[-2])),
+        keras_margin=finite(float(margins(evidence.expected[i : i + 1], evidence.thresholds)[0])),
     )
 
 
 def _answer(evidence: Evidence, probabilities: NDArray[np.float32]) -> document.Answer:
-    index = int(probabilities.argmax())
-    return document.Answer(evidence.labels[index], finite(float(probabilities[index])))
+    largest = int(probabilities.argmax())
+    (decided,) = evidence.decided(probabilities[None])
+    found = ", ".join(label for label, is_found in zip(evidence.labels, decided, strict=True) if is_found)
+    return document.Answer(found or "no label", finite(float(probabilities[largest])))
 
 
 def _int8(int8: Int8, price: Price | None) -> document.Int8Figures:

@@ -10,10 +10,11 @@ from typing import Any
 from signs_builder.training.state import Epoch
 from signs_export.config import Scaling
 from signs_export.gate.checks import Check
-from signs_export.gate.verdict import PairedFigures
+from signs_export.gate.verdict import LabelFigures, PairedFigures
 from signs_export.variants import Price
 from signs_runtime.bundle.manifest import Budget, Precision, Provenance, Speed
 from signs_runtime.bundle.strict_json import is_text
+from signs_runtime.decisions import Thresholds
 from signs_runtime.pictures.input_spec import InputSpec
 
 
@@ -27,6 +28,7 @@ class Model:
     input: InputSpec
     scaling: Scaling
     labels: tuple[str, ...]
+    thresholds: Thresholds  # of a multi-label classifier, for each label
     opset: int
     operators: dict[str, int]  # how many, the most frequent first
 
@@ -81,9 +83,12 @@ class Confused:
 
 @dataclass(frozen=True)
 class TestFigures(Share):
-    """What is labelled right on the test pictures; the confusion lists the pairs that occur."""
+    """What is labelled right on the test pictures; the confusion lists the pairs that occur.
 
-    per_label: dict[str, Share]
+    Of a multi-label classifier, a picture is right with all of its labels, and there is no confusion.
+    """
+
+    per_label: dict[str, Share]  # of the pictures that show it; of a multi-label classifier, of all, shown or not
     confusion: tuple[Confused, ...]
 
 
@@ -141,6 +146,7 @@ class VariantProof:
     mean_difference: float | None
     same_label: int
     test_pairs: PairedFigures
+    by_label: dict[str, LabelFigures]  # of a multi-label classifier
 
 
 @dataclass(frozen=True)

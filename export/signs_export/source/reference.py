@@ -18,16 +18,18 @@ from signs_export.errors import ExportError
 from signs_export.source.fitting import Fitted, both_labels, fit_input, input_of, with_both_labels, with_sigmoid
 from signs_export.source.layers import convolving_by_group
 from signs_export.source.scaling import choose_scaling, scale
+from signs_runtime.decisions import Thresholds
 from signs_runtime.pictures.input_spec import InputSpec, Reading
 
 BATCH = 32  # pictures at once through Keras
 _LOGIT_LAYERS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D)
+_BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")  # losses of labels that are true beside others
 _PASSING_LAYERS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
 MOST_LOST = 1e-3  # of a probability, by float32; a copy in float64 that differs by more is another model
 SUM_ATOL = 1e-3  # how far from 1 a row of probabilities may sum: half precision gives 5e-4
 
 
-Kind = Literal["softmax", "logits", "sigmoid", "logit"]  # of a model's outputs
+Kind = Literal["softmax", "logits", "sigmoid", "logit", "sigmoids", "many logits"]  # of a model's outputs
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Original:
         """What it gives for scaled pixels (n, h, w, c)."""
         model = self.opened.original
         given = answers_of(model, self.fitted.before(pixels), model.inputs[0].shape[0])
-        if self.kind == "logit":
+        if self.kind in ("logit", "many logits"):
             given = 1 / (1 + np.exp(-given))
         return both_labels(given) if self.kind in ("sigmoid", "logit") else given
 
@@ -62,6 +64,8 @@ class Reference:
     classes: int
     precision: Literal["float32", "float64"] = "float32"
     original: Original | None = field(default=None, repr=False)
+    has_sigmoids: bool = False  # each output is a probability of its own
+    thresholds: Thresholds = ()  # of a multi-label classifier, for each label
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -156,14 +160,22 @@ def examine(
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite); train the model again.")
     _refuse_half_precision(model)
-    kind = _kind_of(fitted.model, spec, chosen, logits=logits or _trained_on_logits(opened))
+    kind = _kind_of(fitted.model, spec, chosen, logits=logits, loss=_loss_for_logits(opened))
     whole = fitted.model
-    if kind == "logit":
+    if kind in ("logit", "many logits"):
         whole = with_sigmoid(whole)
     if kind in ("logit", "sigmoid"):
         whole = with_both_labels(whole)
     original = None if opened.original is None else Original(opened, fitted, kind)
-    return Reference(whole, spec, chosen, kind == "logits", int(whole.outputs[0].shape[1]), original=original)
+    return Reference(
+        whole,
+        spec,
+        chosen,
+        kind == "logits",
+        int(whole.outputs[0].shape[1]),
+        original=original,
+        has_sigmoids=kind in ("sigmoids", "many logits"),
+    )
 
 
 def _check_outputs(model: keras.Model) -> None:
@@ -177,17 +189,21 @@ def _check_outputs(model: keras.Model) -> None:
         )
 
 
-def _trained_on_logits(opened: Opened) -> bool:
-    """Tell a model that was compiled with a loss for logits."""
+def _loss_for_logits(opened: Opened) -> str:
+    """The class of the loss for logits that a model was compiled with, "" where it was not."""
     loss = opened.configuration.loss if opened.configuration is not None else getattr(opened.model, "loss", None)
     if isinstance(loss, keras.losses.Loss):
-        loss = {"config": loss.get_config()}
+        loss = {"class_name": type(loss).__name__, "config": loss.get_config()}
     config = loss.get("config") if isinstance(loss, dict) else None
-    return isinstance(config, dict) and config.get("from_logits") is True
+    is_for_logits = isinstance(config, dict) and config.get("from_logits") is True
+    return str(loss.get("class_name", "")) if is_for_logits and isinstance(loss, dict) else ""
 
 
-def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: bool) -> Kind:
-    """What a model's outputs are. Raises ExportError where they are nothing that a classifier gives."""
+def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: bool, loss: str) -> Kind:
+    """What a model's outputs are; `logits` and `loss`, one that takes them, tell logits from other numbers.
+
+    Raises ExportError where they are nothing that a classifier gives.
+    """
     classes = int(model.outputs[0].shape[1])
     raw = Reference(model, spec, scaling, gives_logits=False, classes=classes)
     try:
@@ -201,15 +217,12 @@ def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: b
     last, activation = _last_activation(model)
     what = f"The model ends in {last.name} ({type(last).__name__}, activation {activation})"
     if activation == "sigmoid":
-        if classes == 1:
-            return "sigmoid"
-        raise ExportError(
-            f"{what}: {classes} sigmoids, each a label of its own that may be true beside others. Such a multi-label "
-            "classifier is not exported; where just one label is true, train with a softmax."
-        )
+        return "sigmoid" if classes == 1 else "sigmoids"
     if activation == "linear" and isinstance(last, _LOGIT_LAYERS):
-        if logits:
-            return "logits" if classes > 1 else "logit"
+        if logits or loss:
+            if classes == 1:
+                return "logit"
+            return "many logits" if loss in _BINARY else "logits"
         raise ExportError(
             f"{what}, and was not compiled with a loss for logits (from_logits=True), so its outputs may be logits or "
             "something else, such as a regression's. If they are logits, say so with --logits."

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from signs_runtime.bundle.manifest import MAX_GOLDEN_PICTURES, Manifest, check_labels
 from signs_runtime.bundle.strict_json import brief
+from signs_runtime.decisions import Thresholds
 from signs_runtime.errors import BundleFormatError
 
 _ARRAYS = ("images", "probabilities", "labels", "files", "file_sizes", "file_images")
@@ -28,6 +29,7 @@ class GoldenPictures:
     labels: tuple[str, ...]  # as the data named them, in the order of the answers
     files: tuple[bytes, ...]  # m picture files
     file_images: NDArray[np.uint8]  # (m, h, w, c)
+    thresholds: Thresholds = ()  # the manifest's
 
 
 def dump_golden(golden: GoldenPictures) -> bytes:
@@ -79,6 +81,7 @@ def parse_golden(content: bytes, manifest: Manifest) -> GoldenPictures:
         labels=_labels(arrays["labels"], path),
         files=_split(arrays["files"].tobytes(), arrays["file_sizes"].tolist(), path),
         file_images=arrays["file_images"],
+        thresholds=manifest.thresholds,
     )
 
 

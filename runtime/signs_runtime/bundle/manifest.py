@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from signs_runtime.bundle.strict_json import as_json, brief, from_json, is_text, parse_json
+from signs_runtime.bundle.strict_json import SINCE, as_json, brief, from_json, is_text, parse_json
+from signs_runtime.decisions import Thresholds
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.labels import find_lookalikes
@@ -20,6 +21,7 @@ MAX_LABELS = 100_000
 MAX_GOLDEN_PICTURES = 100_000
 MAX_FILES = 64  # of a kind; an export writes one to four
 _FILTERS_OF_4 = ("nearest", "bilinear", "bicubic", "lanczos")
+Kind = Literal["single-label", "multi-label"]
 Precision = Literal["float32", "float16", "int8"]
 
 
@@ -136,6 +138,8 @@ class Manifest:
     golden: Golden
     provenance: Provenance
     run: Run
+    kind: Kind = field(default="single-label", metadata={SINCE: 5})
+    thresholds: Thresholds = field(default=(), metadata={SINCE: 5})  # of a multi-label classifier, for each label
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -149,7 +153,10 @@ class Manifest:
             raise BundleFormatError(f"The manifest has a file or a variant twice: {brief(paths)}, {brief(names)}.")
         check_labels(self.labels)
         check_input(self.input)
-        if self.schema != (needed := needed_schema(self.input)):
+        check_thresholds(self.thresholds, self.labels)
+        if (self.kind == "multi-label") != bool(self.thresholds):
+            raise BundleFormatError(f"A {self.kind} classifier cannot have {len(self.thresholds)} thresholds.")
+        if self.schema != (needed := needed_schema(self.input, self.thresholds)):
             raise BundleFormatError(f"What the manifest says is of schema {needed}, and it claims {self.schema}.")
 
     @property
@@ -174,10 +181,16 @@ def check_labels(labels: tuple[str, ...]) -> None:
         raise BundleFormatError(f"The labels {alike[0]!a:.80} and {alike[1]!a:.80} look the same; rename one of them.")
 
 
-def needed_schema(spec: InputSpec) -> int:
-    """The oldest schema that can say how a bundle's pictures are read."""
+def check_thresholds(thresholds: Thresholds, labels: tuple[str, ...]) -> None:
+    """Refuse what is not a probability for each label; a single-label classifier has no thresholds."""
+    if thresholds and (len(thresholds) != len(labels) or not all(0 < each < 1 for each in thresholds)):
+        raise BundleFormatError(f"{brief(thresholds)} are not thresholds in 0 to 1 for {len(labels)} labels.")
+
+
+def needed_schema(spec: InputSpec, thresholds: Thresholds) -> int:
+    """The oldest schema that can say how a bundle's pictures are read, and what its answers decide."""
     is_old = spec.colour in ("RGB", "L") and spec.resize in _FILTERS_OF_4 and spec.fit == "stretch"
-    return 4 if is_old and spec.exif == "turned" else 5
+    return 4 if is_old and spec.exif == "turned" and not thresholds else 5
 
 
 def check_size(file: FileRecord, most: int) -> None:

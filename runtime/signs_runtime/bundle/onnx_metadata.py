@@ -2,4 +2,5 @@
 
 INPUT, OUTPUT = "image", "probabilities"  # the names in the graph
 LABELS_KEY, INPUT_KEY = "signs.labels", "signs.input"
+THRESHOLDS_KEY = "signs.thresholds"  # of a multi-label classifier
 WEIGHTS_KEY = "signs.weights"  # the digest of the Keras weights that it was made of

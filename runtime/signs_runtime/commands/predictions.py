@@ -26,15 +26,21 @@ class Form(Protocol):
 class TextTable:
     """A table, printed at the end; errors are words on stderr."""
 
-    def __init__(self, labels: Sequence[str], top_k: int) -> None:
-        self._top_k = top_k
+    def __init__(self, labels: Sequence[str], top_k: int, *, multi_label: bool) -> None:
+        self._top_k, self._multi_label = top_k, multi_label
         self._rows: list[tuple[str, ...]] = []
         self._errors: list[str] = []
 
     def add(self, picture: Path, prediction: Prediction) -> None:
-        others = [f"{label} {probability:.4f}" for label, probability in prediction.top_k(self._top_k)]
-        shown = others[1:] if prediction.is_sure else others  # who is unsure wants to see of what
-        self._rows.append((str(picture), prediction.label, f"{prediction.probability:.4f}", ", ".join(shown)))
+        ranked = [(label, f"{probability:.4f}") for label, probability in prediction.top_k(len(prediction.labels))]
+        if self._multi_label:
+            found = [pair for pair in ranked if pair[0] in prediction.found] or [(prediction.label, ranked[0][1])]
+            label, probability = (", ".join(column) for column in zip(*found, strict=True))
+        else:
+            label, probability = prediction.label, f"{prediction.probability:.4f}"
+        # Who is unsure wants to see of what.
+        others = [" ".join(pair) for pair in ranked[: self._top_k] if pair[0] not in prediction.found]
+        self._rows.append((str(picture), label, probability, ", ".join(others)))
 
     def add_error(self, picture: Path, error: SignsError) -> None:
         self._errors.append(explain(picture, error))
@@ -50,19 +56,24 @@ class TextTable:
 class CsvTable:
     """A line a picture, as soon as it is labelled; a picture without a label has an error."""
 
-    def __init__(self, labels: Sequence[str], top_k: int) -> None:
-        self._top_k, self._labels = top_k, labels
+    def __init__(self, labels: Sequence[str], top_k: int, *, multi_label: bool) -> None:
+        self._labels = labels if multi_label else ()
+        self._top_k = top_k
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        ranked = [f"{name}_{i}" for i in range(2, top_k + 1) for name in ("label", "probability")]
-        self._writer.writerow(["picture", "label", "probability", *ranked, "error"])
+        self._columns = ["label", "probability"]
+        self._columns += [f"{name}_{i}" for i in range(2, top_k + 1) for name in ("label", "probability")]
+        self._columns += [column for label in self._labels for column in (label, f"{label}_probability")]
+        self._writer.writerow(["picture", *self._columns, "error"])
 
     def add(self, picture: Path, prediction: Prediction) -> None:
         ranked = [value for pair in prediction.top_k(self._top_k)[1:] for value in pair]
-        self._writer.writerow([picture, prediction.label, prediction.probability, *ranked, ""])
+        values = zip(self._labels, prediction.probabilities.tolist(), strict=False)
+        each = [cell for label, value in values for cell in (int(label in prediction.found), value)]
+        self._writer.writerow([picture, prediction.label, prediction.probability, *ranked, *each, ""])
         sys.stdout.flush()  # into a pipe, too, a line comes when its picture is labelled
 
     def add_error(self, picture: Path, error: SignsError) -> None:
-        self._writer.writerow([picture, *[""] * (2 * self._top_k), explain(picture, error)])
+        self._writer.writerow([picture, *[""] * len(self._columns), explain(picture, error)])
         click.echo(f"Error: {explain(picture, error)}", err=True)
 
     def end(self) -> None:
@@ -72,8 +83,8 @@ class CsvTable:
 class JsonDocument:
     """One document at the end."""
 
-    def __init__(self, labels: Sequence[str], top_k: int) -> None:
-        self._labels, self._top_k = labels, top_k
+    def __init__(self, labels: Sequence[str], top_k: int, *, multi_label: bool) -> None:
+        self._labels, self._top_k, self._multi_label = labels, top_k, multi_label
         self._predictions: list[dict[str, Any]] = []
         self._errors: list[dict[str, str]] = []
 
@@ -82,6 +93,7 @@ class JsonDocument:
             {
                 "picture": str(picture),
                 "label": prediction.label,
+                **({"labels": prediction.found} if self._multi_label else {}),
                 "probability": prediction.probability,
                 "top": [{"label": label, "probability": value} for label, value in prediction.top_k(self._top_k)],
                 "probabilities": dict(zip(self._labels, prediction.probabilities.tolist(), strict=True)),

@@ -30,6 +30,7 @@ from signs_runtime.commands.tune import tune
 from signs_runtime.errors import OnnxruntimeMissingError, SignsError
 
 if TYPE_CHECKING:
+    from signs_runtime.bundle.manifest import Manifest
     from signs_runtime.engine.device import Device
     from signs_runtime.placement.choices import Placement
 
@@ -89,7 +90,7 @@ def predict(
     if found.others:
         click.echo(f"{found.others:,} files that are no pictures by their names are passed over.", err=True)
     form = CsvTable if as_csv else JsonDocument if as_json else TextTable
-    written = form(classifier.labels, min(top_k, len(classifier.labels)))
+    written = form(classifier.labels, min(top_k, len(classifier.labels)), multi_label=bool(classifier.thresholds))
     failed = bool(found.errors)
     for path, error in found.errors:
         if strict:
@@ -114,6 +115,14 @@ def predict(
         sys.exit(SignsError.exit_code)
 
 
+def _describe_thresholds(manifest: "Manifest") -> str:
+    """What a multi-label classifier's probabilities must reach."""
+    if len(set(manifest.thresholds)) == 1:
+        return f"multi-label; each label from {manifest.thresholds[0]:g} on"
+    pairs = zip(manifest.labels, manifest.thresholds, strict=True)
+    return "multi-label; " + ", ".join(f"{label} from {threshold:g}" for label, threshold in pairs)
+
+
 @signs.command()
 @bundle_argument
 @variant_option
@@ -136,6 +145,7 @@ def info(bundle: Path, variant: str | None, device: str, threads: int | None, as
         [
             ("digest", manifest.digest),
             ("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
+            *([("thresholds", _describe_thresholds(manifest))] if manifest.thresholds else []),
             ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}); {spec.describe()}"),
             ("data", f"{provenance.data} ({', '.join(f'{n:,} {split}' for split, n in provenance.pictures.items())})"),
             ("scaling", provenance.scaling),

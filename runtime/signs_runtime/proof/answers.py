@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from signs_runtime.decisions import Thresholds, decide
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -12,6 +14,7 @@ class Comparison:
 
     expected: NDArray[np.float32]
     given: NDArray[np.float32]
+    thresholds: Thresholds
 
     @property
     def pictures(self) -> int:
@@ -26,8 +29,14 @@ class Comparison:
     @property
     def flipped(self) -> NDArray[np.bool_]:
         """(n,): another label than expected, or no answer."""
-        flipped: NDArray[np.bool_] = self.given.argmax(axis=1) != self.expected.argmax(axis=1)
-        return flipped | ~np.isfinite(self.differences)
+        flipped: NDArray[np.bool_] = self.other_decisions.any(axis=1) | ~np.isfinite(self.differences)
+        return flipped
+
+    @property
+    def other_decisions(self) -> NDArray[np.bool_]:
+        """(n, labels): what is decided otherwise than expected."""
+        other: NDArray[np.bool_] = decide(self.given, self.thresholds) != decide(self.expected, self.thresholds)
+        return other
 
     @property
     def same_label(self) -> int:
@@ -41,9 +50,3 @@ class Comparison:
         """The places of the pictures that differ most, flipped ones first."""
         order: list[int] = np.lexsort((-self.differences, ~self.flipped))[:count].tolist()
         return order
-
-
-def named_label(labels: tuple[str, ...], probabilities: NDArray[np.float32]) -> str:
-    """The label of the largest of these probabilities (labels,), with it: such as "cat (0.9731)"."""
-    index = int(probabilities.argmax())
-    return f"{labels[index]} ({probabilities[index]:.4f})"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from signs_runtime.bundle.golden import GoldenPictures
+from signs_runtime.decisions import name_decision
 from signs_runtime.errors import ImageError
 from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import decode, read_image
-from signs_runtime.proof.answers import Comparison, named_label
+from signs_runtime.proof.answers import Comparison
 
 # Of 255: JPEG decoders may round otherwise. Measured 0 from Pillow 11.3 (libjpeg-turbo 3.1) to 13.0 (3.2).
 PIXEL_ATOL = 3  # any pixel
@@ -50,7 +51,8 @@ class Answers(Comparison):
         return (
             f"{self.variant}: same label on {self.same_label} of {self.pictures}, difference at most "
             f"{self.max_difference:.1e} (tolerance {self.tolerance:.1e}); the worst is golden picture {i + 1}: "
-            f"Keras {named_label(self.labels, self.expected[i])}, here {named_label(self.labels, self.given[i])}"
+            f"Keras {name_decision(self.labels, self.expected[i], self.thresholds)}, here "
+            f"{name_decision(self.labels, self.given[i], self.thresholds)}"
         )
 
 
@@ -128,7 +130,7 @@ def _agree(answers: Sequence[Answers]) -> bool:
     """The variants say the same of every picture, within their tolerances."""
     first, *others = answers
     return all(
-        bool(np.all(first.given.argmax(axis=1) == each.given.argmax(axis=1)))
+        Comparison(first.given, each.given, first.thresholds).same_label == first.pictures
         and bool(np.abs(first.given - each.given).max() <= first.tolerance + each.tolerance)
         for each in others
     )

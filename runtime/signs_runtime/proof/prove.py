@@ -37,7 +37,9 @@ def ask_golden(variant: Variant, golden: GoldenPictures, probabilities: Probabil
         given = probabilities(golden.images)
     except BundleError as refusal:  # the digest is right, and yet it is not what was proved
         error = str(refusal)
-    return Answers(golden.probabilities, given, variant.name, variant.tolerance, golden.labels, error)
+    return Answers(
+        golden.probabilities, given, golden.thresholds, variant.name, variant.tolerance, golden.labels, error
+    )
 
 
 def conclude(

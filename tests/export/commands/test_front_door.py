@@ -19,6 +19,7 @@ from signs_builder.data.dataset import Split
 from signs_export.commands.evaluate import evaluate
 from signs_export.commands.export import export
 from signs_export.commands.parity import parity
+from signs_runtime import Classifier, InputSpec
 from signs_runtime.commands.signs import signs
 
 SIDE = 24
@@ -101,11 +102,27 @@ def test_a_teachable_machine_export_is_enough_with_its_labels_beside_it(fruit: P
     assert document["labels"] == ["Mango", "apple"]
     accuracy = document["keras_test_accuracy"]
     assert accuracy["correct"] > 0.8 * accuracy["total"]
+    spec = Classifier(tmp_path / "bundle").input
+    assert (spec.fit, spec.resize) == ("crop", "lanczos")  # as the website reads pictures
     assert "Keras 2 saved this model" in (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
     figures = run(evaluate, tmp_path / "bundle", fruit, "--json")  # which knows its labels' order
     assert json.loads(figures.stdout)["correct"] == accuracy["correct"]
     result = run(parity, tmp_path / "keras_model.h5", tmp_path / "bundle", fruit, "--scaling", "tf")
     assert result.exit_code == 0, result.output
+
+
+def test_another_fit_than_teachable_machines_is_used_where_it_is_asked_for(fruit: Path, tmp_path: Path) -> None:
+    as_teachable_machine_makes_it().save(tmp_path / "keras_model.h5")
+    (tmp_path / "keras_model.labels.txt").write_text("0 Mango\n1 apple\n")
+    options = ("--scaling", "tf", "--fit", "stretch", "--resize", "cv2-area", "--channels", "BGR", "--exif", "ignored")
+    exported(tmp_path / "keras_model.h5", fruit, *options, "-o", tmp_path / "bundle")
+    assert Classifier(tmp_path / "bundle").input == InputSpec(SIDE, SIDE, "BGR", "cv2-area", "stretch", "ignored")
+    assert run(signs, "verify", tmp_path / "bundle").exit_code == 0
+    assert f"{SIDE}x{SIDE} BGR, stretch, cv2-area, EXIF ignored" in run(signs, "info", tmp_path / "bundle").stdout
+    model, bundle = tmp_path / "keras_model.h5", tmp_path / "bundle"
+    assert run(parity, model, bundle, fruit, *options).exit_code == 0
+    result = run(parity, model, bundle, fruit, *options[:-4], "--exif", "ignored")  # the colours' order left out
+    assert (result.exit_code, "resized" in result.stdout + result.stderr) == (3, True)
 
 
 def test_one_sigmoid_answers_with_two_labels_on_the_device(fruit: Path, tmp_path: Path) -> None:

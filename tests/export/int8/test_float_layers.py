@@ -53,7 +53,7 @@ def test_a_trial_judges_all_pictures_in_their_order_and_stops_at_one_flip_too_ma
         judged.append(given)
         return True
 
-    assert Trial(images, expected, passes, flips=0)(straight_onnx)
+    assert Trial(images, expected, passes, flips=0, thresholds=())(straight_onnx)
     assert np.allclose(judged[0], expected, atol=1e-6)
-    assert not Trial(images, expected[:, ::-1], passes, flips=len(images) // 4)(straight_onnx)
+    assert not Trial(images, expected[:, ::-1], passes, flips=len(images) // 4, thresholds=())(straight_onnx)
     assert len(judged) == 1  # it was not asked

@@ -63,7 +63,7 @@ def many_labels(
         labels=labels,
         files=files,
         images=images,
-        truth=truth,
+        truth=truth[:, None] == np.arange(count),
         is_test=np.arange(400) < 300,
         expected=expected,
     )

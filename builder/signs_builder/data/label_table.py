@@ -1,0 +1,126 @@
+"""Reads a table of pictures that show several labels at once, or none: CSV, as people keep for multi-label data."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from signs_builder.data.dataset import Dataset, Split
+from signs_builder.data.sources import FETCH, SPLIT_NAMES
+from signs_builder.disk import stand_in
+from signs_builder.errors import DatasetError, list_first
+from signs_runtime.pictures.find import SUFFIXES, leads_nowhere
+
+TABLE = (
+    "A table of labels is CSV with a header: the pictures' files in the first column, from the table's own folder on, "
+    "then a column of 0 and 1 for each label, or one column `labels` with | between them; a column `split` says train, "
+    "validation or test."
+)
+LARGEST = 2**28  # bytes
+_YES, _NO = {"1", "1.0", "true", "yes"}, {"", "0", "0.0", "false", "no", "-1"}
+_LISTS = {"labels", "tags"}
+_SPLIT = {"split", "set", "subset"}
+
+
+def is_label_table(source: str) -> bool:
+    """Whether DATA is a table of labels, by its name."""
+    return Path(source).suffix.lower() == ".csv"
+
+
+def load_label_table(source: str, *, model_given: bool = False) -> Dataset:
+    """The pictures that a table lists, each with any of the labels. Raises DatasetError.
+
+    Without a column for the split a tenth is held out, the same one every time, as from folders.
+    """
+    path = Path(source)
+    rows = _read(path)
+    header, body = rows[0], rows[1:]
+    split_at = next((i for i, name in enumerate(header) if i and name.casefold() in _SPLIT), None)
+    columns = [i for i in range(1, len(header)) if i != split_at]
+    if len(columns) == 1 and header[columns[0]].casefold() in _LISTS:
+        labels, shown = _listed([row[columns[0]] for row in body])
+    else:
+        labels, shown = tuple(header[i] for i in columns), _ticked(path, header, body, columns)
+    if len(labels) < 2:
+        raise DatasetError(f"{path} has {len(labels)} labels; a multi-label classifier tells two or more.\n{TABLE}")
+    whole = Split(_pictures(path, [row[0] for row in body]), shown)
+    notes: tuple[str, ...] = ()
+    if split_at is None:
+        train, test = whole.hold_out(f"{path} has", np.random.default_rng(0))
+        validation = None
+        if model_given:
+            notes = (
+                f"The test pictures are a tenth of {path.name}'s, which the model may have been trained on: they say "
+                "little about new pictures. A column `split` names others.",
+            )
+    else:
+        parts = _parts(path, [row[split_at] for row in body])
+        if not parts["train"] or not parts["test"]:
+            lacking = " and ".join(name for name in ("train", "test") if not parts[name])
+            raise DatasetError(f"{path} lists no picture of the split {lacking}; see its column {header[split_at]}.")
+        train, test = whole.part(np.array(parts["train"])), whole.part(np.array(parts["test"]))
+        validation = whole.part(np.array(parts["validation"])) if parts["validation"] else None
+    held_out = split_at is None and model_given
+    return Dataset(path.stem, labels, train, validation, test, may_be_trained_on=held_out, notes=notes)
+
+
+def _read(path: Path) -> list[list[str]]:
+    if not path.is_file():
+        raise DatasetError(f"No table at {path}: there is no such file.\n{TABLE}")
+    if (found := stand_in(path)) is not None:
+        raise DatasetError(f"{path} holds no table: it {found}.")
+    if path.stat().st_size > LARGEST:
+        raise DatasetError(f"{path} is larger than {LARGEST / 2**20:.0f} MiB.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(row)]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not in UTF-8 ({error}); save it in that encoding.") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path} is not CSV ({error}).\n{TABLE}") from error
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise DatasetError(f"{path} lists no pictures with labels.\n{TABLE}")
+    if twice := sorted({name for name in rows[0] if rows[0].count(name) > 1}):
+        raise DatasetError(f"{path} has the column {', '.join(twice[:5])} more than once.")
+    if uneven := [f"line {i}" for i, row in enumerate(rows, 1) if len(row) != len(rows[0])]:
+        raise DatasetError(f"{path}: not all lines have the header's {len(rows[0])} cells:{list_first(uneven)}")
+    return rows
+
+
+def _ticked(path: Path, header: list[str], body: list[list[str]], columns: list[int]) -> np.ndarray:
+    shown = np.zeros((len(body), len(columns)), np.int64)
+    for line, row in enumerate(body):
+        for place, i in enumerate(columns):
+            if (cell := row[i].casefold()) not in _YES | _NO:
+                raise DatasetError(f"{path}: {row[i]!r:.40} of {row[0]} under {header[i]} is neither 1 nor 0.\n{TABLE}")
+            shown[line, place] = cell in _YES
+    return shown
+
+
+def _listed(cells: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The labels, sorted, and which of them each cell lists; a cell may be empty."""
+    found = [{label.strip() for label in cell.split("|")} - {""} for cell in cells]
+    labels = tuple(sorted(set().union(*found)))
+    return labels, np.array([[label in each for label in labels] for each in found], np.int64)
+
+
+def _pictures(path: Path, names: list[str]) -> list[Path]:
+    pictures = [path.absolute().parent / name for name in names]
+    if twice := sorted({str(name) for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
+        raise DatasetError(f"{path} lists pictures more than once; join their lines:{list_first(twice)}")
+    if gone := [str(picture) for picture in pictures if not picture.is_file()]:
+        how = f"; {FETCH}" if any(map(leads_nowhere, pictures)) else ""
+        raise DatasetError(f"{path} lists {len(gone):,} pictures that are not there{how}:{list_first(gone)}")
+    if strange := [str(picture) for picture in pictures if picture.suffix.lower() not in SUFFIXES]:
+        raise DatasetError(f"{path} lists what is no picture by its name:{list_first(strange)}")
+    return pictures
+
+
+def _parts(path: Path, names: list[str]) -> dict[str, list[int]]:
+    parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for i, name in enumerate(names):
+        split = SPLIT_NAMES.get(name.casefold())
+        if split is None:
+            raise DatasetError(f"{path}: {name!r:.40} is no split; write train, validation or test.")
+        parts[split].append(i)
+    return parts
