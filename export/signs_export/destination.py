@@ -16,7 +16,7 @@ from signs_builder.disk import check_room
 from signs_export.bundle_files import BUNDLE_FILES, FAILED_FILES, GIT_ATTRIBUTES
 from signs_export.errors import ExportError
 from signs_runtime.bundle.folder import MANIFEST, read_manifest
-from signs_runtime.bundle.manifest import SCHEMA
+from signs_runtime.bundle.manifest import OLDEST_SCHEMA
 from signs_runtime.bundle.strict_json import parse_json
 from signs_runtime.errors import BundleError, BundleFormatError
 
@@ -68,7 +68,7 @@ def _unlisted(folder: Path) -> set[str]:
 
 
 def _bundle_files(folder: Path) -> set[str]:
-    """The names of a bundle's files; for one of an older schema, those that any bundle's files have.
+    """The names of a bundle's files; for one of a schema that is too old, those that any bundle's files have.
 
     Raises BundleError.
     """
@@ -77,7 +77,7 @@ def _bundle_files(folder: Path) -> set[str]:
     except BundleFormatError:
         raw = parse_json((folder / MANIFEST).read_bytes(), MANIFEST)
         schema = raw.get("schema") if isinstance(raw, dict) else None
-        if type(schema) is int and 0 < schema < SCHEMA:
+        if type(schema) is int and 0 < schema < OLDEST_SCHEMA:
             return BUNDLE_FILES
         raise
 

@@ -27,7 +27,7 @@ from signs_export.gate.evidence import Evidence
 from signs_export.gate.verdict import ParityError, Verdict
 from signs_export.job import Job
 from signs_export.source.reference import Reference
-from signs_runtime.bundle.manifest import SCHEMA, Budget
+from signs_runtime.bundle.manifest import OLDEST_SCHEMA, SCHEMA, Budget
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -175,14 +175,16 @@ def test_a_bundle_of_an_older_schema_is_replaced_and_one_of_a_newer_is_not(tmp_p
     for name in ("fp32.onnx", "int8.onnx", "golden.npz", "report.html"):
         (tmp_path / name).touch()
     manifest = tmp_path / "manifest.json"
-    for schema in range(1, SCHEMA):
+    for schema in range(1, OLDEST_SCHEMA):
         manifest.write_text(json.dumps({"schema": schema}))
         check_destination(tmp_path, 0)
     for other in (SCHEMA + 1, 0, True, "2", None):
         manifest.write_text(json.dumps({"schema": other}))
-        with pytest.raises(ExportError, match=f"is of schema {other!r} and this runtime reads {SCHEMA}"):
+        with pytest.raises(
+            ExportError, match=f"is of schema {other!r} and this runtime reads {OLDEST_SCHEMA} to {SCHEMA}"
+        ):
             check_destination(tmp_path, 0)
-    manifest.write_text(json.dumps({"schema": SCHEMA - 1}))
+    manifest.write_text(json.dumps({"schema": OLDEST_SCHEMA - 1}))
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ExportError, match=r"holds more than its bundle \(thesis\.tex\)"):
         check_destination(tmp_path, 0)

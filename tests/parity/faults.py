@@ -153,8 +153,8 @@ in_runtime(
     "labels in another order than outputs",
     "labels",
     classifier_module,
-    "else self.labels[index]",
-    "else self.labels[index - 1]",
+    "else (self.labels[index],)",
+    "else (self.labels[index - 1],)",
 )
 in_runtime(
     "the batch's first answer for all",

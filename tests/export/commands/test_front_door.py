@@ -112,7 +112,9 @@ def test_a_teachable_machine_export_is_enough_with_its_labels_beside_it(fruit: P
 
 
 def test_another_fit_than_teachable_machines_is_used_where_it_is_asked_for(fruit: Path, tmp_path: Path) -> None:
-    as_teachable_machine_makes_it().save(tmp_path / "keras_model.h5")
+    made = as_teachable_machine_makes_it()
+    made.build((None, SIDE, SIDE, 3))
+    made.save(tmp_path / "keras_model.h5")
     (tmp_path / "keras_model.labels.txt").write_text("0 Mango\n1 apple\n")
     options = ("--scaling", "tf", "--fit", "stretch", "--resize", "cv2-area", "--channels", "BGR", "--exif", "ignored")
     exported(tmp_path / "keras_model.h5", fruit, *options, "-o", tmp_path / "bundle")

@@ -18,7 +18,8 @@ LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 def answered(evidence: Evidence, said: np.ndarray, truth: np.ndarray) -> Evidence:
     """The evidence of test pictures that show `truth` and are called `said`."""
     expected = np.eye(len(LABELS), dtype=np.float32)[said]
-    return replace(evidence, labels=LABELS, truth=truth, is_test=np.ones(len(truth), np.bool_), expected=expected)
+    shown = truth[:, None] == np.arange(len(LABELS))
+    return replace(evidence, labels=LABELS, truth=shown, is_test=np.ones(len(truth), np.bool_), expected=expected)
 
 
 TRUTH = np.repeat(np.arange(5), 12)

@@ -13,4 +13,4 @@ def test_a_limit_on_pictures_keeps_the_test_split_first(file: Path, reference: R
     for limit, test, total in ((30, 24, 30), (10, 10, 10)):
         evidence, verdict = prove(file, reference, dataset, ExportConfig(parity_pictures=limit))
         assert (int(evidence.is_test.sum()), verdict.pictures) == (test, total)
-        assert set(evidence.truth) == set(range(6))
+        assert evidence.truth.any(axis=0).all()

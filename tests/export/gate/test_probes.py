@@ -2,10 +2,12 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from signs_builder.data.hands import draw_hands
 from signs_export.gate.probes import make_probes
@@ -41,9 +43,9 @@ def test_probes_are_small_the_same_each_time_and_readable(spec: InputSpec) -> No
 
 
 def other_filter(honest: Callable[..., Image.Image]) -> Callable[..., Image.Image]:
-    def resize(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    def resize(image: Image.Image, size: tuple[int, int], resample: Image.Resampling, *box: object) -> Image.Image:
         nearest = resample == Image.Resampling.NEAREST
-        return honest(image, size, Image.Resampling.BILINEAR if nearest else Image.Resampling.NEAREST)
+        return honest(image, size, Image.Resampling.BILINEAR if nearest else Image.Resampling.NEAREST, *box)
 
     return resize
 
@@ -51,7 +53,7 @@ def other_filter(honest: Callable[..., Image.Image]) -> Callable[..., Image.Imag
 @pytest.mark.parametrize(
     ("owner", "name", "other"),
     [
-        (ImageOps, "exif_transpose", lambda _: lambda image: image),
+        (Image.Image, "transpose", lambda _: lambda image, _: image),
         (Image.Image, "resize", other_filter),
         (Image, "alpha_composite", lambda _: lambda _, image: image),
         (Image, "new", lambda honest: lambda mode, size, *_: honest(mode, size, "black")),
@@ -68,3 +70,18 @@ def test_a_step_that_is_done_otherwise_shows_whatever_the_images(
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, other(getattr(owner, name)))
             assert np.abs(read(probes, spec) - expected).max() > PIXEL_ATOL, kind
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"fit": "crop"}, {"fit": "pad"}, {"colour": "BGR"}, {"exif": "ignored"}, {"resize": "tf-bilinear"}],
+    ids=str,
+)
+def test_a_picture_that_is_read_otherwise_shows_whatever_the_images(other: dict[str, Any]) -> None:
+    for spec in (InputSpec(32, 32), InputSpec(64, 48), InputSpec(224, 224)):
+        for kind, images in images_for(spec).items():
+            if "colour" in other and kind in ("black", "white"):  # grey is the same in any order
+                continue
+            probes = list(make_probes(images, spec).values())
+            difference = np.abs(read(probes, replace(spec, **other)).astype(int) - read(probes, spec)).max()
+            assert difference > PIXEL_ATOL, (kind, spec)

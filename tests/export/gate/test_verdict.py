@@ -51,7 +51,7 @@ def test_significantly_fewer_right_fails_the_gate_though_the_labels_agree_enough
         evidence,
         labels=("a", "b"),
         files=files,
-        truth=np.zeros(n, np.int64),
+        truth=np.tile([True, False], (n, 1)),
         is_test=np.ones(n, bool),
         expected=expected,
     )
