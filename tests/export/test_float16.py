@@ -7,6 +7,7 @@ from signs_builder.data.dataset import Dataset
 from signs_export.config import ExportConfig
 from signs_export.convert.convert import convert
 from signs_export.export import seal_model
+from signs_export.gate.evidence import Evidence
 from signs_export.job import Job
 from signs_export.source.reference import Reference
 from signs_runtime.bundle.folder import open_bundle
@@ -21,3 +22,10 @@ def test_float16_passes_its_gate_at_half_the_size(mobile: Reference, pictures: D
     assert (fp16.name, fp16.precision) == ("fp16", "float16")
     assert fp16.file.bytes < 0.6 * fp32.file.bytes
     assert fp16.parity.same_label >= 0.999 * fp16.parity.pictures
+
+
+def test_what_float16_costs_by_nature_is_allowed_up_to_int8s_budget(evidence: Evidence) -> None:
+    config, noise = ExportConfig(), evidence.stages.float16_noise
+    assert 0 < noise < 1e-3
+    means = [config.budget("float16", 0.0, each).mean_difference for each in (noise, 5e-4, 0.1)]
+    assert means == [1e-3, 2e-3, config.budget("int8", 0.0).mean_difference]

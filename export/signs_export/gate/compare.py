@@ -53,7 +53,7 @@ def compare(
         )
     model = onnx.load(file)
     precision = precision_of(model)
-    budget = config.budget(precision, evidence.floor.tolerance)
+    budget = config.budget(precision, evidence.floor.tolerance, evidence.stages.float16_noise)
     sizes = config.batch_sizes
     with progress(f"Proving {variant}", len(evidence.files) * len(sizes)) as on_done:
         asked = {size: _ask(classifier, evidence, size, on_done) for size in sizes}

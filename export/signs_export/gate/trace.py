@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx.helper import make_node
 
+from signs_export.config import COARSE_MULTIPLE
 from signs_export.convert.graph_names import LOGITS, SCALED
 from signs_export.gate.rounding import rounded
 from signs_export.onnx_graph import inner_values
@@ -32,9 +33,8 @@ FLOOR_MULTIPLE = 16  # times what float32 loses in Keras at that stage; measured
 LEAST_FLOOR = 2.0**-18  # of a channel's size: gelu's tail was seen to lose 2e-6 in onnxruntime and nothing in Keras
 QUIET = 0.03  # of the whole tensor's size, added to a channel's: what is quieter is rounding noise of the others
 STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some hardly vary over a few pictures
-# How far a stage may be off in int8 or float16: so many times what rounding every layer in Keras costs there, and at
-# least so much of its size. Weights of another training, which answer as well, give 0.7 to 1.
-COARSE_MULTIPLE = 4
+# How far a stage may be off in int8 or float16: COARSE_MULTIPLE times what rounding every layer in Keras costs there,
+# and at least so much of its size. Weights of another training, which answer as well, give 0.7 to 1.
 LEAST_COARSE: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.05}
 
 _PASSING = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze", "Transpose", "Relu", "Clip")
@@ -72,6 +72,7 @@ class KerasStages:
     images: NDArray[np.uint8]  # (k, h, w, c)
     values: dict[str, NDArray[Any]]  # by stage, (k, ...), in the order of the calls
     noise: dict[Precision, dict[str, float]]  # what each precision costs by nature, by stage
+    float16_noise: float  # what float16 moves probabilities by, on average
     floors: dict[str, NDArray[Any]]  # by stage, what of it lies below this reaches nothing: it is rectified away
     sums: dict[str, NDArray[Any]]  # by stage that is added to others and read by nothing else, their sum
 
@@ -89,9 +90,12 @@ def keras_stages(reference: Reference, double: Reference | None, images: NDArray
     exact = values if double is None else _stages(double, images)
     floors, sums = _floors(reference.model, exact), _sums(reference.model, exact)
     noise: dict[Precision, dict[str, float]] = {}
+    float16_noise = 0.0
     for precision in get_args(Precision):
         with rounded((double or reference).model, precision):
             moved = _stages(double or reference, images)
+        if precision == "float16" and OUTPUT in exact:
+            float16_noise = float(np.nan_to_num(np.abs(moved[OUTPUT] - exact[OUTPUT])).mean())
         noise[precision] = {
             name: _worst_channel(exact[name], moved[name])
             if precision == "float32"
@@ -101,7 +105,7 @@ def keras_stages(reference: Reference, double: Reference | None, images: NDArray
     for name, given in values.items():
         lost = _worst_channel(exact[name], given) if name in exact else 0.0
         noise["float32"][name] = max(noise["float32"].get(name, 0.0), lost)
-    return KerasStages(images, exact, noise, floors, sums)
+    return KerasStages(images, exact, noise, float16_noise, floors, sums)
 
 
 def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:

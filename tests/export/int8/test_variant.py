@@ -84,6 +84,7 @@ def test_int8_that_would_gain_nothing_is_left_out_with_the_reason(
 ) -> None:
     """Products of matrices in a row, for which there are no integers here."""
     monkeypatch.setattr(variants, "WORTHWHILE", 100.0)  # a network of microseconds may be timed as anything
+    monkeypatch.setattr(prepare_module, "round_learned", None)  # it takes minutes, and is not come to
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
     x = keras.layers.Reshape((8, 24))(keras.layers.Rescaling(1 / 255)(image))
