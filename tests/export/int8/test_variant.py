@@ -13,6 +13,7 @@ from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert.convert import convert
 from signs_export.export import seal_model
 from signs_export.gate.verdict import ParityError
+from signs_export.int8 import prepare as prepare_module
 from signs_export.job import Job
 from signs_export.onnx_graph import answers, attribute
 from signs_export.source.reference import Reference, examine
