@@ -3,7 +3,7 @@
 import inspect
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,10 @@ class Configuration:
             and parts[1] == ["Dense", "Dense"]
         )
 
+    def names_any(self, custom_objects: Collection[str]) -> bool:
+        """Whether it speaks of one of these classes or functions."""
+        return any(value in custom_objects for each in self.everything() for value in _names_in(each))
+
     def layers(self) -> Iterator[Config]:
         """The configuration of each layer, those inside of models and wrappers, too."""
         yield from _layers(self.model)
@@ -137,6 +141,11 @@ def _layers(config: Any) -> Iterator[Config]:  # Any: JSON
         layers = inside.get("layers", []) if isinstance(inside, dict) else inside
         for each in layers if isinstance(layers, list) else []:
             yield from _with_inner(each)
+
+
+def _names_in(config: Config) -> Iterator[str]:
+    """What an object is called, and what it names, such as an activation."""
+    yield from (value for value in config.values() if isinstance(value, str))
 
 
 def _inner(config: Config) -> list[Config]:

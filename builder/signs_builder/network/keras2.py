@@ -7,7 +7,7 @@ does not. What it answers stays the reference that the rebuilt model is held to.
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def open_keras2(path: Path, configuration: Configuration) -> tuple[Old, keras.Mo
     Raises ModelError for a model with code in it, with a layer that is none of Keras's own, and for one that Keras 3
     computes otherwise; it then names the first layer that differs.
     """
-    _check(configuration)
+    check_keras2(configuration)
     if path.is_dir():
         refuse_programs(path)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -130,8 +130,10 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _check(configuration: Configuration) -> None:
-    """Refuse code, and classes that are not Keras's: tf_keras runs a Lambda's code as it loads, whatever it is told.
+def check_keras2(configuration: Configuration, custom_objects: Collection[str] = ()) -> None:
+    """Refuse code, and classes that are neither Keras's nor among `custom_objects`.
+
+    tf_keras runs a Lambda's code as it loads, whatever it is told.
 
     Raises ModelError.
     """
@@ -149,10 +151,10 @@ def _check(configuration: Configuration) -> None:
                     f"its layer {name} is TensorFlow's function tf.{function}, which is not run from a file. Replace "
                     "it by a layer of Keras's own and save the model again"
                 )
-        elif not (hasattr(layers, kind) or hasattr(models, kind) or kind in ("Functional", *_RENAMED)):
+        elif not (hasattr(layers, kind) or hasattr(models, kind) or kind in ("Functional", *_RENAMED, *custom_objects)):
             raise ModelError(
-                f"it needs the custom class {kind} (layer {name}), which its file does not hold. Replace it by layers "
-                "of Keras's own and save the model again, or save it with Keras 3, whose files --custom-objects is for"
+                f"it needs the custom class {kind} (layer {name}), which its file does not hold. Name the Python file "
+                "that defines it by --custom-objects, or replace it by layers of Keras's own and save the model again"
             )
 
 

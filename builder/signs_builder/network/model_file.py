@@ -16,7 +16,7 @@ from signs_builder.disk import check_room, written_whole
 from signs_builder.errors import ModelError
 from signs_builder.network.configuration import Configuration, read_configuration
 from signs_builder.network.file_kinds import describe_kind, is_keras_archive, is_saved_model
-from signs_builder.network.keras2 import open_keras2
+from signs_builder.network.keras2 import check_keras2, open_keras2
 from signs_builder.network.keras3 import open_keras3
 from signs_builder.network.signature import open_signature
 
@@ -95,6 +95,10 @@ def open_model(path: Path, custom_objects: dict[str, Any] | None = None) -> Open
         return Opened(_explained(path, lambda: open_signature(path)), None)
     if configuration is None or configuration.keras_version.split(".")[0] in ("0", "1"):
         raise ModelError(f"No Keras model at {path}: it {describe_kind(path) or _UNKNOWN}.")
+    if configuration.by_keras_2 and configuration.names_any(custom_objects or {}):
+        # What the user gives is Keras 3's, which reads these files too; tf_keras knows nothing of it.
+        _explained(path, lambda: check_keras2(configuration, custom_objects or {}))
+        return Opened(_explained(path, lambda: open_keras3(path, configuration, custom_objects)), configuration)
     if configuration.by_keras_2:
         original, rebuilt = _explained(path, lambda: open_keras2(path, configuration))
         return Opened(rebuilt, configuration, original)

@@ -218,6 +218,8 @@ def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: b
     what = f"The model ends in {last.name} ({type(last).__name__}, activation {activation})"
     if activation == "sigmoid":
         return "sigmoid" if classes == 1 else "sigmoids"
+    if isinstance(last, keras.layers.TFSMLayer) and not logits and (outputs >= 0).all() and (outputs <= 1).all():
+        return "sigmoid" if classes == 1 else "sigmoids"  # a graph has no layers that tell
     if activation == "linear" and isinstance(last, _LOGIT_LAYERS):
         if logits or loss:
             if classes == 1:

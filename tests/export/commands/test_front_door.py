@@ -169,6 +169,20 @@ def test_a_saved_model_without_keras_is_exported_by_its_signature(fruit: Path, t
     assert any("stages were not compared" in each for each in document["warnings"])
 
 
+def test_a_signature_of_one_sigmoid_has_two_labels(fruit: Path, tmp_path: Path) -> None:
+    class Module(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32)])  # type: ignore[untyped-decorator]
+        def serve(self, image: Any) -> Any:
+            return tf.sigmoid(10 * tf.reduce_mean(image[..., 1] - image[..., 0], axis=(1, 2)))[:, None]
+
+    module = Module()
+    tf.saved_model.save(module, tmp_path / "model", signatures=module.serve)
+    assert exported(tmp_path / "model", fruit, "--scaling", "unit", "-o", tmp_path / "bundle")["labels"] == [
+        "Apple",
+        "mango",
+    ]
+
+
 def test_a_class_of_the_users_own_comes_from_the_file_that_he_names(fruit: Path, tmp_path: Path) -> None:
     module = tmp_path / "own.py"
     module.write_text(OWN)
