@@ -23,12 +23,15 @@ def main() -> None:
     from signs_runtime import Classifier
     from signs_runtime.bundle.folder import open_bundle
     from signs_runtime.pictures.find import find_pictures
+    from signs_runtime.pictures.input_spec import PILLOW_FILTERS
 
     files = find_pictures(arguments.pictures).pictures
     for each in open_bundle(arguments.bundle).manifest.variants:
         classifier = Classifier(arguments.bundle, variant=each.name)
         session, size = classifier._started.session, (classifier.input.width, classifier.input.height)
         image = np.random.default_rng(0).integers(0, 256, (1, *classifier.input.shape), np.uint8)
+        if classifier.input.resize not in PILLOW_FILTERS:
+            parser.error(f"{arguments.bundle} resizes by {classifier.input.resize}; the bare parts are Pillow's.")
         filter_ = Image.Resampling[classifier.input.resize.upper()]
 
         def bare_run(i: int) -> object:

@@ -121,7 +121,7 @@ def _doubts(job: Job, evidence: Evidence, *, trained_here: bool) -> tuple[str, .
     doubts = (
         *doubts_about_stages(job.reference),
         *doubts_about_answers(evidence),
-        *(() if trained_here else doubts_about_turned(job.dataset)),
+        *(() if trained_here else doubts_about_turned(job.dataset, job.reference.input)),
     )
     for doubt in doubts:
         job.warn(doubt)

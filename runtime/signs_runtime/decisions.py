@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 Thresholds = tuple[float, ...]  # of a multi-label classifier, for each label; (): a picture has one label
 
+MIN_THRESHOLD, MAX_THRESHOLD = 1e-6, 1 - 1e-6  # beyond them, float32 finds a label always or never
+
 
 def decide(probabilities: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.bool_]:
     """Which labels (n, labels) the probabilities (n, labels) give to each picture."""

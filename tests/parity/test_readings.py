@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures import sampled_filters
+from signs_runtime.pictures.input_spec import Fit, InputSpec
 from signs_runtime.pictures.read import read_image
+from signs_runtime.pictures.resize import resize
 from tests.parity.readings import all_readings, original, write_pictures
 
 HALF_A_LEVEL = 0.5 + 1e-4  # TensorFlow leaves its means as float32
@@ -65,3 +67,30 @@ def test_a_frame_comes_in_either_order_and_leaves_in_the_models() -> None:
     ready = np.ascontiguousarray(frame[:8, :6])
     assert read_image(ready, bgr, "BGR") is ready
     assert np.array_equal(read_image(ready, bgr), ready[:, :, ::-1])
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_an_average_of_a_picture_larger_than_a_strip_is_the_same(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = Image.fromarray(np.random.default_rng(3).integers(0, 256, (150, 211, 3), np.uint8))
+    for side in (20, 50):  # no whole multiple, and pieces of pixels
+        for filter_ in ("cv2-area", "cv2-linear", "tf-bilinear", "tf-nearest"):
+            spec = InputSpec(side, side, resize=filter_, fit=fit)
+            whole = resize(pixels, spec)
+            with monkeypatch.context() as patch:
+                patch.setattr(sampled_filters, "_AT_ONCE", 500)
+                assert np.array_equal(resize(pixels, spec), whole), filter_
+
+
+def test_a_padded_line_is_read_without_its_border(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Image.new("L", (30_000, 1), 200)
+    cropped: list[tuple[int, int, int, int]] = []
+    honest = Image.Image.crop
+
+    def crop(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+        cropped.append(box)
+        return honest(image, box)
+
+    monkeypatch.setattr(Image.Image, "crop", crop)
+    for side in (224, 300):
+        assert resize(line, InputSpec(side, side, "L", "cv2-area", "pad")).max() <= 200
+    assert sum((right - left) * (bottom - top) for left, top, right, bottom in cropped) < 10 * 30_000

@@ -115,9 +115,12 @@ class Split:
     def hold_out(self, name: str, rng: np.random.Generator) -> tuple["Split", "Split"]:
         """Keep a tenth of each class apart, at least one picture: (what is left, what was kept apart)."""
         if self.is_multi_label:
-            order = rng.permutation(len(self))
-            held_out, left = np.sort(order[: max(1, len(self) // 10)]), np.sort(order[max(1, len(self) // 10) :])
-            return self.part(left), self.part(held_out)
+            apart = np.zeros(len(self), np.bool_)
+            apart[rng.permutation(len(self))[: max(1, len(self) // 10)]] = True
+            for shown in self.labels.T > 0:  # a label that few pictures show stays among those that are left
+                if shown.any() and not (shown & ~apart).any():
+                    apart[np.flatnonzero(shown)[0]] = False
+            return self.part(np.flatnonzero(~apart)), self.part(np.flatnonzero(apart))
         held: list[int] = []
         for label in np.unique(self.labels):
             members = np.flatnonzero(self.labels == label)

@@ -85,7 +85,7 @@ def relabelled(dataset: Dataset, labels: tuple[str, ...], path: Path) -> Dataset
     own = [_plain(label) for label in dataset.labels]
     unknown = [label for label, plain in zip(dataset.labels, own, strict=True) if plain not in place]
     missing = [label for label in labels if _plain(label) not in own]
-    if unknown or missing or len(place) < len(labels):
+    if unknown or missing or len(place) < len(labels) or len(set(own)) < len(own):
         parts = [
             f"{what}:{list_first(names)}"
             for what, names in ((f"{dataset.name} alone has", unknown), (f"{path} alone has", missing))

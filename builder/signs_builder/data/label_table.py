@@ -1,6 +1,8 @@
 """Reads a table of pictures that show several labels at once, or none: CSV, as people keep for multi-label data."""
 
 import csv
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ TABLE = (
     "validation or test."
 )
 LARGEST = 2**28  # bytes
-_YES, _NO = {"1", "1.0", "true", "yes"}, {"", "0", "0.0", "false", "no", "-1"}
+_YES, _NO = {"1", "1.0", "true", "yes"}, {"", "0", "0.0", "false", "no"}
 _LISTS = {"labels", "tags"}
 _SPLIT = {"split", "set", "subset"}
 
@@ -73,7 +75,10 @@ def _read(path: Path) -> list[list[str]]:
         raise DatasetError(f"{path} is larger than {LARGEST / 2**20:.0f} MiB.")
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(row)]
+        first, _, _ = text.partition("\n")
+        separator = max(",;\t", key=first.count)  # spreadsheets write semicolons where a comma is a decimal point
+        read = csv.reader(text.splitlines(), delimiter=separator)
+        rows = [[cell.strip() for cell in row] for row in read if any(row)]
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not in UTF-8 ({error}); save it in that encoding.") from error
     except csv.Error as error:
@@ -82,7 +87,7 @@ def _read(path: Path) -> list[list[str]]:
         raise DatasetError(f"{path} lists no pictures with labels.\n{TABLE}")
     if twice := sorted({name for name in rows[0] if rows[0].count(name) > 1}):
         raise DatasetError(f"{path} has the column {', '.join(twice[:5])} more than once.")
-    if uneven := [f"line {i}" for i, row in enumerate(rows, 1) if len(row) != len(rows[0])]:
+    if uneven := [f"{row[0]:.80}: {len(row)} cells" for row in rows if len(row) != len(rows[0])]:
         raise DatasetError(f"{path}: not all lines have the header's {len(rows[0])} cells:{list_first(uneven)}")
     return rows
 
@@ -106,14 +111,21 @@ def _listed(cells: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _pictures(path: Path, names: list[str]) -> list[Path]:
     pictures = [path.absolute().parent / name for name in names]
-    if twice := sorted({str(name) for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise DatasetError(f"{path} lists pictures more than once; join their lines:{list_first(twice)}")
-    if gone := [str(picture) for picture in pictures if not picture.is_file()]:
-        how = f"; {FETCH}" if any(map(leads_nowhere, pictures)) else ""
+    if gone := [str(picture) for picture in pictures if not _holds(Path.is_file, picture)]:
+        how = f"; {FETCH}" if any(_holds(leads_nowhere, Path(each)) for each in gone) else ""
         raise DatasetError(f"{path} lists {len(gone):,} pictures that are not there{how}:{list_first(gone)}")
     if strange := [str(picture) for picture in pictures if picture.suffix.lower() not in SUFFIXES]:
         raise DatasetError(f"{path} lists what is no picture by its name:{list_first(strange)}")
     return pictures
+
+
+def _holds(question: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return question(path)
+    except (OSError, ValueError):  # a name too long, or with a zero in it
+        return False
 
 
 def _parts(path: Path, names: list[str]) -> dict[str, list[int]]:

@@ -71,6 +71,8 @@ def _what_is_there(path: Path) -> str:
             stand_in(path) or "is a file, and pictures come in a folder; a Keras model is given as MODEL or by --model"
         )
         return f"it {found}"
+    if path.suffix == ".csv":
+        return "it is a table of labels, which `signs export` takes with a multi-label model"
     if path.suffix in (".zip", ".tar", ".gz", ".tgz"):
         return "it is an archive; unpack it and name the folder"
     return "it is a file, and pictures come in a folder"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from signs_builder.commands.figures import show_figures
 from signs_builder.commands.shared import describe_counts, reading_options, start_keras
@@ -15,6 +16,10 @@ from signs_runtime.commands.shared import Command, json_option, print_json
 from signs_runtime.pictures.input_spec import Reading
 
 SAVED_MODEL = "saved_model.pb"  # in a folder of TensorFlow's format
+_NOT_MEASURED = (
+    "{name} has any number of labels a picture, and `signs evaluate` measures classifiers of one. The report of a "
+    "multi-label export measures each label, and `signs parity` holds it to Keras."
+)
 
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
@@ -47,23 +52,26 @@ def evaluate(
     exported = is_model_file(model) or (model.is_dir() and not (model / SAVED_MODEL).exists())
     if about_model.given() and exported:
         raise click.UsageError(f"{', '.join(about_model.given())} is for a Keras model; an export knows all of it.")
-    if reading != Reading() and exported:
-        other = ", ".join(f"--{each.name}" for each in fields(reading) if getattr(reading, each.name) != each.default)
-        raise click.UsageError(f"{other} is for a Keras model; an export reads pictures as it was proved.")
+    source = click.get_current_context().get_parameter_source
+    asked = [f"--{each.name}" for each in fields(reading) if source(each.name) is not ParameterSource.DEFAULT]
+    if asked and exported:
+        raise click.UsageError(f"{', '.join(asked)} is for a Keras model; an export reads pictures as it was proved.")
     if not exported:
         start_keras()
     from signs_builder.charts import draw_confusion, draw_wrong
     from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.data.label_table import is_label_table
     from signs_builder.data.sources import load_dataset
     from signs_builder.evaluation.evaluate import evaluate as measure
 
     answering: Classifier | Reference
+    if is_label_table(data):
+        raise DatasetError(_NOT_MEASURED.format(name=data))
     if exported:
         dataset = load_dataset(data, model_given=True)
         answering, dataset = _open_export(model, dataset)
     else:
         dataset = open_data(data, model, about_model)
-        _refuse_multi_label(dataset)
         answering = _open_keras(model, dataset, about_model, reading)
     click.echo(describe_counts(dataset), err=as_json)
     spec = answering.input
@@ -77,20 +85,14 @@ def evaluate(
         show_figures(figures, dataset.caveats)
 
 
-def _refuse_multi_label(dataset: "Dataset") -> None:
-    if dataset.test.is_multi_label:
-        raise DatasetError(
-            f"{dataset.name} gives a picture any number of labels, and `signs evaluate` measures those that give one. "
-            "An export of the model measures each label: see its report."
-        )
-
-
 def _open_export(path: Path, dataset: "Dataset") -> tuple["Classifier", "Dataset"]:
     """A bundle's first variant, as it was proved, or a lone .onnx file, and the data with its labels in their order."""
     from signs_builder.data.label_files import relabelled
     from signs_runtime import Classifier
 
     classifier = Classifier(path, device="cpu", cache=False)
+    if classifier.thresholds:
+        raise DatasetError(_NOT_MEASURED.format(name=path))
     if classifier.labels == dataset.labels:
         return classifier, dataset
     return classifier, relabelled(dataset, classifier.labels, path)

@@ -150,7 +150,9 @@ def _export_file(
     check_destination(options.output, 0)
     dataset = open_data(data, path, about)
     _tell(describe_counts(dataset), err=as_json)
-    opened = open_reference(path, about, image_size=options.image_size, reading=reading)
+    opened = open_reference(
+        path, about, image_size=options.image_size, reading=reading, multi_label=dataset.test.is_multi_label
+    )
     reference = with_thresholds(opened, dataset, about)
     own = scaling_layer(reference.model)
     if own is not None and reference.scaling != "none":

@@ -73,7 +73,12 @@ model_options = gathered(
 
 
 def open_reference(
-    path: Path, about: ModelOptions, *, image_size: tuple[int, int] | None, reading: Reading
+    path: Path,
+    about: ModelOptions,
+    *,
+    image_size: tuple[int, int] | None,
+    reading: Reading,
+    multi_label: bool = False,
 ) -> "Reference":
     """A Keras model from its file. Raises ModelError and ExportError."""
     from signs_builder.network.custom_objects import run_custom_objects
@@ -83,7 +88,14 @@ def open_reference(
     own = run_custom_objects(about.custom_objects) if about.custom_objects else None
     opened = open_model(path, own)
     reading = _as_its_maker(opened, reading)
-    return examine(opened, scaling=about.scaling, image_size=image_size, reading=reading, logits=about.logits)
+    return examine(
+        opened,
+        scaling=about.scaling,
+        image_size=image_size,
+        reading=reading,
+        logits=about.logits,
+        multi_label=multi_label,
+    )
 
 
 def _as_its_maker(opened: "Opened", reading: Reading) -> Reading:
@@ -93,8 +105,8 @@ def _as_its_maker(opened: "Opened", reading: Reading) -> Reading:
     if is_asked or opened.configuration is None or not opened.configuration.by_teachable_machine:
         return reading
     click.echo(
-        "Note: Teachable Machine made this model, and crops pictures about their centre: --fit crop --resize lanczos. "
-        "Say --fit stretch if yours were not.",
+        "Note: this has the shape of Teachable Machine's models, which crop about the centre: --fit crop --resize "
+        "lanczos. Say --fit stretch if this one does not.",
         err=True,
     )
     return replace(reading, fit="crop", resize="lanczos")
@@ -123,7 +135,10 @@ def with_thresholds(
     """
     from signs_export.errors import ExportError
     from signs_export.source.thresholds import read_thresholds
+    from signs_runtime.classifier import UNSURE
 
+    if UNSURE in dataset.labels and dataset.test.is_multi_label:
+        raise ExportError(f"A label is called {UNSURE!r}, as what is below all thresholds is; name it otherwise.")
     if not dataset.test.is_multi_label:
         if about.thresholds is not None:
             raise click.UsageError(

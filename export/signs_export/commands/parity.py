@@ -95,6 +95,7 @@ def parity(
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.disk import check_room
+    from signs_builder.errors import DatasetError
     from signs_export.gate.verdict import ParityError
     from signs_export.job import Job
 
@@ -106,13 +107,24 @@ def parity(
     variants = _variants(bundle)
     exported = next(iter(variants.values()))[0]
     spec = exported.input
-    reference = open_reference(model, about_model, image_size=(spec.height, spec.width), reading=reading)
-    if outputs.trace is not None or data is None:
+    dataset = None if outputs.trace is not None or data is None else open_data(data, model, about_model)
+    if dataset is not None and dataset.test.is_multi_label != bool(exported.thresholds):
+        kinds = (
+            ("a multi-label classifier", "a table of labels") if exported.thresholds else ("of one label", "folders")
+        )
+        raise DatasetError(f"{bundle} is {kinds[0]}, and {data} is of another kind: give {kinds[1]}.")
+    reference = open_reference(
+        model,
+        about_model,
+        image_size=(spec.height, spec.width),
+        reading=reading,
+        multi_label=bool(exported.thresholds),
+    )
+    if dataset is None:
         assert outputs.trace is not None  # without it DATA was asked for
         _show_trace(outputs.trace, reference, variants, as_json=as_json)
         return
     config = ExportConfig(parity_pictures=parity_pictures, int8=Int8Config(agreement=agreement))
-    dataset = open_data(data, model, about_model)
     reference = with_thresholds(reference, dataset, about_model, exported.thresholds)
     verdicts = _compare(Job(reference, dataset, config, progress_bar), bundle, variants, outputs)
     _show_verdicts(verdicts, dataset, as_json=as_json)

@@ -10,6 +10,7 @@ from signs_export.gate.evidence import Evidence
 from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
 from signs_runtime.figures import Accuracy
+from signs_runtime.pictures.input_spec import InputSpec
 
 _MOST_NAMED = 12  # labels
 
@@ -35,15 +36,15 @@ def doubts_about_answers(evidence: Evidence) -> tuple[str, ...]:
     return (*_near_chance(accuracy, truth, len(evidence.labels)), *_other_order(accuracy, truth, said, evidence.labels))
 
 
-def doubts_about_turned(dataset: Dataset) -> tuple[str, ...]:
+def doubts_about_turned(dataset: Dataset, spec: InputSpec) -> tuple[str, ...]:
     """A sentence about pictures that their EXIF orientation turns, for a model that was trained by other code."""
-    turned, among = dataset.turned()
+    turned, among = dataset.turned() if spec.exif == "turned" else (0, 0)
     if not turned:
         return ()
     return (
         f"{turned:,} of {among:,} pictures are turned by their EXIF orientation, as cameras mean it. Keras's own "
         "loaders do not turn them: a model that was trained through those saw them lying on their side and may answer "
-        "worse here. Turn the pictures themselves, and train on them.",
+        "worse here. Say --exif ignored for such a model; or turn the pictures themselves, and train on them.",
     )
 
 

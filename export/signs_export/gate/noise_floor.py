@@ -12,6 +12,7 @@ from signs_export.errors import ExportError
 from signs_export.gate.rounding import rounded
 from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
+from signs_runtime.decisions import Thresholds, margins
 
 # An export that loses as much as Keras may be twice the floor from it; another batch size rounds otherwise again.
 MULTIPLE = 4
@@ -97,7 +98,7 @@ def work_of(reference: Reference, values: Mapping[str, NDArray[np.generic]]) -> 
     return max(products, prod(reference.input.shape))
 
 
-def choose_pictures(expected: NDArray[np.float32], work: int) -> NDArray[np.int64]:
+def choose_pictures(expected: NDArray[np.float32], work: int, thresholds: Thresholds = ()) -> NDArray[np.int64]:
     """The places of the pictures to ask about in float64, of which each costs `work`: all, where they are few enough.
 
     A picture loses most where its probabilities are unsure or its logits large, so both kinds are among them.
@@ -105,8 +106,7 @@ def choose_pictures(expected: NDArray[np.float32], work: int) -> NDArray[np.int6
     count = max(_FEWEST, int(WORK // work))
     if count >= len(expected):
         return np.arange(len(expected))
-    top = np.sort(expected, axis=1)
-    by_margin = np.argsort(top[:, -1] - top[:, -2], kind="stable")
+    by_margin = np.argsort(margins(expected, thresholds), kind="stable")
     unsure = by_margin[: round(_UNSURE * count)]
     others = np.setdiff1d(np.arange(len(expected)), unsure)
     even = others[np.linspace(0, len(others) - 1, count - len(unsure)).round().astype(int)]
@@ -128,7 +128,7 @@ def measure_floor(
     """
     if double is None:
         return NoiseFloor(0, None)
-    chosen = choose_pictures(expected, work)
+    chosen = choose_pictures(expected, work, reference.thresholds)
     with progress("Asking Keras in float64", len(chosen)) as on_done:
         exact = double.probabilities(images[chosen], on_done)
     lost = np.abs(expected[chosen] - exact).max(axis=1)

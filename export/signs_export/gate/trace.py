@@ -299,9 +299,15 @@ def _off(
         factor: NDArray[np.float64] = np.divide(common, power, out=np.ones_like(power), where=power > 0)
         return factor
 
+    def power_off(reaching: NDArray[np.float64]) -> NDArray[np.float64]:
+        power: NDArray[np.float64] = np.square(np.maximum(reaching, lowest) - exact).mean(axis=axes)
+        return power
+
     def error(aligned: NDArray[np.float64]) -> float:
-        reaching = np.maximum(aligned * factor_of(aligned) if multiplied else aligned, lowest)
-        return float(np.sqrt(np.square(reaching - exact).mean())) / (size or 1.0)
+        power = power_off(aligned)
+        if multiplied:  # a factor that a few numbers just above the floor give may be any; 1 is one, too
+            power = np.minimum(power, power_off(aligned * factor_of(aligned)))
+        return float(np.sqrt(power.mean())) / (size or 1.0)
 
     return _least(error, expected, given)
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from signs_builder.charts import curves_svg
 from signs_export.gate.trace import Stage
+from signs_export.gate.verdict import LabelFigures
 from signs_export.report.document import Confused, Document, Share, TestFigures
 
 MOST_LABELS = 20  # of which tables show every one
@@ -31,6 +32,8 @@ def report_page(document: Document, images: NDArray[np.uint8], stages: Mapping[s
         tests=_tests(document),
         curves=Markup(curves),
         thumbnail=lambda place: _thumbnail(document.model.input.in_rgb(images[place])),
+        differing_labels=_differing_labels,
+        thresholds=dict(zip(document.model.labels, document.model.thresholds, strict=False)),
         differing={name: _differing_pictures(walk) for name, walk in stages.items()},
     )
 
@@ -62,6 +65,13 @@ def weakest(per_label: dict[str, Share]) -> dict[str, Share]:
     if len(per_label) <= MOST_LABELS:
         return per_label
     return dict(sorted(per_label.items(), key=lambda item: item[1].accuracy)[:MOST_ROWS])
+
+
+def _differing_labels(by_label: Mapping[str, LabelFigures]) -> list[tuple[str, LabelFigures]]:
+    """All labels, or of many those that a variant decides least as Keras does."""
+    if len(by_label) <= MOST_LABELS:
+        return list(by_label.items())
+    return sorted(by_label.items(), key=lambda item: item[1].agreement)[:MOST_ROWS]
 
 
 def _differing_pictures(stages: Sequence[Stage]) -> list[dict[str, Any]]:  # Any: what the template reads

@@ -143,12 +143,14 @@ def examine(
     image_size: tuple[int, int] | None = None,
     reading: Reading = Reading(),  # noqa: B008  # frozen
     logits: bool = False,
+    multi_label: bool = False,
 ) -> Reference:
     """Find out what a Keras model takes and gives.
 
     `image_size` (height, width) is for a model that takes any size; `reading` is how its training read pictures;
-    `logits` tells that its outputs are some. Raises ExportError for a model that is no image classifier with one input
-    and one output of probabilities or logits, has weights that are not finite, or needs `scaling`.
+    `logits` tells that its outputs are some, and `multi_label` that pictures may have several labels. Raises
+    ExportError for a model that is no image classifier with one input and one output of probabilities or logits, has
+    weights that are not finite, or needs `scaling`.
     """
     opened = model if isinstance(model, Opened) else Opened(model, None)
     model = opened.model
@@ -160,7 +162,7 @@ def examine(
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite); train the model again.")
     _refuse_half_precision(model)
-    kind = _kind_of(fitted.model, spec, chosen, logits=logits, loss=_loss_for_logits(opened))
+    kind = _kind_of(fitted.model, spec, chosen, logits=logits, loss=_loss_for_logits(opened), multi_label=multi_label)
     whole = fitted.model
     if kind in ("logit", "many logits"):
         whole = with_sigmoid(whole)
@@ -199,8 +201,12 @@ def _loss_for_logits(opened: Opened) -> str:
     return str(loss.get("class_name", "")) if is_for_logits and isinstance(loss, dict) else ""
 
 
-def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: bool, loss: str) -> Kind:
+def _kind_of(
+    model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: bool, loss: str, multi_label: bool
+) -> Kind:
     """What a model's outputs are; `logits` and `loss`, one that takes them, tell logits from other numbers.
+
+    `multi_label` tells what several logits are of.
 
     Raises ExportError where they are nothing that a classifier gives.
     """
@@ -212,9 +218,10 @@ def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: b
         raise ExportError(f"The model cannot take pictures of {spec.height}x{spec.width}: {error}") from error
     if not np.isfinite(outputs).all():
         raise ExportError("The model answers pictures with NaN or infinite numbers; look at its weights.")
-    if classes > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL):
-        return "softmax"
     last, activation = _last_activation(model)
+    sums_to_1 = classes > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL)
+    if sums_to_1 and activation != "sigmoid":
+        return "softmax"
     what = f"The model ends in {last.name} ({type(last).__name__}, activation {activation})"
     if activation == "sigmoid":
         return "sigmoid" if classes == 1 else "sigmoids"
@@ -224,7 +231,7 @@ def _kind_of(model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: b
         if logits or loss:
             if classes == 1:
                 return "logit"
-            return "many logits" if loss in _BINARY else "logits"
+            return "many logits" if multi_label or loss in _BINARY else "logits"
         raise ExportError(
             f"{what}, and was not compiled with a loss for logits (from_logits=True), so its outputs may be logits or "
             "something else, such as a regression's. If they are logits, say so with --logits."

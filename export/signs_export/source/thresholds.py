@@ -1,11 +1,12 @@
 """From which probability on a multi-label classifier finds a label, as the user says it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from signs_export.errors import ExportError
-from signs_runtime.decisions import Thresholds
+from signs_runtime.bundle.strict_json import parse_json
+from signs_runtime.decisions import MAX_THRESHOLD, MIN_THRESHOLD, Thresholds
+from signs_runtime.errors import BundleFormatError
 
 DEFAULT = 0.5
 
@@ -18,15 +19,19 @@ def read_thresholds(given: str | None, labels: tuple[str, ...]) -> Thresholds:
         values: list[Any] = [float(given)] * len(labels)
     except ValueError:
         values = _of_file(Path(given), labels)
-    if wrong := [value for value in values if not (isinstance(value, int | float) and 0 < value < 1)]:
-        raise ExportError(f"--thresholds {given}: {wrong[0]!r:.40} is not a probability between 0 and 1.")
+    if wrong := [
+        value for value in values if not (isinstance(value, int | float) and MIN_THRESHOLD <= value <= MAX_THRESHOLD)
+    ]:
+        raise ExportError(
+            f"--thresholds {given}: {wrong[0]!r:.40} is not a probability in {MIN_THRESHOLD} to {MAX_THRESHOLD}."
+        )
     return tuple(map(float, values))
 
 
 def _of_file(path: Path, labels: tuple[str, ...]) -> list[Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        values = parse_json(path.read_text(encoding="utf-8-sig"), str(path))
+    except (OSError, ValueError, BundleFormatError) as error:
         raise ExportError(f"--thresholds {path} is neither a number nor a file of JSON ({error}).") from error
     if not isinstance(values, dict) or values.keys() != set(labels):
         raise ExportError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from signs_runtime.bundle.strict_json import SINCE, as_json, brief, from_json, is_text, parse_json
-from signs_runtime.decisions import Thresholds
+from signs_runtime.decisions import MAX_THRESHOLD, MIN_THRESHOLD, Thresholds
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.labels import find_lookalikes
@@ -183,7 +183,9 @@ def check_labels(labels: tuple[str, ...]) -> None:
 
 def check_thresholds(thresholds: Thresholds, labels: tuple[str, ...]) -> None:
     """Refuse what is not a probability for each label; a single-label classifier has no thresholds."""
-    if thresholds and (len(thresholds) != len(labels) or not all(0 < each < 1 for each in thresholds)):
+    if thresholds and (
+        len(thresholds) != len(labels) or not all(MIN_THRESHOLD <= each <= MAX_THRESHOLD for each in thresholds)
+    ):
         raise BundleFormatError(f"{brief(thresholds)} are not thresholds in 0 to 1 for {len(labels)} labels.")
 
 

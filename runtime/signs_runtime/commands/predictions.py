@@ -32,14 +32,14 @@ class TextTable:
         self._errors: list[str] = []
 
     def add(self, picture: Path, prediction: Prediction) -> None:
-        ranked = [(label, f"{probability:.4f}") for label, probability in prediction.top_k(len(prediction.labels))]
-        if self._multi_label:
-            found = [pair for pair in ranked if pair[0] in prediction.found] or [(prediction.label, ranked[0][1])]
-            label, probability = (", ".join(column) for column in zip(*found, strict=True))
+        ranked = prediction.top_k(len(prediction.labels) if self._multi_label else self._top_k)
+        if self._multi_label and prediction.found:
+            label = ", ".join(prediction.found)
+            probability = ", ".join(f"{value:.4f}" for name, value in ranked if name in prediction.found)
         else:
             label, probability = prediction.label, f"{prediction.probability:.4f}"
         # Who is unsure wants to see of what.
-        others = [" ".join(pair) for pair in ranked[: self._top_k] if pair[0] not in prediction.found]
+        others = [f"{name} {value:.4f}" for name, value in ranked[: self._top_k] if name not in prediction.found]
         self._rows.append((str(picture), label, probability, ", ".join(others)))
 
     def add_error(self, picture: Path, error: SignsError) -> None:
@@ -62,13 +62,12 @@ class CsvTable:
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
         self._columns = ["label", "probability"]
         self._columns += [f"{name}_{i}" for i in range(2, top_k + 1) for name in ("label", "probability")]
-        self._columns += [column for label in self._labels for column in (label, f"{label}_probability")]
+        self._columns += [*(["found"] if multi_label else []), *(f"probability of {label}" for label in self._labels)]
         self._writer.writerow(["picture", *self._columns, "error"])
 
     def add(self, picture: Path, prediction: Prediction) -> None:
         ranked = [value for pair in prediction.top_k(self._top_k)[1:] for value in pair]
-        values = zip(self._labels, prediction.probabilities.tolist(), strict=False)
-        each = [cell for label, value in values for cell in (int(label in prediction.found), value)]
+        each = ["|".join(prediction.found), *prediction.probabilities.tolist()] if self._labels else []
         self._writer.writerow([picture, prediction.label, prediction.probability, *ranked, *each, ""])
         sys.stdout.flush()  # into a pipe, too, a line comes when its picture is labelled
 

@@ -152,18 +152,19 @@ def _pixels(image: Image.Image, orientation: int, rows: Indices, columns: Indice
     upside_down, right_to_left = mirrors(orientation)
     rows = height - 1 - rows if upside_down else rows
     columns = width - 1 - columns if right_to_left else columns
-    pixels = _lines(image, columns)[:, rows].swapaxes(0, 1) if sideways else _lines(image, rows)[:, columns]
+    pixels = _crossings(image, columns, rows).swapaxes(0, 1) if sideways else _crossings(image, rows, columns)
     if not inside.all():
         pixels[~inside] = 0
     return pixels
 
 
-def _lines(image: Image.Image, rows: Indices) -> NDArray[np.uint8]:
-    """These rows of a picture, (rows, width) or (rows, width, 3)."""
+def _crossings(image: Image.Image, rows: Indices, columns: Indices) -> NDArray[np.uint8]:
+    """The pixels in these rows and columns, (rows, columns) or (rows, columns, 3)."""
     if image.width * image.height <= _AT_ONCE:
-        return np.asarray(image)[rows]
+        return np.asarray(image)[rows[:, None], columns]
     kinds, where = np.unique(rows, return_inverse=True)
-    return np.concatenate([np.asarray(image.crop((0, row, image.width, row + 1))) for row in kinds.tolist()])[where]
+    lines = [np.asarray(image.crop((0, row, image.width, row + 1)))[:, columns] for row in kinds.tolist()]
+    return np.concatenate(lines)[where]
 
 
 def _averaged(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[np.uint8]:
@@ -179,35 +180,49 @@ def _averaged(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[
         across, down = down, across
     wide, high = across.length / size[0], down.length / size[1]
     whole = wide == int(wide) and high == int(high)
-    lines = _averaged_lines(image, across, down, size[0], whole=whole)
-    if whole:
-        total = lines.reshape(size[1], int(high), *lines.shape[1:]).sum(axis=1)
-        if wide == high == 2:
-            mean = (total + 2) >> 2
-        else:
-            mean = np.rint(total.astype(np.float32) * (np.float32(1) / np.float32(wide * high)))
+    shares = _whole_shares if whole else _covered_shares
+    columns = shares(across.length, size[0]).within(across.start, image.width)
+    rows = shares(down.length, size[1]).within(down.start, image.height)
+    total = _summed_both(image, rows, columns)
+    if not whole:
+        mean = np.rint(total)
+    elif wide == high == 2:
+        mean = (total + 2) >> 2
     else:
-        mean = np.rint(_weighted(lines, down.length, size[1]))
-    pixels = mean.astype(np.uint8)
-    return np.asarray(turned(Image.fromarray(pixels), orientation))
+        mean = np.rint(total.astype(np.float32) * (np.float32(1) / np.float32(wide * high)))
+    return np.asarray(turned(Image.fromarray(mean.astype(np.uint8)), orientation))
 
 
-def _averaged_lines(image: Image.Image, across: _Span, down: _Span, new: int, *, whole: bool) -> NDArray[Any]:
-    """Every line of what is taken, its pixels summed (where `whole`, int64) or averaged (float32) to `new` ones."""
-    strips = []
-    rows = max(1, _AT_ONCE // across.length)
-    for top in range(down.start, down.start + down.length, rows):
-        bottom = min(top + rows, down.start + down.length)
-        strip = np.asarray(image.crop((across.start, top, across.start + across.length, bottom)))
-        if whole:
-            strips.append(strip.reshape(len(strip), new, -1, *strip.shape[2:]).sum(axis=2, dtype=np.int64))
-        else:
-            strips.append(_weighted(strip.swapaxes(0, 1), across.length, new).swapaxes(0, 1))
-    return np.concatenate(strips)
+@dataclass(frozen=True)
+class _Shares:
+    """The old pixels that each new one along an axis is made of, one after the other, and each one's share."""
+
+    places: Indices  # (steps, new)
+    shares: NDArray[Any]  # (steps, new), of int64 or float32; 0 where there is no further one
+
+    def within(self, start: int, length: int) -> "_Shares":
+        """Counted from `start`, where a picture has `length` pixels, and nothing beside them."""
+        places = self.places + start
+        inside = (places >= 0) & (places < length)
+        return _Shares(np.clip(places, 0, length - 1), np.where(inside, self.shares, self.shares.dtype.type(0)))
+
+    def sum(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The new pixels of `values` along its first axis, added in OpenCV's order."""
+        total = np.zeros((self.places.shape[1], *values.shape[1:]), self.shares.dtype)
+        for places, shares in zip(self.places, self.shares, strict=True):
+            if shares.any():
+                total += values[places] * _along(shares, 0, values)
+        return total
 
 
-def _weighted(values: NDArray[Any], old: int, new: int) -> NDArray[np.float32]:
-    """Means along the first axis, float32, added one old pixel after the other as OpenCV does."""
+def _whole_shares(old: int, new: int) -> _Shares:
+    times = old // new
+    places = np.arange(old).reshape(new, times).T
+    return _Shares(places, np.ones(places.shape, np.int64))
+
+
+def _covered_shares(old: int, new: int) -> _Shares:
+    """As OpenCV counts what a new pixel covers: a part of its first, those that are whole, a part of its last."""
     scale = 1 / (new / old)
     begin, end = np.arange(new) * scale, (np.arange(new) + 1) * scale
     covered = np.minimum(scale, old - begin)
@@ -215,18 +230,34 @@ def _weighted(values: NDArray[Any], old: int, new: int) -> NDArray[np.float32]:
     last = np.minimum(np.floor(end).astype(np.int64), old - 1)
     first = np.minimum(first, last)
     before, after = first - begin, end - last
-    taken: list[tuple[Indices, NDArray[np.float32]]] = [
-        (np.maximum(first - 1, 0), np.where(before > _SLIVER, before / covered, 0).astype(np.float32))
-    ]
+    places, shares = [np.maximum(first - 1, 0)], [np.where(before > _SLIVER, before / covered, 0)]
     for step in range(int((last - first).max(initial=0))):
-        share = np.where(first + step < last, 1 / covered, 0).astype(np.float32)
-        taken.append((np.minimum(first + step, old - 1), share))
-    partial = np.where(after > _SLIVER, np.minimum(np.minimum(after, 1), covered) / covered, 0)
-    taken.append((last, partial.astype(np.float32)))
-    total = np.zeros((new, *values.shape[1:]), np.float32)
-    for at, share in taken:
-        total += values[at] * _along(share, 0, values)
-    return total
+        places.append(np.minimum(first + step, old - 1))
+        shares.append(np.where(first + step < last, 1 / covered, 0))
+    places.append(last)
+    shares.append(np.where(after > _SLIVER, np.minimum(np.minimum(after, 1), covered) / covered, 0))
+    return _Shares(np.stack(places), np.stack(shares).astype(np.float32))
 
 
 _SLIVER = 1e-3  # of a pixel; OpenCV leaves less out
+
+
+def _summed_both(image: Image.Image, rows: _Shares, columns: _Shares) -> NDArray[Any]:
+    """The sums of the pixels in `rows` and `columns`, (new, new) or (new, new, 3), strip by strip of the picture."""
+    channels = () if image.mode == "L" else (3,)
+    total = np.zeros((rows.places.shape[1], columns.places.shape[1], *channels), rows.shares.dtype)
+    used = np.where(rows.shares != 0, rows.places, -1)
+    tops, bottoms = np.where(used < 0, image.height, used).min(axis=0), used.max(axis=0) + 1
+    start = 0
+    while start < len(total):
+        end = start + 1
+        while end < len(total) and (bottoms[end] - tops[start : end + 1].min()) * image.width <= _AT_ONCE:
+            end += 1
+        top, bottom = int(tops[start:end].min()), int(bottoms[start:end].max())
+        if top < bottom:
+            strip = np.asarray(image.crop((0, top, image.width, bottom)))
+            lines = columns.sum(strip.swapaxes(0, 1)).swapaxes(0, 1)
+            places = np.clip(rows.places[:, start:end] - top, 0, len(lines) - 1)
+            total[start:end] = _Shares(places, rows.shares[:, start:end]).sum(lines)
+        start = end
+    return total

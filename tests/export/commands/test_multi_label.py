@@ -136,8 +136,8 @@ def test_predictions_are_written_with_every_label(bundle: Path, table: Path) -> 
     assert {len(each) for each in found} >= {0, 1, 2}
     rows = list(csv.DictReader(run(signs, "predict", bundle, *pictures, "--csv").stdout.splitlines()))
     for row, labels, each in zip(rows, found, document["predictions"], strict=True):
-        assert [label for label in COLOURS if row[label] == "1"] == sorted(labels, key=list(COLOURS).index)
-        assert float(row["red_probability"]) == each["probabilities"]["red"]
+        assert row["found"] == "|".join(labels)
+        assert float(row["probability of red"]) == each["probabilities"]["red"]
     shown = run(signs, "predict", bundle, *pictures).stdout
     several = next(labels for labels in found if len(labels) > 1)
     assert ", ".join(several) in shown
@@ -169,11 +169,14 @@ def test_parity_in_ci_passes_and_catches_another_threshold_label_by_label(
     assert (result.exit_code, "for blue" in result.stdout + result.stderr) == (3, True)
 
 
-def test_logits_of_a_binary_loss_are_several_labels(table: Path, tmp_path: Path) -> None:
-    trained(None).save(tmp_path / "logits.keras")
-    result = run(export, tmp_path / "logits.keras", table, "-o", tmp_path / "bundle")
-    assert result.exit_code == 0, result.output
-    assert Classifier(tmp_path / "bundle").thresholds == (0.5, 0.5, 0.5)
+def test_logits_are_several_labels_by_the_loss_or_by_the_data(table: Path, tmp_path: Path) -> None:
+    logits = trained(None)
+    logits.save(tmp_path / "logits.keras")
+    keras.models.clone_model(logits).save(tmp_path / "uncompiled.keras")
+    for name, options in (("logits", ()), ("uncompiled", ("--logits",))):
+        result = run(export, tmp_path / f"{name}.keras", table, *options, "-o", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        assert Classifier(tmp_path / name).thresholds == (0.5, 0.5, 0.5)
 
 
 def test_sigmoids_on_class_folders_answer_with_the_largest(model: Path, tmp_path: Path) -> None:
@@ -221,7 +224,21 @@ def test_a_table_needs_sigmoids_and_evaluate_says_where_labels_are_measured(
     result = run(export, softmax, table, "--scaling", "unit", "-o", tmp_path / "bundle")
     assert (result.exit_code, "no sigmoids" in result.stderr) == (1, True), result.stderr
     result = run(evaluate, model, table)
-    assert (result.exit_code, "see its report" in result.stderr) == (1, True), result.stderr
+    assert (result.exit_code, "measures each label" in result.stderr) == (1, True), result.stderr
+
+
+def test_data_of_the_other_kind_is_no_bad_export(model: Path, bundle: Path, table: Path, tmp_path: Path) -> None:
+    folders = tmp_path / "folders"
+    for i in range(24):
+        folder = folders / "train" / list(COLOURS)[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i}.png").symlink_to(table.parent / f"{i}.png")
+    (tmp_path / "labels.json").write_text(json.dumps(list(COLOURS)))
+    result = run(parity, model, bundle, folders, "--labels", tmp_path / "labels.json")
+    assert (result.exit_code, "give a table of labels" in result.stderr) == (1, True), result.stderr
+    for options in ((bundle, folders), (bundle, table)):
+        result = run(evaluate, *options)
+        assert (result.exit_code, "measures each label" in result.stderr) == (1, True), result.stderr
 
 
 Change = Callable[[list[list[str]]], Any]
@@ -232,6 +249,8 @@ Change = Callable[[list[list[str]]], Any]
     [
         (lambda rows: rows[3].__setitem__(0, "gone.png"), "1 pictures that are not there"),
         (lambda rows: rows[3].__setitem__(3, "2"), "is neither 1 nor 0"),
+        (lambda rows: rows[3].__setitem__(3, "-1"), "is neither 1 nor 0"),  # "uncertain" to some
+        (lambda rows: rows[3].__setitem__(0, "x" * 300), "pictures that are not there"),
         (lambda rows: rows[3].__setitem__(0, rows[4][0]), "more than once"),
         (lambda rows: rows[3].append("1"), "not all lines"),
         (lambda rows: rows[0].__setitem__(3, "red"), "the column red more than once"),

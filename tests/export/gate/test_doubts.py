@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 from signs_builder.data.sources import load_dataset
 from signs_export.gate.doubts import doubts_about_answers, doubts_about_turned
 from signs_export.gate.evidence import Evidence
+from signs_runtime import InputSpec
 
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 
@@ -57,7 +58,7 @@ def test_labels_in_another_order_are_found_with_the_order_that_fits(evidence: Ev
 def test_pictures_that_keras_s_own_loaders_would_not_turn_are_counted(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     shutil.copytree(data, folder)
-    assert doubts_about_turned(load_dataset(folder)) == ()
+    assert doubts_about_turned(load_dataset(folder), InputSpec(32, 32)) == ()
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     pictures = sorted((folder / "test_signs").iterdir())
@@ -65,6 +66,8 @@ def test_pictures_that_keras_s_own_loaders_would_not_turn_are_counted(data: Path
         Image.open(picture).save(picture.with_suffix(".jpg"), exif=exif)
         picture.unlink()
     dataset = load_dataset(folder)
-    (doubt,) = doubts_about_turned(dataset)
+    (doubt,) = doubts_about_turned(dataset, InputSpec(32, 32))
+    assert "--exif ignored" in doubt
+    assert doubts_about_turned(dataset, InputSpec(32, 32, exif="ignored")) == ()
     assert f"3 of {sum(dataset.counts.values())} pictures are turned by their EXIF orientation" in doubt
     assert "Keras's own loaders do not turn them" in doubt
