@@ -209,9 +209,11 @@ class _Shares:
     def sum(self, values: NDArray[Any]) -> NDArray[Any]:
         """The new pixels of `values` along its first axis, added in OpenCV's order."""
         total = np.zeros((self.places.shape[1], *values.shape[1:]), self.shares.dtype)
-        for places, shares in zip(self.places, self.shares, strict=True):
-            if shares.any():
-                total += values[places] * _along(shares, 0, values)
+        covered = self.shares.any(axis=0)  # not all border
+        summed = total[covered]
+        for places, shares in zip(self.places[:, covered], self.shares[:, covered], strict=True):
+            summed += values[places] * _along(shares, 0, values)
+        total[covered] = summed
         return total
 
 
