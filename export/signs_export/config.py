@@ -49,6 +49,7 @@ class ExportConfig:
     speed_rounds: int = 3
     seed: int | None = None  # of the training; None where this project did not train the model
     command: str = ""
+    as_is: bool = False  # seal what contradicts the pictures, too
 
     def budget(self, precision: Precision, float32_tolerance: float, float16_noise: float = 0.0) -> Budget:
         """What the gate demands of a variant of this precision; for float32 see `noise_floor`.

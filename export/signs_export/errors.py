@@ -9,3 +9,7 @@ class ExportError(SignsError):
 
 class CalibrationError(ExportError, ValueError):
     """The pictures that int8 would be calibrated on cannot serve."""
+
+
+class ScalingNeededError(ExportError):
+    """The model does not scale pixels by itself, and nobody has said what it was trained on."""

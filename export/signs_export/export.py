@@ -18,6 +18,7 @@ from signs_export.destination import check_destination, failed_folder, replaced_
 from signs_export.errors import ExportError
 from signs_export.gate.doubts import doubts_about_answers, doubts_about_stages, doubts_about_turned
 from signs_export.gate.evidence import Evidence, collected
+from signs_export.gate.sense import SenseError, contradictions
 from signs_export.gate.verdict import ParityError, Verdict
 from signs_export.int8.calibration import Calibration, choose_calibration
 from signs_export.job import Job
@@ -79,6 +80,11 @@ def seal_model(
     """Prove a converted model against its reference, and seal it; see `export_bundle`."""
     calibration = _calibration(job)
     with replaced_whole(destination, keep_after=(ParityError,)) as work, collected(job) as evidence:
+        against = (
+            () if training is not None else contradictions(evidence, job.reference, job.dataset, progress=job.progress)
+        )
+        if against and not job.config.as_is:
+            raise SenseError(against)
         doubts = _doubts(job, evidence, trained_here=training is not None)
         variants = make_variants(model, evidence, calibration, job, work)
         made = variants.made
@@ -97,6 +103,7 @@ def seal_model(
             golden_pictures=len(golden),
             golden_labels=count_decisions(evidence.decided(evidence.expected[golden])),
             training=training,
+            contradictions=against,
             warnings=(*(() if calibration is None else calibration.warnings), *doubts, *missing),
         )
         documents = _write_documents(work, findings, made)

@@ -112,6 +112,17 @@ class Split:
             return Split(self.pictures[indices], self.labels[indices])
         return Split([self.pictures[i] for i in indices], self.labels[indices])
 
+    def mixed(self) -> NDArray[np.int64]:
+        """All places in random order, the same every time, each beginning with each class as often as the whole."""
+        order = np.random.default_rng(0).permutation(len(self))
+        if self.is_multi_label:
+            return order
+        ranks = np.empty(len(order))
+        for label in np.unique(self.labels):
+            own = order[self.labels[order] == label]
+            ranks[own] = (np.arange(len(own)) + 0.5) / len(own)
+        return np.argsort(ranks, kind="stable")
+
     def hold_out(self, name: str, rng: np.random.Generator) -> tuple["Split", "Split"]:
         """Keep a tenth of each class apart, at least one picture: (what is left, what was kept apart)."""
         if self.is_multi_label:

@@ -12,7 +12,8 @@ import click
 from signs_builder.commands.shared import describe_counts, reading_options, spec_of_training, start_keras
 from signs_builder.commands.training_run import TrainingOptions, run_training, show_run, training_options, write_run
 from signs_builder.data.embedded import SYNTHETIC
-from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference, with_thresholds
+from signs_export.commands.measuring import open_measured
+from signs_export.commands.opening import ModelOptions, model_options, open_data, with_thresholds
 from signs_export.commands.options import ExportOptions, data_for, data_of_model, export_options
 from signs_runtime.commands.shared import (
     Command,
@@ -150,9 +151,7 @@ def _export_file(
     check_destination(options.output, 0)
     dataset = open_data(data, path, about)
     _tell(describe_counts(dataset), err=as_json)
-    opened = open_reference(
-        path, about, image_size=options.image_size, reading=reading, multi_label=dataset.test.is_multi_label
-    )
+    opened, dataset = open_measured(path, dataset, about, image_size=options.image_size, reading=reading)
     reference = with_thresholds(opened, dataset, about)
     own = scaling_layer(reference.model)
     if own is not None and reference.scaling != "none":
@@ -172,6 +171,7 @@ def _export_job(
 ) -> Callable[[], None]:
     """Export, prove and seal; what is given shows what came of it, once nothing is left to be done."""
     from signs_export.export import export_bundle
+    from signs_export.gate.sense import SenseError
     from signs_export.gate.verdict import ParityError
 
     warnings: list[str] = []
@@ -182,6 +182,12 @@ def _export_job(
 
     try:
         result = export_bundle(replace(job, warn=note), output, training=training)
+    except SenseError as error:
+        if as_json:
+            print_json(
+                {"passed": False, "bundle": None, "labels": job.dataset.labels, "contradictions": error.findings}
+            )
+        raise
     except ParityError as error:
         if as_json:
             print_json(_document(job, error.verdict, None, warnings, [_variant(error.verdict)], ()))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from signs_runtime.decisions import Thresholds
 
 
+MEASURED: Literal["measured"] = "measured"  # in place of a scaling
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """What only the user knows of a model that was trained elsewhere."""
 
-    scaling: Scaling | None
+    scaling: Scaling | Literal["measured"] | None
     labels: Path | None
     logits: bool
     custom_objects: Path | None
@@ -46,9 +49,9 @@ model_options = gathered(
     (
         click.option(
             "--scaling",
-            type=click.Choice(SCALINGS),
+            type=click.Choice((*SCALINGS, MEASURED)),
             help="What the model was trained on: 0..255, x / 255, or a mode of keras.applications; needed unless it "
-            "rescales.",
+            "rescales. `measured` tries all on DATA, and takes what is surely right.",
         ),
         click.option(
             "--labels",
@@ -85,6 +88,10 @@ def open_reference(
     from signs_builder.network.model_file import open_model
     from signs_export.source.reference import examine
 
+    if about.scaling == MEASURED:
+        raise click.UsageError(
+            "--scaling measured is for an export; say the scaling that it took, which `signs info BUNDLE` shows."
+        )
     own = run_custom_objects(about.custom_objects) if about.custom_objects else None
     opened = open_model(path, own)
     reading = _as_its_maker(opened, reading)

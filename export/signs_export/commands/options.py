@@ -23,6 +23,7 @@ class ExportOptions:
     agreement: float
     calibration_pictures: int
     all_int8: bool
+    as_is: bool
     output: Path
 
     def config(self, seed: int | None = None) -> ExportConfig:
@@ -37,6 +38,7 @@ class ExportOptions:
                 float_layers=not self.all_int8,
             ),
             seed=seed,
+            as_is=self.as_is,
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
 
@@ -105,6 +107,11 @@ _OPTIONS = (
     ),
     click.option(
         "--all-int8", is_flag=True, help="Leave no layer in float, even where int8 then misses --agreement and fails."
+    ),
+    click.option(
+        "--as-is",
+        is_flag=True,
+        help="Seal even where the pictures contradict the model's labels, scaling or colours; the report says so.",
     ),
     click.option(
         "-o",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.data.dataset import Dataset, Split
+from signs_builder.data.dataset import Dataset
 from signs_builder.training.augment import augment
 from signs_builder.training.recipe import Augmentation
 from signs_export.errors import CalibrationError
@@ -35,7 +35,7 @@ def choose_calibration(dataset: Dataset, spec: InputSpec, count: int) -> Calibra
     chosen: list[int] = []
     images: list[NDArray[np.uint8]] = []
     both = 0
-    for i in _order(pictures):
+    for i in pictures.mixed().tolist():
         if len(chosen) == count:
             break
         image = pictures.image(i, spec)
@@ -53,19 +53,6 @@ def choose_calibration(dataset: Dataset, spec: InputSpec, count: int) -> Calibra
     rng = np.random.default_rng(0)
     shifted = np.stack([augment(image, _OTHER_CAMERAS, rng) for image in images])
     return Calibration(np.stack([images, shifted], axis=1).reshape(-1, *spec.shape), tuple(doubts))
-
-
-def _order(pictures: Split) -> list[int]:
-    """All places in random order, but so that each beginning holds each class as often as the whole does."""
-    order = np.random.default_rng(0).permutation(len(pictures))
-    if pictures.is_multi_label:
-        return order.tolist()  # type: ignore[no-any-return]  # a list of int
-    ranks = np.empty(len(order))
-    for label in np.unique(pictures.labels):
-        own = order[pictures.labels[order] == label]
-        ranks[own] = (np.arange(len(own)) + 0.5) / len(own)
-    in_order: list[int] = np.argsort(ranks, kind="stable").tolist()
-    return in_order
 
 
 def _doubts(dataset: Dataset, shown: NDArray[np.bool_]) -> list[str]:

@@ -47,6 +47,7 @@ class Findings:
     golden_labels: int = 0
     training: dict[str, Any] | None = None  # Any: JSON, what `Run.as_json` says; None where this project did not train
     warnings: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()  # that the user sealed all the same
 
 
 def describe(findings: Findings) -> Document:
@@ -71,6 +72,7 @@ def describe(findings: Findings) -> Document:
         variants=findings.variants,
         training=None if findings.training is None else _training(findings.training),
         warnings=tuple(map(shown, findings.warnings)),
+        contradictions=tuple(map(shown, findings.contradictions)),
         caveats=tuple(map(shown, dataset.caveats)),
         golden_pictures=findings.golden_pictures,
         golden_labels=findings.golden_labels,

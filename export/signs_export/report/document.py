@@ -260,6 +260,7 @@ class Document:
     variants: tuple[Variant, ...]
     training: Training | None  # None where this project did not train the model
     warnings: tuple[str, ...]
+    contradictions: tuple[str, ...]  # between the model and the pictures, sealed as they are (--as-is)
     caveats: tuple[str, ...]  # on every accuracy
     golden_pictures: int  # 0 where nothing was sealed
     golden_labels: int  # of which there is a golden picture

@@ -8,7 +8,7 @@ import numpy as np
 from keras.applications import imagenet_utils
 
 from signs_export.config import SCALINGS, Scaling
-from signs_export.errors import ExportError
+from signs_export.errors import ExportError, ScalingNeededError
 
 _SCALING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
 LARGEST_INPUT = 20.0  # what a layer that was made for 0..255 leaves of it: at most 2.7 in Keras's own models
@@ -25,7 +25,7 @@ def choose_scaling(model: keras.Model, asked: Scaling | None, channels: int) -> 
         return asked
     if scaling_layer(model) is not None:
         return "none"
-    raise ExportError(
+    raise ScalingNeededError(
         "The model has no layer that scales pixels of 0 to 255, so it must be said what it was trained on: "
         f"--scaling {'|'.join(SCALINGS)}.\n"
         "  none: pixels 0..255    unit: x / 255    tf: x / 127.5 - 1\n"

@@ -163,7 +163,7 @@ def test_a_saved_model_without_keras_is_exported_by_its_signature(fruit: Path, t
 
     module = Module()
     tf.saved_model.save(module, tmp_path / "model", signatures=module.serve)
-    document = exported(tmp_path / "model", fruit, "--scaling", "tf", "-o", tmp_path / "bundle")
+    document = exported(tmp_path / "model", fruit, "--scaling", "tf", "--as-is", "-o", tmp_path / "bundle")
     parity_figures = document["variants"][0]["parity"]
     assert parity_figures["same_label"] == parity_figures["pictures"]
     assert any("stages were not compared" in each for each in document["warnings"])

@@ -22,7 +22,7 @@ from signs_runtime.bundle.folder import open_bundle
 
 from ..networks import poison
 
-CONFIG = ExportConfig(command="pytest", golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
+CONFIG = ExportConfig(command="pytest", as_is=True, golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
 
 
 def test_depthwise_convolutions_pass_the_gate_in_a_bundle_that_verifies(

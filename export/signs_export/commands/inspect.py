@@ -1,0 +1,135 @@
+"""The command `signs inspect`: what a Keras model was trained on, measured on labelled pictures."""
+
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signs_builder.commands.shared import describe_counts, image_size_option, reading_options, start_keras
+from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.options import data_for, data_of_model
+from signs_runtime.commands.shared import Command, json_option, print_json, print_table
+from signs_runtime.figures import finite
+from signs_runtime.pictures.input_spec import Reading
+
+if TYPE_CHECKING:
+    from signs_export.inspection.search import Inspection, Stage
+
+
+@click.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@data_of_model
+@model_options
+@image_size_option
+@reading_options
+@click.option(
+    "--write-labels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the labels here in the order of the model's outputs, for --labels, where that is surely another.",
+)
+@json_option
+def inspect(
+    model: Path,
+    data: str | None,
+    about_model: ModelOptions,
+    image_size: tuple[int, int] | None,
+    reading: Reading,
+    write_labels: Path | None,
+    as_json: bool,
+) -> None:
+    """Find out what MODEL was trained on: scaling, colours, reading, and the order of its labels.
+
+    Everything is tried on DATA's pictures, and ranked by what the model gets right. Where pictures cannot tell, it says
+    so. The search starts from the options that are given.
+    """
+    data = data_for(model, data)
+    start_keras()
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.errors import DatasetError
+    from signs_export.inspection.conclusions import conclusions
+    from signs_export.inspection.search import inspect as search
+
+    dataset = open_data(data, model, about_model)
+    if dataset.test.is_multi_label:
+        raise DatasetError(f"{dataset.name} is a table of labels, and inspect looks at models of one label a picture.")
+    click.echo(describe_counts(dataset), err=as_json)
+    reference = open_reference(model, replace(about_model, scaling="none"), image_size=image_size, reading=reading)
+    if reference.classes != len(dataset.labels):
+        raise DatasetError(
+            f"{model} tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
+        )
+    found = search(reference, dataset, reading, progress=progress_bar)
+    written = write_labels if found.other_order is not None else None
+    if written is not None and found.other_order is not None:
+        written.write_text("".join(f"{label}\n" for label in found.other_order), encoding="utf-8")
+    labels = written or about_model.labels
+    command = _command(model, data, found, labels)
+    if as_json:
+        print_json({**_document(found, command, written), "conclusions": conclusions(found)})
+        return
+    for stage in found.stages:
+        _show(stage)
+    for sentence in conclusions(found):
+        click.echo(sentence)
+    if written is not None:
+        click.echo(f"Wrote {written}: the labels in the order of the outputs.")
+    elif found.other_order is not None:
+        click.echo("Write them to a file with --write-labels FILE, and give that by --labels.")
+    click.echo(f"Next: {command}")
+
+
+def _command(model: Path, data: str, found: "Inspection", labels: Path | None) -> str:
+    given = ["--labels", str(labels)] if labels is not None else []
+    return shlex.join(["signs", "export", str(model), data, *found.setting.options(), *given])
+
+
+def _show(stage: "Stage") -> None:
+    rows = [
+        (
+            " ".join(each.setting.options()),
+            f"{each.right.correct} of {each.right.total}",
+            "{:.1%} to {:.1%}".format(*each.right.interval),
+            f"{each.log_likelihood:.3f}",
+            f"{each.temperature:.2g}",
+            "" if each is stage.tried[0] else "the same" if each.same else f"{each.p_value:.1g}",
+        )
+        for each in stage.tried
+    ]
+    print_table(rows, (stage.name, "right", "95%", "log-likelihood", "temperature", "p beside the first"))
+    click.echo()
+
+
+def _document(found: "Inspection", command: str, written: Path | None) -> dict[str, Any]:  # Any: JSON
+    def tried(stage: "Stage") -> list[dict[str, Any]]:
+        return [
+            {
+                "scaling": each.setting.scaling,
+                **asdict(each.setting.reading),
+                "right": each.right.as_json(),
+                "log_likelihood": finite(each.log_likelihood),
+                "temperature": each.temperature,
+                "p_value": each.p_value,
+                "same": each.same,
+                "worse": stage.is_worse(each),
+            }
+            for each in stage.tried
+        ]
+
+    return {
+        "sure": found.is_sure,
+        "beats_chance": found.beats_chance,
+        "options": found.setting.options(),
+        "command": command,
+        "right": found.right.as_json(),
+        "pictures": found.pictures,
+        "stages": [{"name": stage.name, "sure": stage.is_sure, "tried": tried(stage)} for stage in found.stages],
+        "order": {
+            "own": found.order.own.as_json(),
+            "other": found.order.other.as_json(),
+            "p_value": found.order.p_value,
+            "labels": found.other_order,
+            "written": None if written is None else str(written),
+        },
+    }

@@ -1,0 +1,59 @@
+"""What may have been done to pictures before a model was trained on them, and the options that say so."""
+
+from dataclasses import dataclass, replace
+
+from signs_export.config import SCALINGS, Scaling
+from signs_runtime.pictures.input_spec import CHANNELS, InputSpec, Reading, ResizeFilter
+
+# One of each kind: those that differ by less than pictures can tell are left out, and can still be asked for.
+_FILTERS: tuple[ResizeFilter, ...] = (
+    *("bilinear", "nearest", "bicubic", "lanczos"),
+    *("tf-bilinear", "cv2-linear", "cv2-area"),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How pixels are scaled, and how they are read before that."""
+
+    scaling: Scaling
+    reading: Reading
+
+    def options(self) -> tuple[str, ...]:
+        """What to say to `signs export`, as words of a command."""
+        default = Reading()
+        named = {
+            "--channels": (self.reading.channels, default.channels),
+            "--fit": (self.reading.fit, default.fit),
+            "--resize": (self.reading.resize, default.resize),
+            "--exif": (self.reading.exif, default.exif),
+        }
+        said = [word for option, (value, usual) in named.items() if value != usual for word in (option, value)]
+        return ("--scaling", self.scaling, *said)
+
+
+def scalings_and_colours(spec: InputSpec, reading: Reading) -> list[Setting]:
+    """Every scaling, with colours in both orders where there are some."""
+    grey = spec.mode == "L"
+    scalings = [each for each in SCALINGS if not (grey and each in ("torch", "caffe"))]
+    orders = (reading.channels,) if grey else CHANNELS
+    return [Setting(scaling, replace(reading, channels=order)) for scaling in scalings for order in orders]
+
+
+def fits(setting: Setting) -> list[Setting]:
+    """The ways to bring a picture to the model's proportions."""
+    return [_read(setting, fit=fit) for fit in ("stretch", "crop", "pad")]
+
+
+def filters(setting: Setting) -> list[Setting]:
+    """The filters that shrink or enlarge it."""
+    return [_read(setting, resize=each) for each in _FILTERS]
+
+
+def turns(setting: Setting) -> list[Setting]:
+    """Whether a camera's orientation was heeded."""
+    return [_read(setting, exif=each) for each in ("turned", "ignored")]
+
+
+def _read(setting: Setting, **changes: str) -> Setting:
+    return replace(setting, reading=replace(setting.reading, **changes))  # type: ignore[arg-type]  # of its own kinds
