@@ -83,6 +83,7 @@ bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling u
 	$(BIN)/python benchmarks/time_to_accuracy.py $(DATA)
 	$(BIN)/python benchmarks/training_memory.py
 	$(BIN)/python -m benchmarks.readings
+	$(BIN)/python -m benchmarks.inspection
 ifdef MODEL
 	$(BIN)/python benchmarks/export_time.py $(MODEL) $(DATA) $(SCALING)
 	$(BIN)/python benchmarks/int8_methods.py $(MODEL) $(DATA) $(SCALING)

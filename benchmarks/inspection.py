@@ -1,0 +1,78 @@
+"""What `signs inspect` finds of classifiers that were trained in known ways: each case, and how many were found.
+
+Small networks, trained on drawn hands under every scaling and order of colours, with their labels in the data's order,
+two exchanged, three moved or all turned round; and on wide pictures under other fits and filters. A case is found where
+scaling, colours, order of labels and fit are the training's; it is wrong where another is claimed as sure.
+"""
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from signs_export.config import SCALINGS
+from signs_export.inspection.search import Inspection, inspect
+from signs_runtime.commands.shared import print_table
+from signs_runtime.pictures.input_spec import Fit, Reading, ResizeFilter
+from tests.export.inspection.cases import Case, made
+
+ORDERS = ((0, 1, 2, 3, 4, 5), (0, 4, 2, 3, 1, 5), (2, 0, 1, 3, 4, 5), (5, 4, 3, 2, 1, 0))
+FITS: tuple[Fit, ...] = ("crop", "pad")
+FILTERS: tuple[ResizeFilter, ...] = ("nearest", "cv2-area")
+
+
+def cases() -> Iterator[tuple[Case, bool]]:
+    """Sixty, each with whether its pictures have other proportions than the network's."""
+    for scaling, channels, order in itertools.product(SCALINGS, ("RGB", "BGR"), ORDERS):
+        yield Case(scaling, Reading(channels=channels), order), False  # type: ignore[arg-type]  # one of two
+    for scaling in SCALINGS:
+        for fit in FITS:
+            yield Case(scaling, Reading(fit=fit), ORDERS[1]), True
+        for filter_ in FILTERS:
+            yield Case(scaling, Reading(resize=filter_), ORDERS[2]), True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--first", type=int, default=60, help="Only the first so many cases.")
+    arguments = parser.parse_args()
+    rows, found, wrong = [], 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        wide = Path(folder, "wide")
+        for case, is_wide in itertools.islice(cases(), arguments.first):
+            reference, dataset = made(case, wide if is_wide else None)
+            begin = time.perf_counter()
+            result = inspect(reference, dataset, Reading())
+            seconds = time.perf_counter() - begin
+            order = tuple(dataset.labels[i] for i in case.order)
+            said = result.other_order or result.labels
+            same = (result.setting.scaling, result.setting.reading.channels, result.setting.reading.fit, said)
+            is_found = same == (case.scaling, case.reading.channels, case.reading.fit, order)
+            is_wrong = _claims_otherwise(result, case, order)
+            found, wrong = found + is_found, wrong + is_wrong
+            outcome = "found" if is_found else "WRONG" if is_wrong else "not found"
+            rows.append(
+                (case.named(), outcome, " ".join(result.setting.options()), f"{result.right}", f"{seconds:.1f}")
+            )
+            print(*rows[-1], sep="  ", file=sys.stderr)
+    print_table(rows, ("trained with", "", "said", "right", "s"))
+    print(f"{found} of {len(rows)} found ({found / len(rows):.1%}), {wrong} wrong and sure of it")
+
+
+def _claims_otherwise(result: Inspection, case: Case, order: tuple[str, ...]) -> bool:
+    """Whether something is said to be sure that is not so."""
+    reading, true = result.setting.reading, case.reading
+    if result.is_sure and (result.setting.scaling, reading.channels) != (case.scaling, true.channels):
+        return True
+    for stage in result.stages[1:]:
+        mine, theirs = (reading.fit, true.fit) if stage.name == "fit" else (reading.resize, true.resize)
+        if stage.is_sure and mine != theirs:
+            return True
+    return result.other_order is not None and result.other_order != order
+
+
+if __name__ == "__main__":
+    main()
