@@ -108,15 +108,15 @@ def open_reference(
 def _as_its_maker(opened: "Opened", reading: Reading) -> Reading:
     """How a model's maker reads pictures, where that is known and the user says nothing of it; it is told."""
     context = click.get_current_context()
-    is_asked = any(context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("fit", "resize"))
+    is_asked = context.get_parameter_source("fit") is not ParameterSource.DEFAULT
     if is_asked or opened.configuration is None or not opened.configuration.by_teachable_machine:
         return reading
     click.echo(
-        "Note: this has the shape of Teachable Machine's models, which crop about the centre: --fit crop --resize "
-        "lanczos. Say --fit stretch if this one does not.",
+        "Note: this has the shape of Teachable Machine's models, which crop pictures about their centre: --fit crop. "
+        "Say --fit stretch if this one does not.",
         err=True,
     )
-    return replace(reading, fit="crop", resize="lanczos")
+    return replace(reading, fit="crop")
 
 
 def open_data(data: str, model: Path, about: ModelOptions) -> "Dataset":

@@ -103,7 +103,7 @@ def test_a_teachable_machine_export_is_enough_with_its_labels_beside_it(fruit: P
     accuracy = document["keras_test_accuracy"]
     assert accuracy["correct"] > 0.8 * accuracy["total"]
     spec = Classifier(tmp_path / "bundle").input
-    assert (spec.fit, spec.resize) == ("crop", "lanczos")  # as the website reads pictures
+    assert (spec.fit, spec.resize) == ("crop", "bilinear")  # as the website reads pictures
     assert "Keras 2 saved this model" in (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
     figures = run(evaluate, tmp_path / "bundle", fruit, "--json")  # which knows its labels' order
     assert json.loads(figures.stdout)["correct"] == accuracy["correct"]
