@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from signs_builder.data.dataset import Dataset, Split
@@ -55,7 +56,18 @@ def square_hands(train: int = 360, test: int = 120) -> Dataset:
 
 @cache
 def _trained(scaling: Scaling, reading: Reading, seed: int, folder: Path | None) -> keras.Model:
+    """A network that has learnt its pictures: large pixels leave some seeds with rectifiers that never open."""
     dataset = square_hands() if folder is None else wide_hands(folder)
+    pixels = scale(dataset.train.images(InputSpec.read_as(reading, SIDE, SIDE)).astype(np.float32), scaling)
+    while True:
+        model, right = _fitted(pixels, dataset.train.labels, seed)
+        if right > 0.8:
+            return model
+        seed += 1
+
+
+def _fitted(pixels: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> tuple[keras.Model, float]:
+    """A small network, trained, and the share of its pictures that it gets right."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((SIDE, SIDE, 3))
     x = image
@@ -63,11 +75,10 @@ def _trained(scaling: Scaling, reading: Reading, seed: int, folder: Path | None)
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = keras.layers.MaxPooling2D()(x)
     x = keras.layers.Dense(48, activation="relu")(keras.layers.Flatten()(x))
-    model = keras.Model(image, keras.layers.Dense(len(dataset.labels), activation="softmax")(x))
+    model = keras.Model(image, keras.layers.Dense(len(LABELS), activation="softmax")(x))
     model.compile(keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy")
-    pixels = dataset.train.images(InputSpec.read_as(reading, SIDE, SIDE)).astype(np.float32)
-    model.fit(scale(pixels, scaling), dataset.train.labels, epochs=50, batch_size=32, verbose=0)
-    return model
+    model.fit(pixels, labels, epochs=50, batch_size=32, verbose=0)
+    return model, float((model.predict(pixels, verbose=0).argmax(axis=1) == labels).mean())
 
 
 def made(case: Case, folder: Path | None = None) -> tuple[Reference, Dataset]:
