@@ -45,7 +45,7 @@ def main() -> None:
         for case, is_wide in itertools.islice(cases(), arguments.first):
             reference, dataset = made(case, wide if is_wide else None)
             begin = time.perf_counter()
-            result = inspect(reference, dataset, Reading())
+            result = inspect(reference, dataset)
             seconds = time.perf_counter() - begin
             order = tuple(dataset.labels[i] for i in case.order)
             said = result.other_order or result.labels
@@ -54,9 +54,7 @@ def main() -> None:
             is_wrong = _claims_otherwise(result, case, order)
             found, wrong = found + is_found, wrong + is_wrong
             outcome = "found" if is_found else "WRONG" if is_wrong else "not found"
-            rows.append(
-                (case.named(), outcome, " ".join(result.setting.options()), f"{result.right}", f"{seconds:.1f}")
-            )
+            rows.append((case.named(), outcome, " ".join(result.options), f"{result.right}", f"{seconds:.1f}"))
             print(*rows[-1], sep="  ", file=sys.stderr)
     print_table(rows, ("trained with", "", "said", "right", "s"))
     print(f"{found} of {len(rows)} found ({found / len(rows):.1%}), {wrong} wrong and sure of it")

@@ -50,6 +50,7 @@ class Export:
     made: tuple[Made, ...]
     left_out: tuple[LeftOut, ...]
     keras_accuracy: Accuracy
+    contradictions: tuple[str, ...] = ()  # between the model and the pictures, sealed as they are
 
 
 def export_bundle(job: Job, destination: Path, *, training: dict[str, Any] | None = None) -> Export:  # Any: JSON
@@ -84,7 +85,9 @@ def seal_model(
             () if training is not None else contradictions(evidence, job.reference, job.dataset, progress=job.progress)
         )
         if against and not job.config.as_is:
-            raise SenseError(against)
+            raise SenseError(against, evidence.accuracy(evidence.expected))
+        for each in against:
+            job.warn(f"Sealed as it is (--as-is): {each}")
         doubts = _doubts(job, evidence, trained_here=training is not None)
         variants = make_variants(model, evidence, calibration, job, work)
         made = variants.made
@@ -110,7 +113,7 @@ def seal_model(
         if failed is not None:
             raise _missed(failed, destination)  # without a manifest: what failed must not open as a bundle
         _seal(work, findings, made, golden, documents)
-    return Export(open_bundle(destination), made, variants.left_out, evidence.accuracy(evidence.expected))
+    return Export(open_bundle(destination), made, variants.left_out, evidence.accuracy(evidence.expected), against)
 
 
 def _calibration(job: Job) -> Calibration | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from signs_export.job import Job
     from signs_export.variants import LeftOut, Made
     from signs_runtime.bundle.manifest import Variant
+    from signs_runtime.figures import Accuracy
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -184,19 +185,20 @@ def _export_job(
         result = export_bundle(replace(job, warn=note), output, training=training)
     except SenseError as error:
         if as_json:
-            print_json(
-                {"passed": False, "bundle": None, "labels": job.dataset.labels, "contradictions": error.findings}
-            )
+            print_json(_document(job, error.keras, None, warnings, [], (), error.findings))
         raise
     except ParityError as error:
         if as_json:
-            print_json(_document(job, error.verdict, None, warnings, [_variant(error.verdict)], ()))
+            keras = error.verdict.evidence.accuracy(error.verdict.expected)
+            print_json(_document(job, keras, None, warnings, [_variant(error.verdict)], ()))
         raise
     if not as_json:
         return lambda: _show(result, job.dataset.caveats, output)
     made, sealed = result.made, result.bundle.manifest.variants
     variants = [_variant(each.verdict, each, variant) for each, variant in zip(made, sealed, strict=True)]
-    return lambda: print_json(_document(job, made[0].verdict, output, warnings, variants, result.left_out))
+    return lambda: print_json(
+        _document(job, result.keras_accuracy, output, warnings, variants, result.left_out, result.contradictions)
+    )
 
 
 def _warn(text: str) -> None:
@@ -211,20 +213,22 @@ def _tell(text: str, *, err: bool) -> None:
 
 def _document(
     job: "Job",
-    verdict: "Verdict",
+    keras: "Accuracy",
     output: Path | None,
     warnings: list[str],
     variants: list[dict[str, Any]],
     left_out: Sequence["LeftOut"],
+    contradictions: Sequence[str] = (),
 ) -> dict[str, Any]:  # Any: JSON
-    """What an export says to machines, sealed (at `output`) or not; `verdict` is on any of its variants."""
+    """What an export says to machines, sealed (at `output`) or not; `keras` is what Keras gets right."""
     return {
         "passed": output is not None,
         "bundle": None if output is None else str(output),
         "labels": job.dataset.labels,
-        "keras_test_accuracy": asdict(verdict.evidence.accuracy(verdict.expected)),
+        "keras_test_accuracy": asdict(keras),
         "caveats": job.dataset.caveats,
         "warnings": warnings,
+        "contradictions": contradictions,
         "variants": variants,
         "left_out": [asdict(each) for each in left_out],
     }

@@ -1,5 +1,6 @@
 """The command `signs inspect`: what a Keras model was trained on, measured on labelled pictures."""
 
+import json
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.commands.shared import describe_counts, image_size_option, reading_options, start_keras
-from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.opening import TRIED_FIRST, ModelOptions, model_options, open_data, open_reference
 from signs_export.commands.options import data_for, data_of_model
 from signs_runtime.commands.shared import Command, json_option, print_json, print_table
 from signs_runtime.figures import finite
 from signs_runtime.pictures.input_spec import Reading
 
 if TYPE_CHECKING:
-    from signs_export.inspection.search import Inspection, Stage
+    from signs_export.inspection.ranking import Stage
+    from signs_export.inspection.search import Inspection
 
 
 @click.command(cls=Command)
@@ -44,9 +46,12 @@ def inspect(
     Everything is tried on DATA's pictures, and ranked by what the model gets right. Where pictures cannot tell, it says
     so. The search starts from the options that are given.
     """
+    if about_model.scaling or about_model.thresholds:
+        raise click.UsageError("--scaling and --thresholds are not for inspect, which tries every scaling.")
     data = data_for(model, data)
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
+    from signs_builder.disk import written_whole
     from signs_builder.errors import DatasetError
     from signs_export.inspection.conclusions import conclusions
     from signs_export.inspection.search import inspect as search
@@ -55,40 +60,57 @@ def inspect(
     if dataset.test.is_multi_label:
         raise DatasetError(f"{dataset.name} is a table of labels, and inspect looks at models of one label a picture.")
     click.echo(describe_counts(dataset), err=as_json)
-    reference = open_reference(model, replace(about_model, scaling="none"), image_size=image_size, reading=reading)
+    reference = open_reference(model, replace(about_model, scaling=TRIED_FIRST), image_size=image_size, reading=reading)
     if reference.classes != len(dataset.labels):
         raise DatasetError(
             f"{model} tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
         )
-    found = search(reference, dataset, reading, progress=progress_bar)
+    found = search(reference, dataset, progress=progress_bar)
     written = write_labels if found.other_order is not None else None
     if written is not None and found.other_order is not None:
-        written.write_text("".join(f"{label}\n" for label in found.other_order), encoding="utf-8")
-    labels = written or about_model.labels
-    command = _command(model, data, found, labels)
+        with written_whole(written) as partial:
+            partial.write_text(json.dumps(found.other_order, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    command = _command(model, data, found, written, about_model, image_size)
     if as_json:
         print_json({**_document(found, command, written), "conclusions": conclusions(found)})
         return
     for stage in found.stages:
-        _show(stage)
+        _show(stage, found.began)
     for sentence in conclusions(found):
         click.echo(sentence)
     if written is not None:
         click.echo(f"Wrote {written}: the labels in the order of the outputs.")
-    elif found.other_order is not None:
-        click.echo("Write them to a file with --write-labels FILE, and give that by --labels.")
+    elif write_labels is not None:
+        click.echo(f"{write_labels} is not written: the labels' order is not surely another.")
     click.echo(f"Next: {command}")
 
 
-def _command(model: Path, data: str, found: "Inspection", labels: Path | None) -> str:
-    given = ["--labels", str(labels)] if labels is not None else []
-    return shlex.join(["signs", "export", str(model), data, *found.setting.options(), *given])
+def _command(
+    model: Path,
+    data: str,
+    found: "Inspection",
+    written: Path | None,
+    about: ModelOptions,
+    image_size: tuple[int, int] | None,
+) -> str:
+    """What to run next: the export or, where the labels are in another order, what writes that down."""
+    labels = written or about.labels
+    given = {
+        "--labels": labels,
+        "--custom-objects": about.custom_objects,
+        "--image-size": None if image_size is None else "x".join(map(str, image_size)),
+    }
+    more = [str(word) for option, value in given.items() if value is not None for word in (option, value)]
+    more += ["--logits"] if about.logits else []
+    if found.other_order is not None and written is None:
+        return shlex.join(["signs", "inspect", str(model), data, *more, "--write-labels", "labels.json"])
+    return shlex.join(["signs", "export", str(model), data, *found.options, *more])
 
 
-def _show(stage: "Stage") -> None:
+def _show(stage: "Stage", began: Reading) -> None:
     rows = [
         (
-            " ".join(each.setting.options()),
+            " ".join(each.setting.options(began)),
             f"{each.right.correct} of {each.right.total}",
             "{:.1%} to {:.1%}".format(*each.right.interval),
             f"{each.log_likelihood:.3f}",
@@ -120,7 +142,7 @@ def _document(found: "Inspection", command: str, written: Path | None) -> dict[s
     return {
         "sure": found.is_sure,
         "beats_chance": found.beats_chance,
-        "options": found.setting.options(),
+        "options": found.options,
         "command": command,
         "right": found.right.as_json(),
         "pictures": found.pictures,

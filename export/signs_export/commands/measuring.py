@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from signs_export.commands.opening import MEASURED, ModelOptions, open_reference
+from signs_export.commands.opening import MEASURED, TRIED_FIRST, ModelOptions, open_reference
 from signs_runtime.pictures.input_spec import Reading
 
 if TYPE_CHECKING:
@@ -22,9 +22,15 @@ def open_measured(
     """
     from signs_export.errors import ExportError, ScalingNeededError
 
-    def opened(about: ModelOptions, reading: Reading) -> "Reference":
-        multi_label = dataset.test.is_multi_label
-        return open_reference(path, about, image_size=image_size, reading=reading, multi_label=multi_label)
+    def opened(about: ModelOptions, reading: Reading, *, is_settled: bool = False) -> "Reference":
+        return open_reference(
+            path,
+            about,
+            image_size=image_size,
+            reading=reading,
+            multi_label=dataset.test.is_multi_label,
+            is_settled=is_settled,
+        )
 
     try:
         if about.scaling != MEASURED:
@@ -35,7 +41,7 @@ def open_measured(
         needed = error
     if dataset.test.is_multi_label:
         raise needed
-    found = _inspected(opened(replace(about, scaling="none"), reading), dataset, reading)
+    found = _inspected(opened(replace(about, scaling=TRIED_FIRST), reading), dataset)
     from signs_export.inspection.conclusions import conclusions
 
     told = "\n".join(conclusions(found))
@@ -46,10 +52,10 @@ def open_measured(
     setting = found.setting
     note = f"Scaling and reading were measured on these pictures: {told}"
     dataset = replace(dataset, notes=(*dataset.notes, note.replace("\n", " ")))
-    return opened(replace(about, scaling=setting.scaling), setting.reading), dataset
+    return opened(replace(about, scaling=setting.scaling), setting.reading, is_settled=True), dataset
 
 
-def _inspected(reference: "Reference", dataset: "Dataset", reading: Reading) -> "Inspection":
+def _inspected(reference: "Reference", dataset: "Dataset") -> "Inspection":
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.errors import DatasetError
     from signs_export.inspection.search import inspect
@@ -58,4 +64,4 @@ def _inspected(reference: "Reference", dataset: "Dataset", reading: Reading) -> 
         raise DatasetError(
             f"The model tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
         )
-    return inspect(reference, dataset, reading, progress=progress_bar)
+    return inspect(reference, dataset, progress=progress_bar)

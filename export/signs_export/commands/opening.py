@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 MEASURED: Literal["measured"] = "measured"  # in place of a scaling
+TRIED_FIRST: Scaling = "unit"  # of a model of unknown scaling: with small numbers, whatever it computes is finite
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,12 @@ def open_reference(
     image_size: tuple[int, int] | None,
     reading: Reading,
     multi_label: bool = False,
+    is_settled: bool = False,
 ) -> "Reference":
-    """A Keras model from its file. Raises ModelError and ExportError."""
+    """A Keras model from its file; `is_settled`: the reading is measured, whoever made the model.
+
+    Raises ModelError and ExportError.
+    """
     from signs_builder.network.custom_objects import run_custom_objects
     from signs_builder.network.model_file import open_model
     from signs_export.source.reference import examine
@@ -94,7 +99,7 @@ def open_reference(
         )
     own = run_custom_objects(about.custom_objects) if about.custom_objects else None
     opened = open_model(path, own)
-    reading = _as_its_maker(opened, reading)
+    reading = reading if is_settled else _as_its_maker(opened, reading)
     return examine(
         opened,
         scaling=about.scaling,

@@ -12,29 +12,29 @@ from signs_export.errors import ExportError
 from signs_export.gate.evidence import Evidence
 from signs_export.inspection.order import Order, find_order
 from signs_export.inspection.search import better_scaling
-from signs_export.inspection.settings import Setting
 from signs_export.source.reference import Reference
 from signs_runtime.errors import EXIT_PARITY
-from signs_runtime.pictures.input_spec import Channels, Reading
+from signs_runtime.figures import Accuracy
 
 BEYOND_DOUBT = 1e-6  # chance of a finding where there is nothing
 COUNTED = 1e-3  # the same, for labels that are numbers in the order of text: it is one guess, not the best of many
 LEAST_KAPPA = 0.1  # of agreement beyond chance; weak models that people keep have 0.2 and more
 _Z = 2.575829  # the normal distribution's 99.5% point
+_EXPLAINED = 1.644854  # its 95% point: more than this is more than chance
 _MOST_NAMED = 12  # labels
 
 
 class SenseError(ExportError):
-    """What is to be sealed contradicts the pictures; `findings` are sentences."""
+    """What is to be sealed contradicts the pictures; `findings` are sentences, `keras` what Keras gets right."""
 
     exit_code = EXIT_PARITY
 
-    def __init__(self, findings: Sequence[str]) -> None:
+    def __init__(self, findings: Sequence[str], keras: Accuracy) -> None:
         super().__init__("\n".join([*findings, "Nothing was sealed. To seal it all the same, say --as-is."]))
-        self.findings = tuple(findings)
+        self.findings, self.keras = tuple(findings), keras
 
-    def __reduce__(self) -> tuple[type["SenseError"], tuple[tuple[str, ...]]]:
-        return SenseError, (self.findings,)
+    def __reduce__(self) -> tuple[type["SenseError"], tuple[tuple[str, ...], Accuracy]]:
+        return SenseError, (self.findings, self.keras)
 
 
 def contradictions(
@@ -47,15 +47,12 @@ def contradictions(
     order = find_order(truth, evidence.expected, evidence.labels)
     if _is_other(order, evidence.labels):
         return (_of_order(order, evidence.labels),)
-    spec = reference.input
-    channels: Channels = "BGR" if spec.colour == "BGR" else "RGB"
-    now = Setting(reference.scaling, Reading(spec.resize, spec.fit, channels, spec.exif))
-    better = better_scaling(reference, dataset, now, BEYOND_DOUBT, progress=progress)
+    better = better_scaling(reference, dataset, BEYOND_DOUBT, progress=progress)
     if better is not None:
         best, this = better
         return (
-            f"With {' '.join(best.setting.options()[:4])} Keras gets {best.right} right, and with what was asked for "
-            f"({' '.join(this.setting.options()[:4])}) {this.right}: say so, or look with signs inspect.",
+            f"With {' '.join(best.setting.options())} Keras gets {best.right} right, and with what was asked for "
+            f"({' '.join(this.setting.options())}) {this.right}: say so, or look with signs inspect.",
         )
     if _is_chance(truth, evidence.expected.argmax(axis=1), len(evidence.labels)):
         accuracy = evidence.accuracy(evidence.expected)
@@ -82,13 +79,19 @@ def _of_order(order: Order, labels: tuple[str, ...]) -> str:
 
 
 def _is_chance(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> bool:
-    """Whether Cohen's kappa, agreement beyond what the frequencies of labels and answers give, is surely near 0."""
+    """Whether chance explains the right answers, and there are enough pictures to say that no more is behind them.
+
+    Chance is what the frequencies of labels and answers give; what is beyond it is Cohen's kappa.
+    """
     n = len(truth)
-    expected = float(np.bincount(truth, minlength=classes) @ np.bincount(said, minlength=classes)) / n**2
-    agreement = float((truth == said).mean())
+    shown, given = np.bincount(truth, minlength=classes) / n, np.bincount(said, minlength=classes) / n
+    expected, agreement = float(shown @ given), float((truth == said).mean())
     if expected >= 1:
         return False
-    kappa = (agreement - expected) / (1 - expected)
-    # Of no agreement beyond chance, so that a constant answer has an interval, too.
-    deviation = math.sqrt(max(agreement * (1 - agreement), expected * (1 - expected)) / n) / (1 - expected)
-    return kappa + _Z * deviation < LEAST_KAPPA
+    # Of the share right, were the answers dealt out anew (Fleiss, Cohen and Everitt, 1969, doi:10.1037/h0028106).
+    spread = expected + expected**2 - float(shown @ (given * (shown + given)))
+    deviation = math.sqrt(max(spread, 0.0) / n)
+    if agreement > expected + _EXPLAINED * deviation:
+        return False
+    own = math.sqrt(max(agreement * (1 - agreement), expected * (1 - expected)) / n)
+    return (agreement + _Z * own - expected) / (1 - expected) < LEAST_KAPPA

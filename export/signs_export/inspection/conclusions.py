@@ -2,12 +2,13 @@
 
 from dataclasses import asdict
 
-from signs_export.inspection.search import Inspection, Stage, Tried
+from signs_export.inspection.ranking import Stage, Tried
+from signs_export.inspection.search import Inspection
 
 
 def conclusions(found: Inspection) -> list[str]:
     """What was found, in sentences."""
-    best = " ".join(found.setting.options())
+    best = " ".join(found.options)
     sentences = []
     if not found.beats_chance:
         sentences.append(
@@ -16,8 +17,10 @@ def conclusions(found: Inspection) -> list[str]:
         )
     elif found.is_sure:
         sentences.append(f"The model was trained with {best}: {found.right} are right so.")
+    elif not found.stages[0].rivals:
+        sentences.append(f"Every scaling gives the same answers, of which {found.right} are right.")
     else:
-        rivals = "; ".join(" ".join(each.setting.options()) for each in found.stages[0].rivals[:4])
+        rivals = "; ".join(" ".join(each.setting.options(found.began)) for each in found.stages[0].rivals[:4])
         sentences.append(
             f"{best} is likeliest ({found.right} are right), and these pictures cannot tell it from: {rivals}."
         )

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import wilcoxon
+from scipy.stats import binomtest, wilcoxon
 
 from signs_builder.evaluation.evaluate import count_confusion
 from signs_runtime.figures import Accuracy, Paired
 
 LEAST = 1e-3  # of a probability, below which its logarithm is cut
+MOVED = 0.01  # chance that a label is taken to be another output's which is its own
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,34 @@ class Order:
     meant: tuple[int, ...]
     own: Accuracy
     other: Accuracy
-    p_value: float  # of both being as good: the smaller of McNemar's, and Wilcoxon's of the likelihoods
+    p_value: float  # that the other is no better: the smaller of McNemar's, and Wilcoxon's of the likelihoods
+    is_proved: bool  # each label that moves is surely another output's, by its own pictures
 
     def is_better(self, p_value: float) -> bool:
-        """Whether the other order gets more right, by less than this chance."""
-        return self.other.correct > self.own.correct and self.p_value < p_value
+        """Whether the other order gets more right, by less than this chance, and with every label that it moves."""
+        return self.is_proved and self.other.correct > self.own.correct and self.p_value < p_value
 
 
 def best_order(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """For each output the label that it means, each label once: the assignment with most pictures right."""
+    """For each output the label that it means, each label once: the assignment that gets most of each label right."""
     counts = count_confusion(truth, said, classes).astype(np.float64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # Outputs that nothing tells of keep their own label, as far as they can.
-    shown, given = linear_sum_assignment(counts + 1e-3 * np.eye(classes), maximize=True)
+    shown, given = linear_sum_assignment(shares + 1e-3 * np.eye(classes), maximize=True)
     meant = np.empty(classes, np.int64)
     meant[given] = shown
+    return meant
+
+
+def order_by_halves(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """For each picture the order of labels that the pictures of the other half give, (n, classes)."""
+    in_order = np.argsort(truth, kind="stable")
+    ranks = np.empty(len(truth), np.int64)
+    ranks[in_order] = np.arange(len(truth))
+    meant = np.empty((len(truth), classes), np.int64)
+    for half in (0, 1):
+        found, tried = ranks % 2 == half, ranks % 2 != half
+        meant[tried] = best_order(truth[found], said[found], classes)
     return meant
 
 
@@ -47,29 +62,32 @@ def find_order(truth: NDArray[np.int64], given: NDArray[np.floating], labels: tu
     are tried in theirs, too, which needs no finding.
     """
     classes, said = len(labels), given.argmax(axis=1)
-    in_order = np.argsort(truth, kind="stable")
-    ranks = np.empty(len(truth), np.int64)
-    ranks[in_order] = np.arange(len(truth))
-    meant = np.empty((len(truth), classes), np.int64)  # by picture: its label was not looked at for it
-    for half in (0, 1):
-        found, tried = ranks % 2 == half, ranks % 2 != half
-        meant[tried] = best_order(truth[found], said[found], classes)
-    found_order = best_order(truth, said, classes)
+    meant = order_by_halves(truth, said, classes)
+    found = best_order(truth, said, classes)
+    is_proved = _is_proved(found, truth, said)
     counted = _counted(labels)
-    if counted is not None and (counted[said] == truth).sum() >= _right(meant, said, truth).sum():
-        found_order, meant = counted, np.tile(counted, (len(truth), 1))
-    own, other = said == truth, _right(meant, said, truth)
+    if counted is not None and (counted[said] == truth).sum() >= right_in(meant, said, truth).sum():
+        found, meant, is_proved = counted, np.tile(counted, (len(truth), 1)), True
+    own, other = said == truth, right_in(meant, said, truth)
     pairs = Paired(len(truth), int((own & ~other).sum()), int((other & ~own).sum()))
-    places = np.arange(len(truth))
-    before = log_likelihood(given[places, truth])
-    after = log_likelihood(given[places, np.argsort(meant, axis=1)[places, truth]])
+    likelier = likelihood_in(meant, given, truth) - log_likelihood(given[np.arange(len(truth)), truth])
+    p_value = min(pairs.p_value, float(wilcoxon(likelier, alternative="greater").pvalue) if likelier.any() else 1.0)
     measured = Accuracy(int(own.sum()), len(truth)), Accuracy(int(other.sum()), len(truth))
-    return Order(tuple(found_order.tolist()), *measured, min(pairs.p_value, paired_p_value(after - before)))
+    return Order(tuple(found.tolist()), *measured, p_value, is_proved)
 
 
-def _right(meant: NDArray[np.int64], said: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+def right_in(meant: NDArray[np.int64], said: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pictures are right, (n,), each in its own order of labels, `meant` (n, classes)."""
     right: NDArray[np.bool_] = meant[np.arange(len(said)), said] == truth
     return right
+
+
+def likelihood_in(
+    meant: NDArray[np.int64], given: NDArray[np.floating], truth: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The log-likelihood of each picture's label, in its own order of labels."""
+    places = np.arange(len(truth))
+    return log_likelihood(given[places, np.argsort(meant, axis=1)[places, truth]])
 
 
 def log_likelihood(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -80,6 +98,17 @@ def log_likelihood(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 def paired_p_value(difference: NDArray[np.float64]) -> float:
     """Wilcoxon's signed-rank test of paired differences, two-sided; 1 where there is none."""
     return float(wilcoxon(difference).pvalue) if np.any(difference) else 1.0
+
+
+def _is_proved(meant: NDArray[np.int64], truth: NDArray[np.int64], said: NDArray[np.int64]) -> bool:
+    """Whether the pictures of each label that moves are called by its new output more often than by its own."""
+    output = np.argsort(meant)
+    for label in np.flatnonzero(output != np.arange(len(meant))):
+        own = said[truth == label]
+        there, here = int((own == output[label]).sum()), int((own == label).sum())
+        if there <= here or binomtest(there, there + here, alternative="greater").pvalue > MOVED:
+            return False
+    return True
 
 
 def _counted(labels: tuple[str, ...]) -> NDArray[np.int64] | None:

@@ -1,9 +1,10 @@
 """What may have been done to pictures before a model was trained on them, and the options that say so."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from signs_export.config import SCALINGS, Scaling
-from signs_runtime.pictures.input_spec import CHANNELS, InputSpec, Reading, ResizeFilter
+from signs_export.source.reference import Reference
+from signs_runtime.pictures.input_spec import CHANNELS, Reading, ResizeFilter
 
 # One of each kind: those that differ by less than pictures can tell are left out, and can still be asked for.
 _FILTERS: tuple[ResizeFilter, ...] = (
@@ -19,23 +20,18 @@ class Setting:
     scaling: Scaling
     reading: Reading
 
-    def options(self) -> tuple[str, ...]:
-        """What to say to `signs export`, as words of a command."""
-        default = Reading()
-        named = {
-            "--channels": (self.reading.channels, default.channels),
-            "--fit": (self.reading.fit, default.fit),
-            "--resize": (self.reading.resize, default.resize),
-            "--exif": (self.reading.exif, default.exif),
-        }
-        said = [word for option, (value, usual) in named.items() if value != usual for word in (option, value)]
+    def options(self, usual: Reading = Reading()) -> tuple[str, ...]:  # noqa: B008  # frozen
+        """What to say to `signs export`, as words of a command; `usual` need not be said."""
+        mine, theirs = asdict(self.reading), asdict(usual)
+        said = [word for name in mine if mine[name] != theirs[name] for word in (f"--{name}", mine[name])]
         return ("--scaling", self.scaling, *said)
 
 
-def scalings_and_colours(spec: InputSpec, reading: Reading) -> list[Setting]:
-    """Every scaling, with colours in both orders where there are some."""
-    grey = spec.mode == "L"
+def scalings_and_colours(reference: Reference, reading: Reading) -> list[Setting]:
+    """Every scaling that the model can have, with colours in both orders where there are some."""
+    grey = reference.input.mode == "L"
     scalings = [each for each in SCALINGS if not (grey and each in ("torch", "caffe"))]
+    scalings = [reference.scaling] if reference.takes_alpha else scalings
     orders = (reading.channels,) if grey else CHANNELS
     return [Setting(scaling, replace(reading, channels=order)) for scaling in scalings for order in orders]
 
@@ -47,7 +43,8 @@ def fits(setting: Setting) -> list[Setting]:
 
 def filters(setting: Setting) -> list[Setting]:
     """The filters that shrink or enlarge it."""
-    return [_read(setting, resize=each) for each in _FILTERS]
+    own = setting.reading.resize
+    return [_read(setting, resize=each) for each in (*_FILTERS, *(() if own in _FILTERS else (own,)))]
 
 
 def turns(setting: Setting) -> list[Setting]:

@@ -64,6 +64,7 @@ class Reference:
     classes: int
     precision: Literal["float32", "float64"] = "float32"
     original: Original | None = field(default=None, repr=False)
+    takes_alpha: bool = False  # a fourth channel, which is put behind the colours as its scaling has it
     has_sigmoids: bool = False  # each output is a probability of its own
     thresholds: Thresholds = ()  # of a multi-label classifier, for each label
 
@@ -176,6 +177,7 @@ def examine(
         kind == "logits",
         int(whole.outputs[0].shape[1]),
         original=original,
+        takes_alpha=len(model.inputs[0].shape) == 4 and model.inputs[0].shape[3] == 4,
         has_sigmoids=kind in ("sigmoids", "many logits"),
     )
 

@@ -58,6 +58,11 @@ class InputSpec:
         return cls(height, width, colour, reading.resize, reading.fit, reading.exif)
 
     @property
+    def reading(self) -> Reading:
+        """How its pictures are read, but for their size and whether they have colours."""
+        return Reading(self.resize, self.fit, "BGR" if self.colour == "BGR" else "RGB", self.exif)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return self.height, self.width, 1 if self.colour == "L" else 3

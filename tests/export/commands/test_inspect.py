@@ -39,11 +39,11 @@ def saved(case: Case, path: Path) -> Path:
 def test_inspect_tells_the_options_and_writes_the_labels_in_their_order(data: Path, tmp_path: Path) -> None:
     case = Case("tf", Reading(channels="BGR"), (5, 4, 3, 2, 1, 0))
     model = saved(case, tmp_path / "model.keras")
-    labels = tmp_path / "labels.txt"
+    labels = tmp_path / "labels.json"
     result = run(inspect, model, data, "--write-labels", labels)
     assert result.exit_code == 0, result.output
     assert "The model was trained with --scaling tf --channels BGR" in result.stdout
-    assert labels.read_text().split() == list("543210")
+    assert json.loads(labels.read_text()) == list("543210")
     document = json.loads(run(inspect, model, data, "--labels", labels, "--json").stdout)
     assert (document["sure"], document["order"]["labels"]) == (True, None)
     assert document["options"] == ["--scaling", "tf", "--channels", "BGR"]
