@@ -10,6 +10,7 @@ from signs_builder.data.dataset import Dataset
 from signs_builder.progress import Progress, no_progress
 from signs_export.errors import ExportError
 from signs_export.gate.evidence import Evidence
+from signs_export.inspection.distinct import distinct
 from signs_export.inspection.order import Order, find_order
 from signs_export.inspection.search import better_scaling
 from signs_export.source.reference import Reference
@@ -44,7 +45,8 @@ def contradictions(
     if evidence.thresholds:
         return ()
     truth = evidence.truth.argmax(axis=1)
-    order = find_order(truth, evidence.expected, evidence.labels)
+    apart = distinct(evidence.images, truth)
+    order = find_order(truth[apart], evidence.expected[apart], evidence.labels)
     if _is_other(order, evidence.labels):
         return (_of_order(order, evidence.labels),)
     better = better_scaling(reference, dataset, BEYOND_DOUBT, progress=progress)
@@ -54,7 +56,7 @@ def contradictions(
             f"With {' '.join(best.setting.options())} Keras gets {best.right} right, and with what was asked for "
             f"({' '.join(this.setting.options())}) {this.right}: say so, or look with signs inspect.",
         )
-    if _is_chance(truth, evidence.expected.argmax(axis=1), len(evidence.labels)):
+    if _is_chance(truth[apart], evidence.expected[apart].argmax(axis=1), len(evidence.labels)):
         accuracy = evidence.accuracy(evidence.expected)
         return (
             f"Keras itself does no better than chance on these pictures: it gets {accuracy} of the test ones right. "

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest, wilcoxon
+from scipy.stats import wilcoxon
 
 from signs_builder.evaluation.evaluate import count_confusion
 from signs_runtime.figures import Accuracy, Paired
 
 LEAST = 1e-3  # of a probability, below which its logarithm is cut
-MOVED = 0.01  # chance that a label is taken to be another output's which is its own
+LEAST_GAIN = 0.1  # of the pictures of each label that changes places, on average
+JOINT, FEWEST = 3, 3  # labels that are proved together; in larger circles each by its own pictures, so many at least
+MOVED = 2.33  # standard errors of that, for a chance of 1%
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,10 @@ class Order:
     own: Accuracy
     other: Accuracy
     p_value: float  # that the other is no better: the smaller of McNemar's, and Wilcoxon's of the likelihoods
-    is_proved: bool  # each label that moves is surely another output's, by its own pictures
+    is_proved: bool  # each circle of labels that change places surely gains by it
 
     def is_better(self, p_value: float) -> bool:
-        """Whether the other order gets more right, by less than this chance, and with every label that it moves."""
+        """Whether the other order gets more right, by less than this chance, wherever it moves labels."""
         return self.is_proved and self.other.correct > self.own.correct and self.p_value < p_value
 
 
@@ -101,12 +103,32 @@ def paired_p_value(difference: NDArray[np.float64]) -> float:
 
 
 def _is_proved(meant: NDArray[np.int64], truth: NDArray[np.int64], said: NDArray[np.int64]) -> bool:
-    """Whether the pictures of each label that moves are called by its new output more often than by its own."""
+    """Whether each circle of labels that change places gains by it, each of its labels counting alike.
+
+    So a model that calls most pictures one label, or seldom finds a frequent one, has no label exchanged.
+    """
     output = np.argsort(meant)
-    for label in np.flatnonzero(output != np.arange(len(meant))):
-        own = said[truth == label]
-        there, here = int((own == output[label]).sum()), int((own == label).sum())
-        if there <= here or binomtest(there, there + here, alternative="greater").pvalue > MOVED:
+    moved = set(np.flatnonzero(output != np.arange(len(meant))).tolist())
+    while moved:
+        circle, label = [], min(moved)
+        while label in moved:
+            moved.remove(label)
+            circle.append(label)
+            label = int(output[label])
+        gains, variances = [], []
+        for label in circle:
+            own = said[truth == label]
+            if not len(own):  # no picture shows it
+                continue
+            there, here = (own == output[label]).mean(), (own == label).mean()
+            if len(circle) > JOINT and (len(own) < FEWEST or there <= here):
+                return False
+            gains.append(there - here)
+            variances.append((there + here - (there - here) ** 2) / len(own))
+        if not gains:
+            return False
+        gain, error = float(np.mean(gains)), float(np.sqrt(np.sum(variances))) / len(gains)
+        if not gain > max(LEAST_GAIN, MOVED * error):
             return False
     return True
 

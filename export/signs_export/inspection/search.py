@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.progress import Progress, no_progress
+from signs_export.inspection.distinct import distinct
 from signs_export.inspection.order import Order, find_order
 from signs_export.inspection.ranking import LIKELIER, Answers, Ranking, Stage, Tried
 from signs_export.inspection.settings import Setting, filters, fits, scalings_and_colours, turns
@@ -27,7 +28,7 @@ class Inspection:
     """What a model seems to have been trained on."""
 
     labels: tuple[str, ...]  # the data's, in its order
-    pictures: int
+    pictures: int  # that are not nearly the same
     stages: tuple[Stage, ...]
     order: Order
     right: Accuracy  # with the best setting, in the order that fits
@@ -81,11 +82,13 @@ def inspect(reference: Reference, dataset: Dataset, *, progress: Progress = no_p
             stage = rank(name, more(best), order, on_done, keep=best)
             if not all(each.same for each in stage.tried):
                 stages.append(stage)
-    given, truth = rank.answers(stages[-1].tried[0].setting, order), pictures.labels[order]
-    found = find_order(truth, given, dataset.labels)
+    best = stages[-1].tried[0].setting
+    given, truth = rank.answers(best, order), pictures.labels[order]
+    apart = distinct(rank.answers.images(best.reading, order), truth)
+    found = find_order(truth[apart], given[apart], dataset.labels)
     right = found.other if found.is_better(ORDER_SURE) else found.own
     chance = float(np.bincount(truth).max()) / len(truth)
-    return Inspection(dataset.labels, len(order), tuple(stages), found, right, chance, reading)
+    return Inspection(dataset.labels, len(apart), tuple(stages), found, right, chance, reading)
 
 
 def _with_likely_fit(

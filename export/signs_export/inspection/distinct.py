@@ -1,0 +1,26 @@
+"""Pictures that are nearly the same, as a video's frames are: they say one thing, and must not count as many."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 16  # pixels of the small copies that are compared
+NEAR = 3.0  # levels of 255, on average: what a steady camera's frames differ by
+
+
+def distinct(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of images (n, h, w, c), of which none is nearly another one of its label (n,); the first of each."""
+    small = np.stack([_small(image) for image in images])
+    kept: list[int] = []
+    for label in np.unique(labels):
+        own: list[int] = []
+        for i in np.flatnonzero(labels == label).tolist():
+            if not own or np.abs(small[own] - small[i]).mean(axis=1).min() > NEAR:
+                own.append(i)
+        kept += own
+    return np.sort(np.array(kept, np.int64))
+
+
+def _small(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    picture = Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image).convert("L")
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32).reshape(-1)
