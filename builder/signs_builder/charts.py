@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from signs_builder.data.dataset import Split
 from signs_builder.disk import written_whole
 from signs_builder.evaluation.evaluate import Figures
+from signs_builder.evaluation.reliability import Reliability
 from signs_builder.training.state import Epoch, Training
 from signs_runtime.pictures.input_spec import InputSpec
 
@@ -75,16 +76,35 @@ def _curve_svg(name: str, history: Sequence[Epoch], kept_epoch: int) -> str:
         panel = figure.subplots()
         _curve(panel, name, history, kept_epoch)
         panel.legend(frameon=False)
-        figure.draw_without_rendering()  # makes the grid's lines
-        for artist in figure.findobj():
-            artist.set_clip_on(False)  # nothing sticks out, and a page that loads nothing holds no url()
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True)
-    return _inline(file.getvalue(), f"{name} by epoch")
+        return _inline(figure, f"{name} by epoch")
 
 
-def _inline(svg: str, title: str) -> str:
+def reliability_svg(found: Reliability) -> str:
+    """How often pictures are labelled right, by the probability of their label: an inline SVG as `curves_svg`'s."""
+    with mpl.rc_context({**STYLE, **SVG_STYLE, "svg.hashsalt": "reliability"}):
+        figure = Figure(figsize=(4.2, 2.8))
+        panel = figure.subplots()
+        panel.plot([0, 100], [0, 100], color=GREY, linestyle=":", label="as often right as said")
+        most = max(each.pictures for each in found.bins)
+        said, right = ([100 * getattr(each, name) for each in found.bins] for name in ("probability", "accuracy"))
+        sizes = [10 + 90 * each.pictures / most for each in found.bins]
+        panel.plot(said, right, color=BLUE, linewidth=1)
+        panel.scatter(said, right, sizes, color=BLUE, label="pictures, more in a larger dot")
+        panel.set_title("Right in %, by the probability in %")
+        panel.set_xlim(0, 103)
+        panel.set_ylim(0, 103)
+        panel.legend(frameon=False)
+        return _inline(figure, "accuracy by probability")
+
+
+def _inline(figure: Figure, title: str) -> str:
     """What of matplotlib's SVG file an HTML page needs: no prolog, names of groups or fonts; the page's colours."""
+    figure.draw_without_rendering()  # makes the grid's lines
+    for artist in figure.findobj():
+        artist.set_clip_on(False)  # nothing sticks out, and a page that loads nothing holds no url()
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True)
+    svg = file.getvalue()
     view = re.search(r'viewBox="[^"]+"', svg)
     assert view is not None, "matplotlib writes a viewBox"
     drawing = re.sub(r".*?</defs>", "", svg, count=1, flags=re.DOTALL)  # with metadata and a style for the whole page

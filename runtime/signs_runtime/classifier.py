@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_runtime.decisions import Thresholds, decide
+from signs_runtime.decisions import decide
 from signs_runtime.errors import AnswerError, BundleFormatError, OptionError, SignsError
+from signs_runtime.labels import Thresholds
 from signs_runtime.pictures.input_spec import Channels, InputSpec
 from signs_runtime.pictures.read import Picture, check_channels, read_image, stages
 from signs_runtime.placement.choices import AUTO, Placement, Request

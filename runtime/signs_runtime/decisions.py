@@ -3,9 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Thresholds = tuple[float, ...]  # of a multi-label classifier, for each label; (): a picture has one label
-
-MIN_THRESHOLD, MAX_THRESHOLD = 1e-6, 1 - 1e-6  # beyond them, float32 finds a label always or never
+from signs_runtime.labels import Thresholds
 
 
 def decide(probabilities: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.bool_]:

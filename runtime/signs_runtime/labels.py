@@ -1,7 +1,10 @@
-"""Labels as people see them: which of them cannot be told apart."""
+"""Labels as people see them: which of them cannot be told apart; and from which probability on one is found."""
 
 import unicodedata
 from collections.abc import Sequence
+
+Thresholds = tuple[float, ...]  # of a multi-label classifier, for each label; (): a picture has one label
+MIN_THRESHOLD, MAX_THRESHOLD = 1e-6, 1 - 1e-6  # beyond them, float32 finds a label always or never
 
 
 def find_lookalikes(labels: Sequence[str]) -> tuple[str, str] | None:

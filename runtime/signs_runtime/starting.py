@@ -12,7 +12,6 @@ from signs_runtime.bundle.folder import Bundle, is_model_file, open_bundle
 from signs_runtime.bundle.manifest import check_input, check_labels, check_thresholds
 from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, THRESHOLDS_KEY
 from signs_runtime.bundle.strict_json import from_json, parse_json
-from signs_runtime.decisions import Thresholds
 from signs_runtime.engine.device import this_device
 from signs_runtime.engine.kept_graphs import Model, start
 from signs_runtime.engine.session import PROVIDERS, Setting, count_nodes
@@ -27,6 +26,7 @@ from signs_runtime.errors import (
     OptionError,
     ProviderError,
 )
+from signs_runtime.labels import Thresholds
 from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.placement.choices import AUTO, Choice, Placement, Request, choices
 from signs_runtime.placement.limits import Limits

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
     from signs_builder.network.model_file import Opened
     from signs_export.source.reference import Reference
-    from signs_runtime.decisions import Thresholds
+    from signs_runtime.labels import Thresholds
 
 
 MEASURED: Literal["measured"] = "measured"  # in place of a scaling

@@ -16,8 +16,9 @@ from signs_export.gate.probes import make_probes
 from signs_export.gate.trace import PICTURES, KerasStages, keras_stages
 from signs_export.job import Job
 from signs_export.source.reference import Reference
-from signs_runtime.decisions import Thresholds, decide
+from signs_runtime.decisions import decide
 from signs_runtime.figures import Accuracy, Paired
+from signs_runtime.labels import Thresholds
 from signs_runtime.pictures.input_spec import InputSpec
 
 

@@ -12,7 +12,8 @@ from signs_export.errors import ExportError
 from signs_export.gate.rounding import rounded
 from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
-from signs_runtime.decisions import Thresholds, margins
+from signs_runtime.decisions import margins
+from signs_runtime.labels import Thresholds
 
 # An export that loses as much as Keras may be twice the floor from it; another batch size rounds otherwise again.
 MULTIPLE = 4

@@ -11,7 +11,8 @@ from signs_export.int8.prepare import Prepared
 from signs_export.int8.quantize import quantize
 from signs_export.onnx_graph import BATCH, start
 from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
-from signs_runtime.decisions import Thresholds, margins
+from signs_runtime.decisions import margins
+from signs_runtime.labels import Thresholds
 from signs_runtime.proof.answers import Comparison
 
 # Models that are tried at most. A count and no clock, so that a model is exported alike wherever it is exported; each

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.evaluation.evaluate import count_confusion
+from signs_builder.evaluation.reliability import Reliability, reliability
 from signs_builder.training.state import Epoch
 from signs_export.gate.evidence import Evidence
 from signs_export.gate.trace import Stage
@@ -68,7 +69,9 @@ def describe(findings: Findings) -> Document:
             test_pictures=int(evidence.is_test.sum()),
             batch_sizes=findings.variants[0].proof.batch_sizes,
         ),
-        keras=document.KerasFigures(_test_figures(evidence, evidence.expected), _mistakes(evidence)),
+        keras=document.KerasFigures(
+            _test_figures(evidence, evidence.expected), _reliability(evidence), _mistakes(evidence)
+        ),
         variants=findings.variants,
         training=None if findings.training is None else _training(findings.training),
         warnings=tuple(map(shown, findings.warnings)),
@@ -190,6 +193,14 @@ def _test_figures(evidence: Evidence, probabilities: NDArray[np.float32]) -> doc
             for shows, given in np.argwhere(counts).tolist()
         ),
     )
+
+
+def _reliability(evidence: Evidence) -> Reliability | None:
+    """Whether Keras's probabilities are as often right as they say, on the test pictures."""
+    if evidence.thresholds:
+        return None
+    said = evidence.expected[evidence.is_test].max(axis=1)
+    return reliability(said, np.asarray(evidence.right_decisions(evidence.expected).all(axis=1)))
 
 
 def _mistakes(evidence: Evidence) -> tuple[document.Picture, ...]:

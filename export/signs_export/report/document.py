@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from signs_builder.evaluation.reliability import Reliability
 from signs_builder.training.state import Epoch
 from signs_export.config import Scaling
 from signs_export.gate.checks import Check
@@ -14,7 +15,7 @@ from signs_export.gate.verdict import LabelFigures, PairedFigures
 from signs_export.variants import Price
 from signs_runtime.bundle.manifest import Budget, Precision, Provenance, Speed
 from signs_runtime.bundle.strict_json import is_text
-from signs_runtime.decisions import Thresholds
+from signs_runtime.labels import Thresholds
 from signs_runtime.pictures.input_spec import InputSpec
 
 
@@ -121,6 +122,7 @@ class ComparedPicture(Picture):
 @dataclass(frozen=True)
 class KerasFigures:
     test: TestFigures
+    reliability: Reliability | None  # on the test pictures; None of a multi-label classifier
     mistakes: tuple[Picture, ...]  # test pictures that Keras labels wrong, the surest first
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from signs_builder.charts import curves_svg
+from signs_builder.charts import curves_svg, reliability_svg
 from signs_export.gate.trace import Stage
 from signs_export.gate.verdict import LabelFigures
 from signs_export.report.document import Confused, Document, Share, TestFigures
@@ -31,6 +31,7 @@ def report_page(document: Document, images: NDArray[np.uint8], stages: Mapping[s
         vars(document),
         tests=_tests(document),
         curves=Markup(curves),
+        diagram=Markup("" if document.keras.reliability is None else reliability_svg(document.keras.reliability)),
         thumbnail=lambda place: _thumbnail(document.model.input.in_rgb(images[place])),
         differing_labels=_differing_labels,
         thresholds=dict(zip(document.model.labels, document.model.thresholds, strict=False)),

@@ -18,7 +18,7 @@ from signs_export.errors import ExportError
 from signs_export.source.fitting import Fitted, both_labels, fit_input, input_of, with_both_labels, with_sigmoid
 from signs_export.source.layers import convolving_by_group
 from signs_export.source.scaling import choose_scaling, scale
-from signs_runtime.decisions import Thresholds
+from signs_runtime.labels import Thresholds
 from signs_runtime.pictures.input_spec import InputSpec, Reading
 
 BATCH = 32  # pictures at once through Keras

@@ -5,8 +5,8 @@ from typing import Any
 
 from signs_export.errors import ExportError
 from signs_runtime.bundle.strict_json import parse_json
-from signs_runtime.decisions import MAX_THRESHOLD, MIN_THRESHOLD, Thresholds
 from signs_runtime.errors import BundleFormatError
+from signs_runtime.labels import MAX_THRESHOLD, MIN_THRESHOLD, Thresholds
 
 DEFAULT = 0.5
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from signs_runtime.bundle.manifest import MAX_GOLDEN_PICTURES, Manifest, check_labels
 from signs_runtime.bundle.strict_json import brief
-from signs_runtime.decisions import Thresholds
 from signs_runtime.errors import BundleFormatError
+from signs_runtime.labels import Thresholds
 
 _ARRAYS = ("images", "probabilities", "labels", "files", "file_sizes", "file_images")
 

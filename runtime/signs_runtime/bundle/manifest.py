@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from signs_runtime.bundle.strict_json import SINCE, as_json, brief, from_json, is_text, parse_json
-from signs_runtime.decisions import MAX_THRESHOLD, MIN_THRESHOLD, Thresholds
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.figures import Accuracy, Paired
-from signs_runtime.labels import find_lookalikes
+from signs_runtime.labels import MAX_THRESHOLD, MIN_THRESHOLD, Thresholds, find_lookalikes
 from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec
 
 OLDEST_SCHEMA, SCHEMA = 4, 5  # a bundle is written in the oldest that can say all of it

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_runtime.decisions import Thresholds, decide
+from signs_runtime.decisions import decide
+from signs_runtime.labels import Thresholds
 
 
 @dataclass(frozen=True)

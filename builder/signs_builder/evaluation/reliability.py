@@ -1,0 +1,52 @@
+"""Whether a model's probabilities are as often right as they say: the expected calibration error, and its parts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 15  # as Guo et al., 2017, https://arxiv.org/abs/1706.04599
+_RESAMPLED = 1000  # times, for the interval
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Pictures whose label got about the same probability."""
+
+    probability: float  # on average, 0..1
+    accuracy: float  # share of them that are labelled right, 0..1
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far probabilities and accuracy are apart, on average over the pictures."""
+
+    error: float  # the expected calibration error, 0..1
+    interval_95: tuple[float, float]  # of as many other pictures: the bootstrap's percentiles
+    overconfidence: float  # the mean probability less the accuracy, -1..1
+    bins: tuple[Bin, ...]  # those that hold pictures, the least sure first
+
+
+def reliability(probabilities: NDArray[np.floating], right: NDArray[np.bool_]) -> Reliability:
+    """Hold the probabilities (n,) of the labels that were given to which of them are right (n,)."""
+    given = probabilities.astype(np.float64)
+    places = np.minimum((given * BINS).astype(np.int64), BINS - 1)
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, len(given), (_RESAMPLED, len(given)))
+    errors = [_error(places[sample], given[sample], right[sample]) for sample in samples]
+    low, high = np.percentile(errors, (2.5, 97.5))
+    return Reliability(
+        _error(places, given, right),
+        (float(low), float(high)),
+        float(given.mean() - right.mean()),
+        tuple(
+            Bin(float(given[places == i].mean()), float(right[places == i].mean()), int((places == i).sum()))
+            for i in np.unique(places)
+        ),
+    )
+
+
+def _error(places: NDArray[np.int64], given: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    gaps = np.bincount(places, given - right, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(given))
