@@ -38,7 +38,7 @@ from signs_export.source.reference import Reference
 from signs_export.variants import LeftOut, Made, make_variants
 from signs_runtime import verify
 from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
-from signs_runtime.bundle.manifest import FileRecord, Manifest, dump_manifest, needed_schema
+from signs_runtime.bundle.manifest import MAX_FILE_BYTES, FileRecord, Manifest, dump_manifest, needed_schema
 from signs_runtime.figures import Accuracy
 
 
@@ -59,6 +59,12 @@ def export_bundle(job: Job, destination: Path, *, training: dict[str, Any] | Non
     `training` is what `Run.as_json` says of the model's own, for the report. Raises ExportError, and ParityError with
     the bundle kept aside where the gate fails; whatever was at `destination` is then as it was.
     """
+    largest = MAX_FILE_BYTES - 2**24  # the graph's own bytes come on top
+    if (size := weights_bytes(job.reference.model)) > largest:
+        raise ExportError(
+            f"The model's weights are {size / 2**30:.2f} GiB, and an ONNX file holds at most {largest / 2**30:.2f}. "
+            "Take a smaller network of the same family."
+        )
     check_destination(destination, needed_bytes(job.reference))
     check_room(Path(tempfile.gettempdir()), weights_bytes(job.reference.model))  # onnxruntime folds from file to file
     with job.progress("Converting with tf2onnx", 0):

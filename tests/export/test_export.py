@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset, Split
 from signs_builder.network.model_file import weights_sha256
+from signs_export import export as export_module
 from signs_export.config import ExportConfig
 from signs_export.errors import CalibrationError, ExportError
 from signs_export.export import export_bundle, seal_model
@@ -190,3 +191,12 @@ def test_a_failed_gate_on_pictures_whose_names_are_no_text_is_reported_all_the_s
     assert json.loads((failed / "report.json").read_bytes().decode("ascii"))["passed"] is False
     assert (failed / "junit.xml").read_bytes()
     assert "does not answer" in (failed / "report.html").read_text(encoding="utf-8")
+
+
+def test_weights_that_no_onnx_file_holds_are_refused_before_the_work(
+    reference: Reference, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "MAX_FILE_BYTES", 2**24 + 1000)
+    with pytest.raises(ExportError, match="an ONNX file holds at most"):
+        export_bundle(Job(reference, dataset, ExportConfig()), tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []

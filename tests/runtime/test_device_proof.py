@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image, ImageOps
+from PIL import Image
 
 from signs_runtime import (
     BundleTamperedError,
@@ -145,7 +145,7 @@ def read_nearest(image: Image.Image, size: tuple[int, int], *_: object) -> Image
 @pytest.mark.parametrize(
     ("owner", "name", "other", "words"),
     [
-        (ImageOps, "exif_transpose", lambda image: image, "file 1 of 3 (JPEG, 36x24, RGB)"),
+        (Image.Image, "transpose", lambda image, _: image, "file 1 of 3 (JPEG, 36x24, RGB)"),
         (Image.Image, "resize", read_nearest, "file 1 of 3 (JPEG, 36x24, RGB)"),
         (Image, "alpha_composite", lambda _, image: image, "file 3 of 3 (PNG, 36x24, RGBA)"),
     ],
