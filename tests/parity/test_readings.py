@@ -19,7 +19,9 @@ HALF_A_LEVEL = 0.5 + 1e-4  # TensorFlow leaves its means as float32
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 24)
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.new("RGB", (3, 437), "red").save(folder / "thin.png")  # padded, less than half a pixel is left of it
+    return [folder / "thin.png", *write_pictures(folder, 24)]
 
 
 @pytest.mark.parametrize("spec", list(all_readings()), ids=InputSpec.describe)

@@ -33,6 +33,8 @@ def _by_pillow(image: Image.Image, spec: InputSpec, orientation: int) -> Image.I
     target = (spec.width, spec.height)
     box = _centre(whole, target) if spec.fit == "crop" else (0, 0, *whole)
     size = _contained(whole, target) if spec.fit == "pad" else target
+    if min(size) == 0:  # so thin that nothing is left of it, as in Pillow
+        return Image.new(image.mode, target)
     if is_sideways(orientation):  # in the turned one's order, which is across and then down
         left, top, right, bottom = box
         image = _stretch(image, (image.width, size[0]), (0, left, image.width, right), spec)
@@ -66,10 +68,10 @@ def _centre(whole: tuple[int, int], target: tuple[int, int]) -> Box:
 
 
 def _contained(whole: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """The largest size with a picture's proportions that lies in the target's, at least a pixel."""
+    """The largest size with a picture's proportions that lies in the target's; 0 where a side rounds to nothing."""
     ratio, wanted = whole[0] / whole[1], target[0] / target[1]
     if ratio > wanted:
-        return target[0], max(1, round(whole[1] / whole[0] * target[0]))
+        return target[0], round(whole[1] / whole[0] * target[0])
     if ratio < wanted:
-        return max(1, round(whole[0] / whole[1] * target[1])), target[1]
+        return round(whole[0] / whole[1] * target[1]), target[1]
     return target
