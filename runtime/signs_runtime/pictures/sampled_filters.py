@@ -16,6 +16,7 @@ from signs_runtime.pictures.input_spec import InputSpec, SampledFilter
 from signs_runtime.pictures.orientation import is_sideways, mirrors, turned, turned_size
 
 _AT_ONCE = 2**21  # pixels; of larger pictures only the lines that are needed are copied
+_EVERY = 4  # of a picture's lines, where no more of them is needed, only those are copied
 _FIXED = 2048  # OpenCV's weights are whole numbers, this many in all
 
 Indices = NDArray[np.int64]
@@ -160,9 +161,9 @@ def _pixels(image: Image.Image, orientation: int, rows: Indices, columns: Indice
 
 def _crossings(image: Image.Image, rows: Indices, columns: Indices) -> NDArray[np.uint8]:
     """The pixels in these rows and columns, (rows, columns) or (rows, columns, 3)."""
-    if image.width * image.height <= _AT_ONCE:
-        return np.asarray(image)[rows[:, None], columns]
     kinds, where = np.unique(rows, return_inverse=True)
+    if image.height <= _EVERY * len(kinds) and image.width * image.height <= 8 * _AT_ONCE:
+        return np.asarray(image)[rows[:, None], columns]
     lines = [np.asarray(image.crop((0, row, image.width, row + 1)))[:, columns] for row in kinds.tolist()]
     return np.concatenate(lines)[where]
 
