@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset
-from signs_builder.evaluation.evaluate import count_confusion
 from signs_export.gate.evidence import Evidence
+from signs_export.inspection.order import Order, find_order
 from signs_export.source.layers import layers_of
 from signs_export.source.reference import Reference
 from signs_runtime.figures import Accuracy
@@ -32,8 +32,9 @@ def doubts_about_answers(evidence: Evidence) -> tuple[str, ...]:
     if evidence.thresholds:
         _, shown = np.unique(truth, axis=0, return_inverse=True)  # each set of labels as a class of its own
         return _near_chance(accuracy, shown.reshape(-1), 2 ** len(evidence.labels))
-    truth, said = truth.argmax(axis=1), evidence.expected[evidence.is_test].argmax(axis=1)
-    return (*_near_chance(accuracy, truth, len(evidence.labels)), *_other_order(accuracy, truth, said, evidence.labels))
+    truth = truth.argmax(axis=1)
+    order = find_order(truth, evidence.expected[evidence.is_test], evidence.labels)
+    return (*_near_chance(accuracy, truth, len(evidence.labels)), *_other_order(order, evidence.labels))
 
 
 def doubts_about_turned(dataset: Dataset, spec: InputSpec) -> tuple[str, ...]:
@@ -60,39 +61,14 @@ def _near_chance(accuracy: Accuracy, truth: NDArray[np.int64], classes: int) -> 
     )
 
 
-def _other_order(
-    accuracy: Accuracy, truth: NDArray[np.int64], said: NDArray[np.int64], labels: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Another order of the labels that gets far more right: found on half of the pictures, tried on the others."""
-    in_order = np.argsort(truth, kind="stable")
-    ranks = np.empty(len(truth), np.int64)
-    ranks[in_order] = np.arange(len(truth))
-    right = 0
-    for half in (0, 1):
-        found, tried = ranks % 2 == half, ranks % 2 != half
-        meant = _best_order(truth[found], said[found], len(labels))
-        right += int((meant[said[tried]] == truth[tried]).sum())
-    reordered = Accuracy(right, accuracy.total)
-    if reordered.interval[0] <= accuracy.interval[1]:
+def _other_order(order: Order, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Another order of the labels that gets more right; where that is beyond doubt, nothing is sealed: see `sense`."""
+    if not order.is_proved or order.other.interval[0] <= order.own.interval[1]:
         return ()
-    meant = _best_order(truth, said, len(labels))
-    named = ", ".join(labels[i] for i in meant[:_MOST_NAMED])
+    named = ", ".join(labels[i] for i in order.meant[:_MOST_NAMED])
     more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
     return (
-        f"The labels seem to be in another order than the model's outputs: as they are, Keras gets {accuracy} of the "
-        f"test pictures right, and in another order {reordered}. The order that fits is {named}{more}. Name the "
-        "folders of the classes so that they sort as in the training (01_..., 02_...).",
+        f"The labels seem to be in another order than the model's outputs: as they are, Keras gets {order.own} of the "
+        f"test pictures right, and in another order {order.other}. The order that fits is {named}{more}. signs inspect "
+        "looks closer; give the labels by --labels FILE.",
     )
-
-
-def _best_order(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """For each output the label that it means, each label once: the pairs that occur most often come first."""
-    counts = count_confusion(truth, said, classes)
-    shown, given = np.nonzero(counts)
-    meant = np.full(classes, -1)
-    free = np.ones(classes, np.bool_)
-    for pair in np.argsort(-counts[shown, given], kind="stable"):
-        if meant[given[pair]] < 0 and free[shown[pair]]:
-            meant[given[pair]], free[shown[pair]] = shown[pair], False
-    meant[meant < 0] = np.flatnonzero(free)
-    return meant

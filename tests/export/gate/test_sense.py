@@ -14,17 +14,9 @@ from signs_export.inspection.order import find_order
 from signs_export.job import Job
 from signs_runtime.figures import Accuracy
 
-from ..inspection.cases import Case, made
+from ..inspection.cases import Case, answers, made
 
 LABELS = tuple("abcdefghij")
-
-
-def answers(truth: np.ndarray, share: float, rng: np.random.Generator, classes: int = 10) -> np.ndarray:
-    """Probabilities of a model that is right on this share, and says anything of the others."""
-    said = np.where(rng.random(len(truth)) < share, truth, rng.integers(0, classes, len(truth)))
-    given = rng.dirichlet(np.full(classes, 0.5), len(truth))
-    given[np.arange(len(truth)), said] += 1
-    return np.asarray(given / given.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -37,7 +29,7 @@ def test_no_weak_or_small_case_is_refused(seed: int) -> None:
         truth[truth == 4] = 5
     elif kind == "unbalanced":
         truth = np.where(rng.random(count) < 0.8, 0, truth)
-    given = answers(truth, 0.22 if kind == "weak" else 0.5, rng)  # 30% right, and 55%
+    given = answers(truth, 0.22 if kind == "weak" else 0.5, 10, rng)  # 30% right, and 55%
     assert not _is_chance(truth, given.argmax(axis=1), 10)
     assert not find_order(truth, given, LABELS).is_better(1e-6)
 
@@ -54,12 +46,12 @@ def test_an_order_is_found_and_measured_where_it_was_not_looked_for() -> None:
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 10, 300)
     meant = rng.permutation(10)
-    given = answers(truth, 0.6, rng)[:, meant]  # output i is label meant[i]
+    given = answers(truth, 0.6, 10, rng)[:, meant]  # output i is label meant[i]
     order = find_order(truth, given, LABELS)
     assert order.meant == tuple(meant)
     assert order.is_better(1e-6)
     assert order.other.share == pytest.approx(0.64, abs=0.08)
-    assert not find_order(truth, answers(truth, 0.6, rng), LABELS).is_better(0.01)
+    assert not find_order(truth, answers(truth, 0.6, 10, rng), LABELS).is_better(0.01)
 
 
 def test_numbers_that_sort_as_text_are_tried_as_numbers() -> None:
@@ -67,7 +59,7 @@ def test_numbers_that_sort_as_text_are_tried_as_numbers() -> None:
     rng = np.random.default_rng(2)
     as_numbers = rng.integers(0, 12, 60)
     truth = np.array([labels.index(str(number)) for number in as_numbers])
-    order = find_order(truth, answers(as_numbers, 0.9, rng, 12), labels)
+    order = find_order(truth, answers(as_numbers, 0.9, 12, rng), labels)
     assert [labels[i] for i in order.meant] == list(map(str, range(12)))
     assert order.is_better(1e-6)
 

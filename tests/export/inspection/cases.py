@@ -92,3 +92,11 @@ def made(case: Case, folder: Path | None = None) -> tuple[Reference, Dataset]:
     *others, kernel, bias = model.get_weights()
     permuted.set_weights([*others, kernel[:, list(case.order)], bias[list(case.order)]])
     return replace(examine(permuted, scaling="none"), scaling="none"), dataset
+
+
+def answers(truth: NDArray[np.int64], share: float, classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Probabilities (n, classes) of a model that is right on this share, and says anything of the others."""
+    said = np.where(rng.random(len(truth)) < share, truth, rng.integers(0, classes, len(truth)))
+    given = rng.dirichlet(np.full(classes, 0.5), len(truth))
+    given[np.arange(len(truth)), said] += 1
+    return np.asarray(given / given.sum(axis=1, keepdims=True))

@@ -13,6 +13,8 @@ from signs_export.inspection.ranking import Answers, Ranking, Stage
 from signs_export.inspection.settings import Setting
 from signs_runtime.pictures.input_spec import Reading
 
+from .cases import answers
+
 
 @dataclass
 class Given(Answers):
@@ -34,13 +36,6 @@ def sharpened(given: NDArray[np.float64], power: float) -> NDArray[np.float64]:
     """A surer model's answers."""
     raised = given**power
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-
-
-def answers(truth: NDArray[np.int64], share: float, classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    said = np.where(rng.random(len(truth)) < share, truth, rng.integers(0, classes, len(truth)))
-    given = rng.dirichlet(np.full(classes, 0.5), len(truth))
-    given[np.arange(len(truth)), said] += 1
-    return np.asarray(given / given.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("seed", range(20))
