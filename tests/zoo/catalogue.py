@@ -168,7 +168,7 @@ THRICE = (
 )
 _SMALL = Training(SIDE, pictures=900, tested=120, epochs=20, rate=3e-3)
 _LIGHTLY = Training(_FAMILY_SIDE, pictures=300, tested=100, epochs=3)
-_PROPERLY = Training(_TRAINED_SIDE, pictures=2400, tested=600, epochs=20, rate=3e-3, decays=True)
+_PROPERLY = Training(_TRAINED_SIDE, pictures=4800, tested=600, epochs=30, rate=3e-3, decays=True)
 
 
 def catalogue() -> list[Animal]:

@@ -18,6 +18,7 @@ from signs_export.convert.tf2onnx_fixes import (
     convert_erfc,
     tf2onnx_patched,
 )
+from signs_export.convert.tidy import tidy
 from signs_export.errors import ExportError
 from signs_export.onnx_graph import check_runnable
 from signs_export.source.reference import Reference
@@ -39,6 +40,7 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
         )
     traced, marks = _trace(reference, config)
     model = _fold(traced, reference)
+    tidy(model)
     name_graph(model, marks)
     _describe(model, labels, reference)
     try:

@@ -28,8 +28,9 @@ from signs_runtime.placement.limits import find_limits
 
 # What onnxruntime computes in int8 on CPUs, but for global pools and dense layers: these cost no time, and an error
 # tells most there. For the same reason, those BETWEEN are in int8 only where a convolution follows.
-OPERATORS = ["Conv", "Relu", "Clip", "Add", "MaxPool", "Transpose", "Concat", "Mul", "Sigmoid", "AveragePool"]
-BETWEEN = ("Mul", "Sigmoid", "AveragePool")
+OPERATORS = ["Conv", "Relu", "Clip", "Add", "MaxPool", "Transpose", "Concat"]
+BETWEEN = ("Mul", "Sigmoid", "HardSigmoid", "AveragePool")
+OPERATORS += BETWEEN
 OWN = "signs/"  # before names that are given here; no Keras layer's name has a slash
 # Ranges of rectified sums are chosen on every so many-th calibration picture, none of them changed: with changed ones
 # among them, answers on SIGNS move by 1.7e-4 instead of 1.2e-4.

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx.numpy_helper import from_array
 
 from signs_export.int8.prepare import BETWEEN, OPERATORS, OWN, Prepared
@@ -41,9 +42,41 @@ def quantize(prepared: Prepared, in_float: Collection[str] = ()) -> onnx.ModelPr
                 {"axis": 0, "scale": scale, "zero_point": np.int8(0)} for scale in rounded.scale
             ]
     quantized = _quantize_static(model, prepared.ranges, overrides, sorted(in_float))
+    _cut_hard_sigmoids(quantized)
     _hold_in_float(quantized)
     _shape_zero_points(quantized)
     return quantized
+
+
+def _cut_hard_sigmoids(quantized: onnx.ModelProto) -> None:
+    """Say HardSigmoid, x / 6 + 1/2 between 0 and 1, with a QuantizeLinear, which cuts off what leaves 0 to 255.
+
+    In 255 steps from -3 to 3 (the zero point is 127, half a step below the middle) the levels of x are those of the
+    sigmoid in steps of 1 / 255.
+    """
+    graph = quantized.graph
+    constants: dict[str, NDArray[Any]] = {  # Any: of two dtypes
+        "cut_scale": np.array(6 / 255, np.float32),
+        "cut_zero_point": np.array(127, np.uint8),
+        "sigmoid_scale": np.array(1 / 255, np.float32),
+        "sigmoid_zero_point": np.array(0, np.uint8),
+    }
+    levels = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    found = []
+    for node in graph.node:
+        readers = [other for other in graph.node if node.output[0] in other.input]
+        goes_on = node.input[0] in levels and [other.op_type for other in readers] == ["QuantizeLinear"]
+        if node.op_type == "HardSigmoid" and goes_on:
+            (to_levels,) = readers
+            to_levels.input[:] = [node.input[0], f"{OWN}cut_scale", f"{OWN}cut_zero_point"]
+            for other in graph.node:
+                if to_levels.output[0] in other.input:
+                    other.input[1:] = [f"{OWN}sigmoid_scale", f"{OWN}sigmoid_zero_point"]
+            found.append(node)
+    for node in found:
+        graph.node.remove(node)
+    if found:
+        graph.initializer.extend(from_array(values, f"{OWN}{name}") for name, values in constants.items())
 
 
 def _shape_zero_points(quantized: onnx.ModelProto) -> None:

@@ -109,3 +109,24 @@ def test_what_lies_between_convolutions_computes_in_integers_and_what_leads_to_t
     assert computed["QuickGelu"] + computed["Sigmoid"] == computed["AveragePool"] == 1
     images = np.asarray(pictures.test.pictures)
     assert np.abs(answers(quantized, images) - reference.probabilities(images)).max() < 0.05
+
+
+def test_hard_swish_computes_in_integers_between_convolutions(
+    pictures: Dataset, calibration: Calibration, tmp_path: Path
+) -> None:
+    """A hard sigmoid is a matter of where 0 and 255 lie; the last one, which leads to no convolution, stays float."""
+    image = keras.Input(calibration.images.shape[1:])
+    x = keras.layers.Conv2D(24, 3, activation="hard_silu")(keras.layers.Rescaling(1 / 32, offset=-4)(image))
+    squeezed = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = keras.layers.Multiply()([x, keras.layers.Conv2D(24, 1, activation="hard_sigmoid")(squeezed)])
+    x = keras.layers.Conv2D(24, 3, activation="hard_silu")(x)
+    reference = examine(keras.Model(image, keras.layers.Dense(6, "softmax")(keras.layers.GlobalAveragePooling2D()(x))))
+    model = convert(reference, pictures.labels, CONFIG)
+    quantized = quantize(prepare(model, calibration, Int8Config()))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    computed = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert (computed["QLinearConv"], computed["QLinearMul"], computed["HardSigmoid"]) == (3, 2, 1)
+    images = np.asarray(pictures.test.pictures)
+    assert np.abs(answers(quantized, images) - reference.probabilities(images)).max() < 0.05

@@ -1,0 +1,128 @@
+"""Says the same with fewer nodes: on small pictures a node's start costs as much as its sums."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx.numpy_helper import from_array, to_array
+
+from signs_export.onnx_graph import attribute, weights_of
+
+Shape = tuple[int | str | None, ...]  # a number, the name of the batch's axis, or unknown
+_VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+_AS_BEFORE = 0  # of a Reshape: the axis as it is
+
+
+def tidy(model: onnx.ModelProto) -> None:
+    """Replace, in place, what tf2onnx spells out; nodes that nothing reads any more stay.
+
+    Means over a picture become GlobalAveragePool and relu6(x + 3) / 6 becomes HardSigmoid, for which onnxruntime has
+    kernels; chains that leave the numbers in their order (squeezes, reshapes to a computed shape, transpositions of
+    axes of length 1) become one Reshape, or nothing.
+    """
+    _pool_at_once(model)
+    _join_hard_sigmoids(model)
+    _join_views(model)
+
+
+def _pool_at_once(model: onnx.ModelProto) -> None:
+    weights = weights_of(model)
+    for node in model.graph.node:
+        if node.op_type == "ReduceMean" and attribute(node, "keepdims", 1):
+            given = [to_array(weights[name]).tolist() for name in node.input[1:] if name in weights]  # from opset 18 on
+            if sorted(attribute(node, "axes", given[0] if given else [])) == [2, 3]:
+                node.op_type = "GlobalAveragePool"
+                del node.attribute[:], node.input[1:]
+
+
+def _join_hard_sigmoids(model: onnx.ModelProto) -> None:
+    """Where Add, Clip and Div or Mul say max(0, min(1, x / 6 + 1/2)), let HardSigmoid say it."""
+    graph = model.graph
+    weights = weights_of(model)
+    uses = Counter(name for node in graph.node for name in node.input)
+    made_by = {name: node for node in graph.node for name in node.output}
+
+    def with_number(node: onnx.NodeProto | None, operators: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+        """What a node adds a number to, or multiplies or divides by it."""
+        for i, name in enumerate(node.input if node is not None and node.op_type in operators else ()):
+            if name in weights and weights[name].dims in ([], [1] * len(weights[name].dims)):
+                assert node is not None
+                yield node.input[1 - i], float(to_array(weights[name]).reshape(()))
+
+    def before(name: str) -> onnx.NodeProto | None:
+        return made_by.get(name) if uses[name] == 1 else None
+
+    for node in list(graph.node):
+        for name, factor in with_number(node, ("Mul", "Div")):
+            divides = node.op_type == "Div" and node.input[0] == name
+            last = clip = before(name)
+            while clip is not None and clip.op_type in ("Transpose", *_VIEWS):
+                clip = before(clip.input[0])
+            if last is None or clip is None or clip.op_type != "Clip":
+                continue
+            bounds = [float(to_array(weights[bound])) for bound in clip.input[1:] if bound in weights]
+            is_sixth = np.isclose(factor, 6 if divides else 1 / 6, rtol=1e-6) and divides == (node.op_type == "Div")
+            if bounds != [0, 6] or not is_sixth:
+                continue
+            for given, summand in with_number(before(clip.input[0]), ("Add",)):
+                if summand == 3:
+                    clip.op_type = "HardSigmoid"
+                    clip.input[:] = [given]
+                    clip.attribute.extend(
+                        onnx.helper.make_attribute(*each) for each in (("alpha", 1 / 6), ("beta", 0.5))
+                    )
+                    last.output[0] = node.output[0]
+                    graph.node.remove(node)
+
+
+def _join_views(model: onnx.ModelProto) -> None:
+    graph, weights = model.graph, weights_of(model)
+    shapes = _shapes(model)
+    given = {value.name for value in graph.output}
+    viewed: dict[str, str] = {}  # the tensor whose numbers, in their order, a view gives
+    same: dict[str, str] = {}  # and in its shape
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+        if not _is_view(node, shapes):
+            continue
+        (output,) = node.output
+        viewed[output] = viewed.get(node.input[0], node.input[0])
+        before, after = _of_one(shapes.get(viewed[output])), _of_one(shapes.get(output))
+        if before is None or after is None or math.prod(before) != math.prod(after):
+            continue
+        if before == after and output not in given:
+            same[output] = viewed[output]
+        elif node.input[0] != viewed[output] or (node.op_type == "Reshape" and node.input[1] not in weights):
+            shape = f"{output}/shape"
+            graph.initializer.append(from_array(np.array([_AS_BEFORE, *after], np.int64), shape))
+            node.op_type = "Reshape"
+            node.input[:] = [viewed[output], shape]
+            del node.attribute[:]
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    return {
+        value.name: tuple(
+            each.dim_value if each.HasField("dim_value") else each.dim_param or None
+            for each in value.type.tensor_type.shape.dim
+        )
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
+
+
+def _is_view(node: onnx.NodeProto, shapes: dict[str, Shape]) -> bool:
+    """Tell a node that leaves the numbers in their order."""
+    if node.op_type != "Transpose":
+        return node.op_type in _VIEWS
+    shape = shapes.get(node.input[0], ())
+    order = [axis for axis in attribute(node, "perm", []) if shape[axis : axis + 1] != (1,)]
+    return bool(shape) and order == sorted(order)
+
+
+def _of_one(shape: Shape | None) -> tuple[int, ...] | None:
+    """The axes after the first, the pictures, where all are known."""
+    axes = tuple(each for each in (shape or ())[1:] if isinstance(each, int))
+    return axes if shape and len(axes) == len(shape) - 1 else None
