@@ -97,6 +97,21 @@ def reliability_svg(found: Reliability) -> str:
         return _inline(figure, "accuracy by probability")
 
 
+def roc_svg(points: Sequence[tuple[float, float]], chosen: tuple[float, float]) -> str:
+    """What thresholds lose and let pass, (0..1, 0..1), and the chosen one of them: an inline SVG as `curves_svg`'s."""
+    with mpl.rc_context({**STYLE, **SVG_STYLE, "svg.hashsalt": "roc"}):
+        figure = Figure(figsize=(4.2, 2.8))
+        panel = figure.subplots()
+        lost, passing = ([100 * point[i] for point in points] for i in (0, 1))
+        panel.plot(lost, passing, color=BLUE, linewidth=1.5, label="any threshold")
+        panel.scatter([100 * chosen[0]], [100 * chosen[1]], 60, color=ORANGE, label="the chosen one", zorder=3)
+        panel.set_title("Strangers that pass in %, by good ones lost in %")
+        panel.set_xlim(-2, 103)
+        panel.set_ylim(-2, 103)
+        panel.legend(frameon=False)
+        return _inline(figure, "strangers that pass by good pictures lost")
+
+
 def _inline(figure: Figure, title: str) -> str:
     """What of matplotlib's SVG file an HTML page needs: no prolog, names of groups or fonts; the page's colours."""
     figure.draw_without_rendering()  # makes the grid's lines

@@ -50,6 +50,8 @@ class ExportConfig:
     seed: int | None = None  # of the training; None where this project did not train the model
     command: str = ""
     as_is: bool = False  # seal what contradicts the pictures, too
+    calibrate: bool = False  # divide the logits by a temperature that makes probabilities true
+    others: str | None = None  # a folder of pictures that show none of the labels, or `drawn`
 
     def budget(self, precision: Precision, float32_tolerance: float, float16_noise: float = 0.0) -> Budget:
         """What the gate demands of a variant of this precision; for float32 see `noise_floor`.

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from signs_builder.disk import check_room
 from signs_builder.network.model_file import weights_bytes
 from signs_export.bundle_files import GIT_ATTRIBUTES, GOLDEN, JUNIT, MODEL_CARD, REPORT, REPORT_DATA, write_file
+from signs_export.confidence.temperature import Calibrated, calibrate
+from signs_export.confidence.unsure import Unsure, find_unsure
 from signs_export.convert.convert import convert
 from signs_export.destination import check_destination, failed_folder, replaced_whole
 from signs_export.errors import ExportError
@@ -51,6 +53,8 @@ class Export:
     left_out: tuple[LeftOut, ...]
     keras_accuracy: Accuracy
     contradictions: tuple[str, ...] = ()  # between the model and the pictures, sealed as they are
+    calibrated: Calibrated | None = None
+    unsure: Unsure | None = None
 
 
 def export_bundle(job: Job, destination: Path, *, training: dict[str, Any] | None = None) -> Export:  # Any: JSON
@@ -66,10 +70,15 @@ def export_bundle(job: Job, destination: Path, *, training: dict[str, Any] | Non
             "Take a smaller network of the same family."
         )
     check_destination(destination, needed_bytes(job.reference))
+    calibrated, unsure = None, None
+    if job.config.calibrate:
+        job, calibrated = calibrate(job)
+    if job.config.others is not None:
+        job, unsure = find_unsure(job, job.config.others)
     check_room(Path(tempfile.gettempdir()), weights_bytes(job.reference.model))  # onnxruntime folds from file to file
     with job.progress("Converting with tf2onnx", 0):
         model = convert(job.reference, job.dataset.labels, job.config)
-    return seal_model(model, job, destination, training=training)
+    return seal_model(model, job, destination, training=training, calibrated=calibrated, unsure=unsure)
 
 
 def needed_bytes(reference: Reference) -> int:
@@ -83,6 +92,8 @@ def seal_model(
     destination: Path,
     *,
     training: dict[str, Any] | None = None,  # Any: JSON
+    calibrated: Calibrated | None = None,
+    unsure: Unsure | None = None,
 ) -> Export:
     """Prove a converted model against its reference, and seal it; see `export_bundle`."""
     calibration = _calibration(job)
@@ -113,13 +124,16 @@ def seal_model(
             golden_labels=count_decisions(evidence.decided(evidence.expected[golden])),
             training=training,
             contradictions=against,
+            calibrated=calibrated,
+            unsure=unsure,
             warnings=(*(() if calibration is None else calibration.warnings), *doubts, *missing),
         )
         documents = _write_documents(work, findings, made)
         if failed is not None:
             raise _missed(failed, destination)  # without a manifest: what failed must not open as a bundle
         _seal(work, findings, made, golden, documents)
-    return Export(open_bundle(destination), made, variants.left_out, evidence.accuracy(evidence.expected), against)
+    keras = evidence.accuracy(evidence.expected)
+    return Export(open_bundle(destination), made, variants.left_out, keras, against, calibrated, unsure)
 
 
 def _calibration(job: Job) -> Calibration | None:
@@ -172,7 +186,11 @@ def _seal(
     """Write the golden pictures and the manifest, and have the bundle prove itself as a device will."""
     job = findings.job
     manifest = Manifest(
-        schema=needed_schema(job.reference.input, job.reference.thresholds),
+        schema=needed_schema(
+            job.reference.input,
+            job.reference.thresholds,
+            is_adjusted=job.reference.temperature != 1 or job.reference.unsure_below > 0,
+        ),
         labels=job.dataset.labels,
         input=job.reference.input,
         variants=tuple(variant_of(each, golden) for each in made),
@@ -181,6 +199,8 @@ def _seal(
         run=run_of(made, documents, job.config),
         kind="multi-label" if job.reference.thresholds else "single-label",
         thresholds=job.reference.thresholds,
+        temperature=job.reference.temperature,
+        unsure_below=job.reference.unsure_below,
     )
     (work / MANIFEST).write_bytes(dump_manifest(manifest).encode())
     name, content = GIT_ATTRIBUTES

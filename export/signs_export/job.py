@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from signs_builder.data.dataset import Dataset
+from signs_builder.data.dataset import Dataset, Split
 from signs_builder.progress import Progress, no_progress
 from signs_export.config import ExportConfig
 from signs_export.source.reference import Reference
@@ -19,3 +19,4 @@ class Job:
     config: ExportConfig
     progress: Progress = no_progress
     warn: Callable[[str], object] = warnings.warn  # is told what is doubtful about the data
+    held_out: Split | None = None  # pictures besides the test's that the training did not see, as far as is known

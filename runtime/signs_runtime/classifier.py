@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from signs_runtime.decisions import decide
 from signs_runtime.errors import AnswerError, BundleFormatError, OptionError, SignsError
-from signs_runtime.labels import Thresholds
+from signs_runtime.labels import UNSURE, Thresholds
 from signs_runtime.pictures.input_spec import Channels, InputSpec
 from signs_runtime.pictures.read import Picture, check_channels, read_image, stages
 from signs_runtime.placement.choices import AUTO, Placement, Request
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from signs_runtime.stream import Outcome
 
 P = TypeVar("P", bound=Picture)
-
-UNSURE = "unsure"  # the label of a prediction below the threshold
 
 # Of one run of a stream that was not measured here. ResNet-50 at 64x64 gains little beyond 16; larger pictures compute
 # as well alone, and take memory.
@@ -65,14 +63,15 @@ class Classifier:
     a profile it is the first variant, an accelerator that answers the golden pictures as Keras did, or else the CPU,
     and the threads that affinity and cgroups allow. `placement` says what was chosen and why.
 
-    Below the probability `threshold` a prediction's label is "unsure"; of a multi-label classifier, whose labels have
-    thresholds of their own, it takes their place. `cache` keeps the optimised graph and reads the
-    profile in the user's cache folder. `verify` has a device prove a bundle when it first meets it, as `signs verify`
-    does, and remember that there. Raises BundleError where the model is missing, damaged or not ours,
+    Below the probability `threshold` a prediction's label is "unsure"; None is what the bundle says, 0 without it. Of a
+    multi-label classifier, whose labels have thresholds of their own, it takes their place. `cache` keeps the optimised
+    graph and reads the profile in the user's cache folder. `verify` has a device prove a bundle when it first meets it,
+    as `signs verify` does, and remember that there. Raises BundleError where the model is missing, damaged or not ours,
     VerificationError (one of them) where the proof fails, ProviderError where the device lacks what is asked for.
     """
 
     labels: tuple[str, ...]
+    threshold: float  # 0..1
     thresholds: Thresholds  # of a multi-label classifier, for each label; (): a picture has one label
     input: InputSpec
     placement: Placement
@@ -84,19 +83,20 @@ class Classifier:
         variant: str | None = None,
         device: str = AUTO,
         threads: int | None = None,
-        threshold: float = 0.0,
+        threshold: float | None = None,
         cache: bool = True,
         verify: bool = False,
     ) -> None:
-        if not 0 <= threshold <= 1:
+        if threshold is not None and not 0 <= threshold <= 1:
             raise OptionError(f"threshold={threshold} is no probability; give a number in 0 to 1.")
-        self._threshold, self._cached, self._limits = threshold, cache, find_limits()
+        self._cached, self._limits = cache, find_limits()
         options = {"variant": variant, "device": device, "threads": threads, "threshold": threshold, "cache": cache}
         self._reopened = (Path(path).absolute(), {**options, "verify": verify})
         request = Request(variant, device, threads)
         self._started = start_model(Path(path), request, self._limits, cached=cache, verify=verify)
         self.labels, self.input = self._started.labels, self._started.input
         self.placement = self._started.placement
+        self.threshold = self._started.unsure_below if threshold is None else threshold
         self.thresholds = tuple(threshold or each for each in self._started.thresholds)
         if (threshold or self.thresholds) and UNSURE in self.labels:
             raise BundleFormatError(f"{path} has a label {UNSURE!r}, which a threshold gives to all below it.")
@@ -168,7 +168,7 @@ class Classifier:
             raise AnswerError(f"The model answers {probabilities.tolist()}, not probabilities; do not use it here.")
         if self.thresholds:
             return self._found(probabilities)
-        found = () if self._threshold and probability < self._threshold else (self.labels[index],)
+        found = () if probability < self.threshold else (self.labels[index],)
         return Prediction(found[0] if found else UNSURE, index, probability, probabilities, self.labels, found)
 
     def _found(self, probabilities: NDArray[np.float32]) -> Prediction:

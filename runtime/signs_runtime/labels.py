@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 
+UNSURE = "unsure"  # the label of a prediction below the threshold
 Thresholds = tuple[float, ...]  # of a multi-label classifier, for each label; (): a picture has one label
 MIN_THRESHOLD, MAX_THRESHOLD = 1e-6, 1 - 1e-6  # beyond them, float32 finds a label always or never
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_runtime.bundle.folder import Bundle, is_model_file, open_bundle
-from signs_runtime.bundle.manifest import check_input, check_labels, check_thresholds
-from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, THRESHOLDS_KEY
+from signs_runtime.bundle.manifest import check_input, check_labels, check_thresholds, check_unsure
+from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, THRESHOLDS_KEY, UNSURE_KEY
 from signs_runtime.bundle.strict_json import from_json, parse_json
 from signs_runtime.engine.device import this_device
 from signs_runtime.engine.kept_graphs import Model, start
@@ -41,6 +41,7 @@ class Started:
     model: Model
     labels: tuple[str, ...]
     thresholds: Thresholds
+    unsure_below: float
     input: InputSpec
     placement: Placement
     batch: int | None = None  # of a stream, as `signs tune` measured; None: not measured
@@ -104,8 +105,8 @@ def _start_bundle(bundle: Bundle, request: Request, limits: Limits, *, cached: b
         """Hold what was started to the manifest and, where it must prove itself, to the golden pictures."""
         variant = bundle.variant(started.placement.variant)
         manifest = bundle.manifest
-        said = started.labels, started.thresholds, started.input
-        if said != (manifest.labels, manifest.thresholds, manifest.input):
+        said = started.labels, started.thresholds, started.unsure_below, started.input
+        if said != (manifest.labels, manifest.thresholds, manifest.unsure_below, manifest.input):
             raise BundleTamperedError(
                 f"{bundle.folder}: {variant.file.path} and the manifest disagree on the labels or the input."
             )
@@ -135,10 +136,10 @@ def _start_first(
         variant, path, model = find(choice.variant)
         try:
             session = start(model, choice.setting, cached=cached)
-            labels, thresholds, spec = _describe(session, path)
+            described = _describe(session, path)
             why = "; ".join([choice.why, *passed_over])
             placement = _placement(session, variant, choice.setting, request.device, why)
-            started = Started(session, model, labels, thresholds, spec, placement, batch)
+            started = Started(session, model, *described, placement, batch)
             accept(choice, started)
             return started
         except (ProviderError, BundleError) as error:
@@ -164,10 +165,10 @@ def _placement(session: Any, variant: str, setting: Setting, requested: str, why
 
 def _describe(
     session: Any, path: Path
-) -> tuple[tuple[str, ...], Thresholds, InputSpec]:  # Any: onnxruntime.InferenceSession
-    """Read the labels, their thresholds and the input from the ONNX file's own metadata, and hold the graph to them.
+) -> tuple[tuple[str, ...], Thresholds, float, InputSpec]:  # Any: onnxruntime.InferenceSession
+    """Read the labels, their thresholds, what is unsure and the input from the ONNX file's own metadata.
 
-    So no batch can be misread. Raises BundleFormatError.
+    The graph is held to them, so that no batch can be misread. Raises BundleFormatError.
     """
     metadata = session.get_modelmeta().custom_metadata_map
     if LABELS_KEY not in metadata or INPUT_KEY not in metadata:
@@ -179,11 +180,13 @@ def _describe(
     spec = from_json(InputSpec, parse_json(metadata[INPUT_KEY], INPUT_KEY), INPUT_KEY)
     given = metadata.get(THRESHOLDS_KEY, "[]")
     thresholds = from_json(tuple[float, ...], parse_json(given, THRESHOLDS_KEY), THRESHOLDS_KEY)
+    unsure_below = from_json(float, parse_json(metadata.get(UNSURE_KEY, "0.0"), UNSURE_KEY), UNSURE_KEY)
     check_labels(labels)
     check_thresholds(thresholds, labels)
+    check_unsure(unsure_below, labels, thresholds)
     check_input(spec)
     inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
     outputs = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
     if inputs != [(INPUT, "tensor(uint8)", list(spec.shape))] or outputs != [(OUTPUT, "tensor(float)", [len(labels)])]:
         raise BundleFormatError(f"{path}: the graph takes {inputs} and gives {outputs}, not what it is said to.")
-    return labels, thresholds, spec
+    return labels, thresholds, unsure_below, spec

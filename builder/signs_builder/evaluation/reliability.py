@@ -23,7 +23,7 @@ class Reliability:
     """How far probabilities and accuracy are apart, on average over the pictures."""
 
     error: float  # the expected calibration error, 0..1
-    interval_95: tuple[float, float]  # of as many other pictures: the bootstrap's percentiles
+    interval_95: tuple[float, float]  # the bootstrap's percentiles, less what resampling adds on average
     overconfidence: float  # the mean probability less the accuracy, -1..1
     bins: tuple[Bin, ...]  # those that hold pictures, the least sure first
 
@@ -35,10 +35,11 @@ def reliability(probabilities: NDArray[np.floating], right: NDArray[np.bool_]) -
     rng = np.random.default_rng(0)
     samples = rng.integers(0, len(given), (_RESAMPLED, len(given)))
     errors = [_error(places[sample], given[sample], right[sample]) for sample in samples]
-    low, high = np.percentile(errors, (2.5, 97.5))
+    error = _error(places, given, right)
+    low, high = np.percentile(errors, (2.5, 97.5)) - np.mean(errors) + error
     return Reliability(
-        _error(places, given, right),
-        (float(low), float(high)),
+        error,
+        (max(0.0, float(low)), min(1.0, float(high))),
         float(given.mean() - right.mean()),
         tuple(
             Bin(float(given[places == i].mean()), float(right[places == i].mean()), int((places == i).sum()))

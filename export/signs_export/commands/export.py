@@ -104,6 +104,7 @@ def _train_and_export(
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.data.sources import load_dataset
     from signs_builder.network.model_file import check_output, save_model, weights_bytes
+    from signs_builder.training.train import training_splits
     from signs_export.commands.saved_models import check_ours, note_ours
     from signs_export.convert.convert import check_backend
     from signs_export.destination import check_destination
@@ -133,7 +134,8 @@ def _train_and_export(
         show_run(run, err=as_json)
     _tell(f"Saved {trained}.", err=as_json)
     reference = examine(run.model, reading=reading)
-    job = Job(reference, dataset, options.config(run.config.seed), progress_bar)
+    _, held_out = training_splits(dataset, run.config)
+    job = Job(reference, dataset, options.config(run.config.seed), progress_bar, held_out=held_out)
     show = _export_job(job, output, training=run.as_json(), as_json=as_json)
     trained.replace(keras_file)
     show()
@@ -160,7 +162,8 @@ def _export_file(
             f"the model already scales pixels in its layer {own}, and --scaling {reference.scaling} does so before it. "
             "Leave --scaling out unless it was trained that way."
         )
-    _export_job(Job(reference, dataset, options.config(), progress_bar), options.output, as_json=as_json)()
+    job = Job(reference, dataset, options.config(), progress_bar, held_out=dataset.validation)
+    _export_job(job, options.output, as_json=as_json)()
 
 
 def _export_job(
@@ -196,9 +199,10 @@ def _export_job(
         return lambda: _show(result, job.dataset.caveats, output)
     made, sealed = result.made, result.bundle.manifest.variants
     variants = [_variant(each.verdict, each, variant) for each, variant in zip(made, sealed, strict=True)]
-    return lambda: print_json(
-        _document(job, result.keras_accuracy, output, warnings, variants, result.left_out, result.contradictions)
-    )
+    document = _document(job, result.keras_accuracy, output, warnings, variants, result.left_out, result.contradictions)
+    for name, found in (("calibrated", result.calibrated), ("unsure", result.unsure)):
+        document[name] = None if found is None else asdict(found)
+    return lambda: print_json(document)
 
 
 def _warn(text: str) -> None:
@@ -274,6 +278,9 @@ def _show(result: "Export", caveats: Sequence[str], output: Path) -> None:
         for variant, made in zip(result.bundle.manifest.variants, result.made, strict=True)
     ]
     print_table(rows, header=("variant", "size", "memory", "speed", "test right", "layers in float"))
+    for found in (result.calibrated, result.unsure):
+        if found is not None:
+            click.echo(found.describe())
     for caveat in caveats:
         click.echo(f"Note: {caveat}")
     click.echo(f"Sealed {output}; {output / REPORT} shows it. Next: signs verify {shlex.quote(str(output))}")

@@ -147,7 +147,7 @@ def with_thresholds(
     """
     from signs_export.errors import ExportError
     from signs_export.source.thresholds import read_thresholds
-    from signs_runtime.classifier import UNSURE
+    from signs_runtime.labels import UNSURE
 
     if UNSURE in dataset.labels and dataset.test.is_multi_label:
         raise ExportError(f"A label is called {UNSURE!r}, as what is below all thresholds is; name it otherwise.")

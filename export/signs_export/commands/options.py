@@ -24,6 +24,8 @@ class ExportOptions:
     calibration_pictures: int
     all_int8: bool
     as_is: bool
+    calibrate: bool
+    others: str | None
     output: Path
 
     def config(self, seed: int | None = None) -> ExportConfig:
@@ -39,6 +41,8 @@ class ExportOptions:
             ),
             seed=seed,
             as_is=self.as_is,
+            calibrate=self.calibrate,
+            others=self.others,
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
 
@@ -112,6 +116,18 @@ _OPTIONS = (
         "--as-is",
         is_flag=True,
         help="Seal even where the pictures contradict the model's labels, scaling or colours; the report says so.",
+    ),
+    click.option(
+        "--calibrate",
+        is_flag=True,
+        help="Put a temperature into the graph that makes probabilities as often right as they say; no label changes. "
+        "It is fitted on validation pictures, or where there are none on training pictures.",
+    ),
+    click.option(
+        "--others",
+        metavar="FOLDER|drawn",
+        help='Choose below which probability devices say "unsure", by pictures that show none of the labels: those in '
+        "a folder, or drawn textures.",
     ),
     click.option(
         "-o",

@@ -96,6 +96,7 @@ def parity(
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.disk import check_room
     from signs_builder.errors import DatasetError
+    from signs_export.confidence.temperature import temperature_of, tempered
     from signs_export.gate.verdict import ParityError
     from signs_export.job import Job
 
@@ -120,6 +121,8 @@ def parity(
         reading=reading,
         multi_label=bool(exported.thresholds),
     )
+    if (temperature := temperature_of(next(iter(variants.values()))[1])) != 1:
+        reference = tempered(reference, temperature)
     if dataset is None:
         assert outputs.trace is not None  # without it DATA was asked for
         _show_trace(outputs.trace, reference, variants, as_json=as_json)

@@ -23,7 +23,16 @@ from signs_export.errors import ExportError
 from signs_export.onnx_graph import check_runnable
 from signs_export.source.reference import Reference
 from signs_export.source.scaling import scale
-from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUTPUT, THRESHOLDS_KEY, WEIGHTS_KEY
+from signs_runtime.bundle.onnx_metadata import (
+    INPUT,
+    INPUT_KEY,
+    LABELS_KEY,
+    OUTPUT,
+    TEMPERATURE_KEY,
+    THRESHOLDS_KEY,
+    UNSURE_KEY,
+    WEIGHTS_KEY,
+)
 from signs_runtime.bundle.strict_json import as_json
 from signs_runtime.engine.session import import_onnxruntime
 
@@ -155,6 +164,10 @@ def _describe(model: onnx.ModelProto, labels: tuple[str, ...], reference: Refere
     }
     if reference.thresholds:
         description[THRESHOLDS_KEY] = json.dumps(reference.thresholds)
+    if reference.temperature != 1:
+        description[TEMPERATURE_KEY] = json.dumps(reference.temperature)
+    if reference.unsure_below:
+        description[UNSURE_KEY] = json.dumps(reference.unsure_below)
     model.graph.name = "classifier"
     model.producer_name = "signs-edge"
     model.doc_string = ""

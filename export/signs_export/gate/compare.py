@@ -95,7 +95,7 @@ def _ask(
             predictions = []
         for i, prediction in enumerate(predictions, start):
             given[i] = prediction.probabilities
-            (meant,) = evidence.decided(given[i : i + 1])
+            meant = evidence.decided(given[i : i + 1])[0] & (given[i].astype(np.float64) >= classifier.threshold)
             misnamed += {*prediction.found} != {classifier.labels[place] for place in np.flatnonzero(meant)}
         on_done(len(given[batch]))
     return given, misnamed

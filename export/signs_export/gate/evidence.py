@@ -85,14 +85,17 @@ def collected(job: Job) -> Iterator[Evidence]:
         images = chosen.images(reference.input)
         with job.progress("Asking Keras", len(images)) as on_done:
             rebuilt = reference.probabilities(images, on_done)
-        expected = reference.original_probabilities(images) if reference.original is not None else rebuilt
         double = float64_of(reference)
         stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)])
         floor = measure_floor(
             reference, double, images, rebuilt, work_of(reference, stages.values), progress=job.progress
         )
-        if reference.original is not None:
-            floor = replace(floor, rebuilt=_check_rebuilt(reference, images, expected, rebuilt, floor.tolerance))
+        expected = rebuilt
+        if (came := reference.untempered or reference).original is not None:
+            expected = came.original_probabilities(images)
+            own = rebuilt if came is reference else came.probabilities(images)
+            floor = replace(floor, rebuilt=_check_rebuilt(came, images, expected, own, floor.tolerance))
+            expected = expected if came is reference else rebuilt
         yield Evidence(
             labels=dataset.labels,
             thresholds=reference.thresholds,

@@ -16,6 +16,8 @@ from signs_builder.data.dataset import Dataset
 from signs_builder.evaluation.evaluate import count_confusion
 from signs_builder.evaluation.reliability import Reliability, reliability
 from signs_builder.training.state import Epoch
+from signs_export.confidence.temperature import Calibrated
+from signs_export.confidence.unsure import Unsure
 from signs_export.gate.evidence import Evidence
 from signs_export.gate.trace import Stage
 from signs_export.gate.verdict import Verdict
@@ -49,6 +51,8 @@ class Findings:
     training: dict[str, Any] | None = None  # Any: JSON, what `Run.as_json` says; None where this project did not train
     warnings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()  # that the user sealed all the same
+    calibrated: Calibrated | None = None
+    unsure: Unsure | None = None
 
 
 def describe(findings: Findings) -> Document:
@@ -70,7 +74,11 @@ def describe(findings: Findings) -> Document:
             batch_sizes=findings.variants[0].proof.batch_sizes,
         ),
         keras=document.KerasFigures(
-            _test_figures(evidence, evidence.expected), _reliability(evidence), _mistakes(evidence)
+            test=_test_figures(evidence, evidence.expected),
+            reliability=_reliability(evidence),
+            calibrated=findings.calibrated,
+            unsure=findings.unsure,
+            mistakes=_mistakes(evidence),
         ),
         variants=findings.variants,
         training=None if findings.training is None else _training(findings.training),

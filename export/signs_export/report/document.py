@@ -9,6 +9,8 @@ from typing import Any
 
 from signs_builder.evaluation.reliability import Reliability
 from signs_builder.training.state import Epoch
+from signs_export.confidence.temperature import Calibrated
+from signs_export.confidence.unsure import Unsure
 from signs_export.config import Scaling
 from signs_export.gate.checks import Check
 from signs_export.gate.verdict import LabelFigures, PairedFigures
@@ -123,6 +125,8 @@ class ComparedPicture(Picture):
 class KerasFigures:
     test: TestFigures
     reliability: Reliability | None  # on the test pictures; None of a multi-label classifier
+    calibrated: Calibrated | None  # where a temperature was asked for
+    unsure: Unsure | None  # where a threshold was asked for
     mistakes: tuple[Picture, ...]  # test pictures that Keras labels wrong, the surest first
 
 

@@ -12,10 +12,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from signs_builder.charts import curves_svg, reliability_svg
+from signs_builder.charts import curves_svg, reliability_svg, roc_svg
+from signs_export.confidence.unsure import Unsure
 from signs_export.gate.trace import Stage
 from signs_export.gate.verdict import LabelFigures
-from signs_export.report.document import Confused, Document, Share, TestFigures
+from signs_export.report.document import Confused, Document, KerasFigures, Share, TestFigures
 
 MOST_LABELS = 20  # of which tables show every one
 MOST_ROWS = 12  # of longer tables, the worst first
@@ -31,12 +32,25 @@ def report_page(document: Document, images: NDArray[np.uint8], stages: Mapping[s
         vars(document),
         tests=_tests(document),
         curves=Markup(curves),
-        diagram=Markup("" if document.keras.reliability is None else reliability_svg(document.keras.reliability)),
+        diagrams=list(map(Markup, _diagrams(document.keras))),
+        roc=Markup("" if (unsure := document.keras.unsure) is None else _roc(unsure)),
         thumbnail=lambda place: _thumbnail(document.model.input.in_rgb(images[place])),
         differing_labels=_differing_labels,
         thresholds=dict(zip(document.model.labels, document.model.thresholds, strict=False)),
         differing={name: _differing_pictures(walk) for name, walk in stages.items()},
     )
+
+
+def _diagrams(keras: KerasFigures) -> list[str]:
+    """How often pictures are right by their probability: as it is, behind what it was before a temperature."""
+    calibrated, now = keras.calibrated, keras.reliability
+    before = calibrated.before if calibrated is not None and calibrated.is_kept else None
+    return [reliability_svg(each) for each in (before, now) if each is not None]
+
+
+def _roc(unsure: Unsure) -> str:
+    points = [(each.lost, each.passing) for each in unsure.curve]
+    return roc_svg(points, (unsure.lost.share, unsure.passing.share))
 
 
 def model_card(document: Document) -> str:

@@ -18,6 +18,7 @@ from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec, Reading
 
 Values = NDArray[Any]  # of float32 or float64
 
+_BOTH_LABELS = "signs_both_labels"
 _OPAQUE: dict[Scaling, float] = {"none": 255.0, "unit": 1.0, "tf": 1.0}  # what an alpha channel of 255 is scaled to
 
 
@@ -112,7 +113,14 @@ def with_both_labels(model: keras.Model) -> keras.Model:
     """A model of one sigmoid, p, as one of two labels: 1 - p and p."""
     probability = model.outputs[0]
     other = keras.layers.Rescaling(-1.0, offset=1.0, name="signs_first_label")(probability)
-    return keras.Model(model.inputs[0], keras.layers.Concatenate(name="signs_both_labels")([other, probability]))
+    return keras.Model(model.inputs[0], keras.layers.Concatenate(name=_BOTH_LABELS)([other, probability]))
+
+
+def probability_of(model: keras.Model) -> keras.KerasTensor:
+    """What a model gives; of one sigmoid that `with_both_labels` made two of, that."""
+    given = model.outputs[0]
+    operation = given._keras_history.operation
+    return operation.input[1] if operation.name == _BOTH_LABELS else given
 
 
 def with_sigmoid(model: keras.Model) -> keras.Model:

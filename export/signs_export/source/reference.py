@@ -67,6 +67,9 @@ class Reference:
     takes_alpha: bool = False  # a fourth channel, which is put behind the colours as its scaling has it
     has_sigmoids: bool = False  # each output is a probability of its own
     thresholds: Thresholds = ()  # of a multi-label classifier, for each label
+    temperature: float = 1.0  # that `model` divides its logits by
+    untempered: "Reference | None" = field(default=None, repr=False)  # as it came, where `model` has a temperature
+    unsure_below: float = 0.0  # the probability below which a picture counts as none of the labels
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -220,7 +223,7 @@ def _kind_of(
         raise ExportError(f"The model cannot take pictures of {spec.height}x{spec.width}: {error}") from error
     if not np.isfinite(outputs).all():
         raise ExportError("The model answers pictures with NaN or infinite numbers; look at its weights.")
-    last, activation = _last_activation(model)
+    last, activation = last_activation(model.outputs[0])
     sums_to_1 = classes > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL)
     if sums_to_1 and activation != "sigmoid":
         return "softmax"
@@ -244,9 +247,8 @@ def _kind_of(
     )
 
 
-def _last_activation(model: keras.Model) -> tuple[keras.Operation, str]:
-    """What gives the outputs their values: the last operation that does more than pass them on."""
-    tensor = model.outputs[0]
+def last_activation(tensor: keras.KerasTensor) -> tuple[keras.Operation, str]:
+    """What gives an output its values, the last operation that does more than pass them on, and its activation."""
     while True:
         operation = tensor._keras_history.operation
         activation = getattr(getattr(operation, "activation", None), "__name__", "linear")

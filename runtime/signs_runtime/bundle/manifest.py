@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,10 +10,10 @@ from typing import Any, Literal
 from signs_runtime.bundle.strict_json import SINCE, as_json, brief, from_json, is_text, parse_json
 from signs_runtime.errors import BundleFormatError, BundleTamperedError
 from signs_runtime.figures import Accuracy, Paired
-from signs_runtime.labels import MAX_THRESHOLD, MIN_THRESHOLD, Thresholds, find_lookalikes
+from signs_runtime.labels import MAX_THRESHOLD, MIN_THRESHOLD, UNSURE, Thresholds, find_lookalikes
 from signs_runtime.pictures.input_spec import MAX_SIDE, InputSpec
 
-OLDEST_SCHEMA, SCHEMA = 4, 5  # a bundle is written in the oldest that can say all of it
+OLDEST_SCHEMA, SCHEMA = 4, 6  # a bundle is written in the oldest that can say all of it
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit for a model
 MAX_GOLDEN_BYTES = 128 * 2**20
 MAX_DOCUMENT_BYTES = 64 * 2**20
@@ -139,6 +140,8 @@ class Manifest:
     run: Run
     kind: Kind = field(default="single-label", metadata={SINCE: 5})
     thresholds: Thresholds = field(default=(), metadata={SINCE: 5})  # of a multi-label classifier, for each label
+    temperature: float = field(default=1.0, metadata={SINCE: 6})  # that the graph divides the logits by
+    unsure_below: float = field(default=0.0, metadata={SINCE: 6})  # what `Classifier` takes for `threshold` by itself
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -155,12 +158,21 @@ class Manifest:
         check_thresholds(self.thresholds, self.labels)
         if (self.kind == "multi-label") != bool(self.thresholds):
             raise BundleFormatError(f"A {self.kind} classifier cannot have {len(self.thresholds)} thresholds.")
-        if self.schema != (needed := needed_schema(self.input, self.thresholds)):
+        check_unsure(self.unsure_below, self.labels, self.thresholds)
+        if not 0 < self.temperature < math.inf:
+            raise BundleFormatError(f"A temperature of {self.temperature} is none that logits can be divided by.")
+        needed = needed_schema(self.input, self.thresholds, is_adjusted=self.is_adjusted)
+        if self.schema != needed:
             raise BundleFormatError(f"What the manifest says is of schema {needed}, and it claims {self.schema}.")
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
         return (*(variant.file for variant in self.variants), self.golden.file, *self.run.documents)
+
+    @property
+    def is_adjusted(self) -> bool:
+        """Whether its probabilities, or what counts as unsure, were fitted to pictures."""
+        return self.temperature != 1 or self.unsure_below > 0
 
     @property
     def digest(self) -> str:
@@ -188,8 +200,18 @@ def check_thresholds(thresholds: Thresholds, labels: tuple[str, ...]) -> None:
         raise BundleFormatError(f"{brief(thresholds)} are not thresholds in 0 to 1 for {len(labels)} labels.")
 
 
-def needed_schema(spec: InputSpec, thresholds: Thresholds) -> int:
+def check_unsure(unsure_below: float, labels: tuple[str, ...], thresholds: Thresholds) -> None:
+    """Refuse what is no probability to be unsure below, and one beside the thresholds of a multi-label classifier."""
+    if not 0 <= unsure_below <= 1 or (unsure_below and thresholds):
+        raise BundleFormatError(f"{unsure_below} is no probability below which a picture is none of the labels.")
+    if unsure_below and UNSURE in labels:
+        raise BundleFormatError(f"A label is called {UNSURE!r}, as pictures are that are none of the labels.")
+
+
+def needed_schema(spec: InputSpec, thresholds: Thresholds, *, is_adjusted: bool) -> int:
     """The oldest schema that can say how a bundle's pictures are read, and what its answers decide."""
+    if is_adjusted:
+        return 6
     is_old = spec.colour in ("RGB", "L") and spec.resize in _FILTERS_OF_4 and spec.fit == "stretch"
     return 4 if is_old and spec.exif == "turned" and not thresholds else 5
 

@@ -52,7 +52,9 @@ def signs() -> None:
 @threads_option
 @batch_size_option
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.0, show_default=True, help='Below this probability: "unsure".'
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help='Below this probability: "unsure".  [default: what the bundle says, else 0]',
 )
 @click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="The most probable labels.")
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be labelled.")
@@ -65,7 +67,7 @@ def predict(
     device: str,
     threads: int | None,
     batch: int | None,
-    threshold: float,
+    threshold: float | None,
     top_k: int,
     strict: bool,
     as_csv: bool,
@@ -146,6 +148,8 @@ def info(bundle: Path, variant: str | None, device: str, threads: int | None, as
             ("digest", manifest.digest),
             ("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
             *([("thresholds", _describe_thresholds(manifest))] if manifest.thresholds else []),
+            *([("unsure", f"below {manifest.unsure_below:.4g}")] if manifest.unsure_below else []),
+            *([("temperature", f"{manifest.temperature:.4g}")] if manifest.temperature != 1 else []),
             ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}); {spec.describe()}"),
             ("data", f"{provenance.data} ({', '.join(f'{n:,} {split}' for split, n in provenance.pictures.items())})"),
             ("scaling", provenance.scaling),

@@ -1,0 +1,1 @@
+"""What a classifier's probabilities are worth: a temperature that makes them true, and below what they say nothing."""
