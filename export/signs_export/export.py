@@ -19,7 +19,7 @@ from signs_export.convert.convert import convert
 from signs_export.destination import check_destination, failed_folder, replaced_whole
 from signs_export.errors import ExportError
 from signs_export.gate.doubts import doubts_about_answers, doubts_about_stages, doubts_about_turned
-from signs_export.gate.evidence import Evidence, collected
+from signs_export.gate.evidence import Answers, Evidence, asked, evidence_of
 from signs_export.gate.sense import SenseError, contradictions
 from signs_export.gate.verdict import ParityError, Verdict
 from signs_export.int8.calibration import Calibration, choose_calibration
@@ -97,14 +97,9 @@ def seal_model(
 ) -> Export:
     """Prove a converted model against its reference, and seal it; see `export_bundle`."""
     calibration = _calibration(job)
-    with replaced_whole(destination, keep_after=(ParityError,)) as work, collected(job) as evidence:
-        against = (
-            () if training is not None else contradictions(evidence, job.reference, job.dataset, progress=job.progress)
-        )
-        if against and not job.config.as_is:
-            raise SenseError(against, evidence.accuracy(evidence.expected))
-        for each in against:
-            job.warn(f"Sealed as it is (--as-is): {each}")
+    with replaced_whole(destination, keep_after=(ParityError,)) as work, asked(job) as (answers, folder):
+        against = () if training is not None else _contradictions(job, answers)
+        evidence = evidence_of(job, answers, folder)
         doubts = _doubts(job, evidence, trained_here=training is not None)
         variants = make_variants(model, evidence, calibration, job, work)
         made = variants.made
@@ -144,6 +139,16 @@ def _calibration(job: Job) -> Calibration | None:
     for doubt in calibration.warnings:
         job.warn(doubt)
     return calibration
+
+
+def _contradictions(job: Job, answers: Answers) -> tuple[str, ...]:
+    """What the pictures say against the model, sealed as it is. Raises SenseError where that was not asked for."""
+    against = contradictions(answers, job.reference, job.dataset, progress=job.progress)
+    if against and not job.config.as_is:
+        raise SenseError(against, answers.accuracy(answers.expected))
+    for each in against:
+        job.warn(f"Sealed as it is (--as-is): {each}")
+    return against
 
 
 def _doubts(job: Job, evidence: Evidence, *, trained_here: bool) -> tuple[str, ...]:

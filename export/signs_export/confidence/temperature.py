@@ -24,6 +24,7 @@ from signs_runtime.bundle.onnx_metadata import TEMPERATURE_KEY
 MOST_PICTURES = 1000  # that it is fitted on
 LARGEST = 20.0  # and 1 / LARGEST the smallest
 _ACTIVATED = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Activation)  # whose activation can be put apart
+_Z = 1.644854  # the normal distribution's 95% point
 _TINY = 1e-30  # of a probability, whose logarithm is asked for
 
 
@@ -38,7 +39,7 @@ class Calibrated:
     after: Reliability
     loss_before: float  # the mean of -log of the true label's probability
     loss_after: float
-    is_kept: bool  # the test pictures' loss is no larger for it
+    is_kept: bool  # the test pictures' loss is not surely larger for it
 
     def describe(self) -> str:
         """For people, on a line."""
@@ -53,8 +54,8 @@ class Calibrated:
 def calibrate(job: Job) -> tuple[Job, Calibrated]:
     """Fit a temperature on pictures that are not the test's, and give the job with the model that divides by it.
 
-    Where the test pictures' loss would grow (the network knew the pictures of the fit), the job is as it was and hears
-    of it. Raises ExportError for a multi-label classifier.
+    Where the test pictures' loss would surely grow (the network knew the pictures of the fit), the job is as it was and
+    hears of it. Raises ExportError for a multi-label classifier.
     """
     reference, dataset = job.reference, job.dataset
     if reference.thresholds:
@@ -69,16 +70,16 @@ def calibrate(job: Job) -> tuple[Job, Calibrated]:
         )
     temperature = fit_temperature(given, fitted.labels)
     cooled = tempered_rows(asked, temperature)
-    before, after = _loss(asked, test.labels), _loss(cooled, test.labels)
+    before, after = (_losses(rows, test.labels) for rows in (asked, cooled))
     found = Calibrated(
         temperature,
         pictures=len(fitted),
         may_be_trained_on=job.held_out is None,
         before=_reliability(asked, test),
         after=_reliability(cooled, test),
-        loss_before=before,
-        loss_after=after,
-        is_kept=after <= before,
+        loss_before=float(before.mean()),
+        loss_after=float(after.mean()),
+        is_kept=not _is_larger(after - before),
     )
     if not found.is_kept:
         job.warn(
@@ -179,5 +180,11 @@ def _reliability(rows: NDArray[np.float64], split: Split) -> Reliability:
     return reliability(rows.max(axis=1), rows.argmax(axis=1) == split.labels)
 
 
-def _loss(rows: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    return float(-np.log(np.maximum(rows[np.arange(len(rows)), labels], _TINY)).mean())
+def _losses(rows: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    losses: NDArray[np.float64] = -np.log(np.maximum(rows[np.arange(len(rows)), labels], _TINY))
+    return losses
+
+
+def _is_larger(differences: NDArray[np.float64]) -> bool:
+    """Whether differences are above 0 on average, by more than 19 of 20 such samples would show by chance."""
+    return bool(differences.mean() > _Z * differences.std() / np.sqrt(len(differences)))

@@ -23,8 +23,8 @@ from signs_runtime.pictures.input_spec import InputSpec
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The pictures of a proof and what Keras makes of them."""
+class Answers:
+    """The pictures of a proof and what Keras says of them."""
 
     labels: tuple[str, ...]
     thresholds: Thresholds  # of a multi-label classifier; (): a picture has one label
@@ -34,10 +34,7 @@ class Evidence:
     truth: NDArray[np.bool_]  # (n, labels)
     is_test: NDArray[np.bool_]  # (n,)
     expected: NDArray[np.float32]  # (n, labels)
-    probes: tuple[Path, ...]  # pictures of other sizes and kinds, made of the first ones: see `make_probes`
-    floor: NoiseFloor
-    stages: KerasStages  # of a few pictures, evenly chosen
-    weights_sha256: str
+    rebuilt: NDArray[np.float32]  # the same from Keras 3, for a model that Keras 2 saved
 
     def accuracy(self, probabilities: NDArray[np.float32]) -> Accuracy:
         """How many test pictures these probabilities label right, with all of their labels."""
@@ -65,13 +62,23 @@ class Evidence:
         return np.asarray(self.right_decisions(probabilities).all(axis=1))
 
 
+@dataclass(frozen=True)
+class Evidence(Answers):
+    """The pictures of a proof and all that Keras makes of them."""
+
+    probes: tuple[Path, ...]  # pictures of other sizes and kinds, made of the first ones: see `make_probes`
+    floor: NoiseFloor
+    stages: KerasStages  # of a few pictures, evenly chosen
+    weights_sha256: str
+
+
 def _paired(keras: NDArray[np.bool_], other: NDArray[np.bool_]) -> Paired:
     return Paired(len(keras), int((keras & ~other).sum()), int((other & ~keras).sum()))
 
 
 @contextmanager
-def collected(job: Job) -> Iterator[Evidence]:
-    """Ask Keras about the test pictures and as many others as the limit allows, evenly chosen.
+def asked(job: Job) -> Iterator[tuple[Answers, Path]]:
+    """Ask Keras about the test pictures and as many others as the limit allows, evenly chosen; and a folder meanwhile.
 
     Pictures that are not in files (HDF5, synthetic) are in files meanwhile, so that the runtime reads files. Raises
     ImageError for a picture that cannot be read.
@@ -85,18 +92,7 @@ def collected(job: Job) -> Iterator[Evidence]:
         images = chosen.images(reference.input)
         with job.progress("Asking Keras", len(images)) as on_done:
             rebuilt = reference.probabilities(images, on_done)
-        double = float64_of(reference)
-        stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)])
-        floor = measure_floor(
-            reference, double, images, rebuilt, work_of(reference, stages.values), progress=job.progress
-        )
-        expected = rebuilt
-        if (came := reference.untempered or reference).original is not None:
-            expected = came.original_probabilities(images)
-            own = rebuilt if came is reference else came.probabilities(images)
-            floor = replace(floor, rebuilt=_check_rebuilt(came, images, expected, own, floor.tolerance))
-            expected = expected if came is reference else rebuilt
-        yield Evidence(
+        answers = Answers(
             labels=dataset.labels,
             thresholds=reference.thresholds,
             input=reference.input,
@@ -104,16 +100,42 @@ def collected(job: Job) -> Iterator[Evidence]:
             images=images,
             truth=chosen.shown(len(dataset.labels)),
             is_test=np.arange(len(chosen)) < len(test),
-            expected=expected,
-            probes=_write_probes(images, reference.input, Path(folder)),
-            floor=floor,
-            stages=stages,
-            weights_sha256=reference.weights_sha256,
+            expected=reference.original_probabilities(images) if reference.original is not None else rebuilt,
+            rebuilt=rebuilt,
         )
+        yield answers, Path(folder)
+
+
+def evidence_of(job: Job, answers: Answers, folder: Path) -> Evidence:
+    """All else that Keras says of these pictures; pictures that are made of them are in `folder`."""
+    reference, images = job.reference, answers.images
+    double = float64_of(reference)
+    stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)])
+    work = work_of(reference, stages.values)
+    floor = measure_floor(reference, double, images, answers.rebuilt, work, progress=job.progress)
+    if (came := reference.untempered or reference).original is not None:
+        pair = (answers.expected, answers.rebuilt)
+        if came is not reference:  # a temperature was put into Keras 3's alone
+            pair = (came.original_probabilities(images), came.probabilities(images))
+        floor = replace(floor, rebuilt=_check_rebuilt(came, images, *pair, floor.tolerance))
+    return Evidence(
+        **vars(answers),
+        probes=_write_probes(images, reference.input, folder),
+        floor=floor,
+        stages=stages,
+        weights_sha256=reference.weights_sha256,
+    )
+
+
+@contextmanager
+def collected(job: Job) -> Iterator[Evidence]:
+    """Collect all evidence at once; see `asked`."""
+    with asked(job) as (answers, folder):
+        yield evidence_of(job, answers, folder)
 
 
 def _check_rebuilt(
-    reference: Reference,
+    came: Reference,
     images: NDArray[np.uint8],
     expected: NDArray[np.float32],
     rebuilt: NDArray[np.float32],
@@ -121,11 +143,11 @@ def _check_rebuilt(
 ) -> float:
     """How far a model that Keras 2 saved is off in Keras 3. Raises ExportError where that is not float32's noise."""
     lost = np.abs(expected - rebuilt).max(axis=1)
-    if reference.original is not None and not lost.max() <= tolerance:
-        worst = reference.scaled(images[[int(lost.argmax())]])
+    if came.original is not None and not lost.max() <= tolerance:
+        worst = came.scaled(images[[int(lost.argmax())]])
         raise ExportError(
             f"Keras 2 saved this model, and in Keras 3 its probabilities differ by {lost.max():.1e}, more than the "
-            f"{tolerance:.1e} that float32 may lose: {reference.original.first_difference(worst)} computes "
+            f"{tolerance:.1e} that float32 may lose: {came.original.first_difference(worst)} computes "
             "otherwise. Build the model again in Keras 3, without that layer, and report this as a bug."
         )
     return float(lost.max())

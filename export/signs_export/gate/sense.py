@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from signs_builder.data.dataset import Dataset
 from signs_builder.progress import Progress, no_progress
 from signs_export.errors import ExportError
-from signs_export.gate.evidence import Evidence
+from signs_export.gate.evidence import Answers
 from signs_export.inspection.distinct import distinct
 from signs_export.inspection.order import Order, find_order
 from signs_export.inspection.search import better_scaling
@@ -39,16 +39,16 @@ class SenseError(ExportError):
 
 
 def contradictions(
-    evidence: Evidence, reference: Reference, dataset: Dataset, *, progress: Progress = no_progress
+    answers: Answers, reference: Reference, dataset: Dataset, *, progress: Progress = no_progress
 ) -> tuple[str, ...]:
     """What the pictures say against the model's labels, its scaling and its colours; none where all may be right."""
-    if evidence.thresholds:
+    if answers.thresholds:
         return ()
-    truth = evidence.truth.argmax(axis=1)
-    apart = distinct(evidence.images, truth)
-    order = find_order(truth[apart], evidence.expected[apart], evidence.labels)
-    if _is_other(order, evidence.labels):
-        return (_of_order(order, evidence.labels),)
+    truth = answers.truth.argmax(axis=1)
+    apart = distinct(answers.images, truth)
+    order = find_order(truth[apart], answers.expected[apart], answers.labels)
+    if _is_other(order, answers.labels):
+        return (_of_order(order, answers.labels),)
     better = better_scaling(reference, dataset, BEYOND_DOUBT, progress=progress)
     if better is not None:
         best, this = better
@@ -56,8 +56,8 @@ def contradictions(
             f"With {' '.join(best.setting.options())} Keras gets {best.right} right, and with what was asked for "
             f"({' '.join(this.setting.options())}) {this.right}: say so, or look with signs inspect.",
         )
-    if _is_chance(truth[apart], evidence.expected[apart].argmax(axis=1), len(evidence.labels)):
-        accuracy = evidence.accuracy(evidence.expected)
+    if _is_chance(truth[apart], answers.expected[apart].argmax(axis=1), len(answers.labels)):
+        accuracy = answers.accuracy(answers.expected)
         return (
             f"Keras itself does no better than chance on these pictures: it gets {accuracy} of the test ones right. "
             "Does it know these labels? signs inspect looks for another scaling, other colours and another order.",
