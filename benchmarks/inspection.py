@@ -1,7 +1,8 @@
 """What `signs inspect` finds of classifiers that were trained in known ways: each case, and how many were found.
 
 Small networks, trained on drawn hands under every scaling and order of colours, with their labels in the data's order,
-two exchanged, three moved or all turned round; and on wide pictures under other fits and filters. A case is found where
+two exchanged, three moved or all turned round; and on wide pictures under other fits and filters. With --data, on the
+pictures of a folder, under every scaling and order of colours. A case is found where
 scaling, colours, order of labels and fit are the training's; it is wrong where another is claimed as sure.
 """
 
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from signs_builder.data.sources import load_dataset
 from signs_export.config import SCALINGS
 from signs_export.inspection.search import Inspection, inspect
 from signs_runtime.commands.shared import print_table
@@ -35,15 +37,32 @@ def cases() -> Iterator[tuple[Case, bool]]:
             yield Case(scaling, Reading(resize=filter_), ORDERS[2]), True
 
 
+def cases_of(classes: int) -> Iterator[Case]:
+    """Twenty for labelled pictures of any kind: every scaling and order of colours, with and without moved labels."""
+    orders = [[*range(classes)] for _ in range(4)]
+    orders[1][1], orders[1][-2] = orders[1][-2], orders[1][1]
+    orders[2][:3] = [2, 0, 1]
+    orders[3].reverse()
+    settings = itertools.product(SCALINGS, ("RGB", "BGR"))
+    for i, (scaling, channels) in enumerate(settings):
+        for order in (orders[i % 2], orders[2 + i % 2]):
+            yield Case(scaling, Reading(channels=channels), tuple(order))  # type: ignore[arg-type]  # one of two
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--first", type=int, default=60, help="Only the first so many cases.")
+    parser.add_argument("--data", type=Path, help="A folder of labelled pictures, in place of drawn hands.")
     arguments = parser.parse_args()
     rows, found, wrong = [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         wide = Path(folder, "wide")
-        for case, is_wide in itertools.islice(cases(), arguments.first):
-            reference, dataset = made(case, wide if is_wide else None)
+        every: Iterator[tuple[Case, Path | None]] = ((case, wide if is_wide else None) for case, is_wide in cases())
+        if arguments.data is not None:
+            classes = len(load_dataset(arguments.data).labels)
+            every = ((case, arguments.data) for case in cases_of(classes))
+        for case, pictures in itertools.islice(every, arguments.first):
+            reference, dataset = made(case, pictures)
             begin = time.perf_counter()
             result = inspect(reference, dataset)
             seconds = time.perf_counter() - begin

@@ -34,7 +34,10 @@ class Case:
 
 
 def wide_hands(folder: Path, train: int = 360, test: int = 120) -> Dataset:
-    """Drawn hands in files that are twice as wide as high, so that fits differ: the hand near the middle."""
+    """Drawn hands in files that are twice as wide as high, so that fits differ: the hand near the middle.
+
+    A folder that is there already is read as it is.
+    """
     if not folder.exists():
         images, labels = draw_hands(train + test, size=64, seed=3)
         rng = np.random.default_rng(0)
@@ -60,13 +63,15 @@ def _trained(scaling: Scaling, reading: Reading, seed: int, folder: Path | None)
     dataset = square_hands() if folder is None else wide_hands(folder)
     pixels = scale(dataset.train.images(InputSpec.read_as(reading, SIDE, SIDE)).astype(np.float32), scaling)
     while True:
-        model, right = _fitted(pixels, dataset.train.labels, seed)
+        model, right = _fitted(pixels, dataset.train.labels, len(dataset.labels), seed)
         if right > 0.8:
             return model
         seed += 1
 
 
-def _fitted(pixels: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> tuple[keras.Model, float]:
+def _fitted(
+    pixels: NDArray[np.float32], labels: NDArray[np.int64], classes: int, seed: int
+) -> tuple[keras.Model, float]:
     """A small network, trained, and the share of its pictures that it gets right."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((SIDE, SIDE, 3))
@@ -75,7 +80,7 @@ def _fitted(pixels: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = keras.layers.MaxPooling2D()(x)
     x = keras.layers.Dense(48, activation="relu")(keras.layers.Flatten()(x))
-    model = keras.Model(image, keras.layers.Dense(len(LABELS), activation="softmax")(x))
+    model = keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
     model.compile(keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy")
     model.fit(pixels, labels, epochs=50, batch_size=32, verbose=0)
     return model, float((model.predict(pixels, verbose=0).argmax(axis=1) == labels).mean())
@@ -84,7 +89,7 @@ def _fitted(pixels: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -
 def made(case: Case, folder: Path | None = None) -> tuple[Reference, Dataset]:
     """The classifier as it would be opened by somebody who knows nothing of it, and the pictures.
 
-    `folder` is for pictures of other proportions than the network's.
+    `folder` is for pictures of other proportions than the network's, or has pictures of any kind.
     """
     model = _trained(case.scaling, case.reading, case.seed, folder)
     dataset = square_hands() if folder is None else wide_hands(folder)
