@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Each test of a command is a process of its own: compiled once, not in each of them.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help setup demo lint test elsewhere edge wheels mutations zoo fuzz bench check clean
+.PHONY: help setup demo lint test elsewhere edge wheels mutations zoo fuzz bench peers check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -100,6 +100,10 @@ ifdef MODEL
 	$(BIN)/python benchmarks/tuning.py bench/bundle
 	$(BIN)/python benchmarks/one_cpu.py bench/bundle
 endif
+
+peers: setup  ## Time every runtime that we know of on MODEL=my.keras and DATA=pictures; writes docs/peers.md; keep the machine idle.
+	cd benchmarks/peers && UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-peers ../../$(UV) sync --quiet --locked --python $(PYTHON)
+	$(BIN)/python -m benchmarks.peers $(MODEL) $(DATA) $(SCALING) $(if $(PICTURES),--pictures $(PICTURES)) --write docs
 
 check: lint test elsewhere edge  ## All that CI checks.
 

@@ -19,7 +19,9 @@ from signs_builder.data.sources import load_dataset
 from signs_builder.evaluation.reliability import reliability
 from signs_builder.evaluation.shift_suite import SHIFTS, shifted
 from signs_builder.network.model_file import open_model
-from signs_export.confidence.temperature import fit_temperature, tempered
+from signs_export.confidence.temperature import calibrate, tempered
+from signs_export.config import ExportConfig
+from signs_export.job import Job
 from signs_export.source.reference import examine
 from signs_runtime.commands.shared import print_table
 from tests.export.networks import hands, network, train_a_little
@@ -40,8 +42,8 @@ def main() -> None:
         dataset = load_dataset(arguments.data, model_given=True)
         held_out = dataset.validation or dataset.train
         reference = examine(open_model(arguments.model), scaling=arguments.scaling)
-    temperature = fit_temperature(reference.probabilities(held_out.images(reference.input)), held_out.labels)
-    cooled = tempered(reference, temperature)
+    _, found = calibrate(Job(reference, dataset, ExportConfig(), held_out=held_out))
+    temperature, cooled = found.temperature, tempered(reference, found.temperature)
     print(f"temperature {temperature:.3f}, fitted on {len(held_out):,} pictures")
     images, labels = dataset.test.images(reference.input), dataset.test.labels
     rows, changed = [], 0

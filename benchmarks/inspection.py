@@ -60,6 +60,8 @@ def main() -> None:
         every: Iterator[tuple[Case, Path | None]] = ((case, wide if is_wide else None) for case, is_wide in cases())
         if arguments.data is not None:
             classes = len(load_dataset(arguments.data).labels)
+            if classes < 4:
+                sys.exit(f"{arguments.data} has {classes} labels; give 4 or more, so that orders differ.")
             every = ((case, arguments.data) for case in cases_of(classes))
         for case, pictures in itertools.islice(every, arguments.first):
             reference, dataset = made(case, pictures)

@@ -15,7 +15,7 @@ from signs_builder.network.model_file import weights_bytes
 from signs_export.bundle_files import GIT_ATTRIBUTES, GOLDEN, JUNIT, MODEL_CARD, REPORT, REPORT_DATA, write_file
 from signs_export.confidence.temperature import Calibrated, calibrate
 from signs_export.confidence.unsure import Unsure, find_unsure
-from signs_export.convert.convert import convert
+from signs_export.convert.convert import check_labels, convert
 from signs_export.destination import check_destination, failed_folder, replaced_whole
 from signs_export.errors import ExportError
 from signs_export.gate.doubts import doubts_about_answers, doubts_about_stages, doubts_about_turned
@@ -70,7 +70,11 @@ def export_bundle(job: Job, destination: Path, *, training: dict[str, Any] | Non
             "Take a smaller network of the same family."
         )
     check_destination(destination, needed_bytes(job.reference))
+    check_labels(job.reference, job.dataset.labels)
     calibrated, unsure = None, None
+    if (job.config.calibrate or job.config.others is not None) and training is None and not job.config.as_is:
+        with asked(job) as (answers, _):
+            _contradictions(job, answers)  # before anything is fitted to these pictures
     if job.config.calibrate:
         job, calibrated = calibrate(job)
     if job.config.others is not None:

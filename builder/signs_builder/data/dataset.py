@@ -112,6 +112,12 @@ class Split:
             return Split(self.pictures[indices], self.labels[indices])
         return Split([self.pictures[i] for i in indices], self.labels[indices])
 
+    def thin(self, limit: int) -> "Split":
+        """At most `limit` pictures, evenly spaced."""
+        if len(self) <= limit:
+            return self
+        return self.part(np.linspace(0, len(self) - 1, max(limit, 0)).round().astype(np.int64))
+
     def mixed(self) -> NDArray[np.int64]:
         """All places in random order, the same every time, each beginning with each class as often as the whole."""
         order = np.random.default_rng(0).permutation(len(self))

@@ -24,6 +24,7 @@ class Reliability:
 
     error: float  # the expected calibration error, 0..1
     interval_95: tuple[float, float]  # the bootstrap's percentiles, less what resampling adds on average
+    by_chance: float  # 95 of 100 models whose probabilities are true show no more on as many pictures
     overconfidence: float  # the mean probability less the accuracy, -1..1
     bins: tuple[Bin, ...]  # those that hold pictures, the least sure first
 
@@ -40,6 +41,7 @@ def reliability(probabilities: NDArray[np.floating], right: NDArray[np.bool_]) -
     return Reliability(
         error,
         (max(0.0, float(low)), min(1.0, float(high))),
+        float(np.percentile([_error(places, given, rng.random(len(given)) < given) for _ in samples], 95)),
         float(given.mean() - right.mean()),
         tuple(
             Bin(float(given[places == i].mean()), float(right[places == i].mean()), int((places == i).sum()))

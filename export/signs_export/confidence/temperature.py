@@ -3,6 +3,7 @@
 Guo et al., 2017, https://arxiv.org/abs/1706.04599.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,19 @@ from scipy.optimize import minimize_scalar
 
 from signs_builder.data.dataset import Split
 from signs_builder.evaluation.reliability import Reliability, reliability
+from signs_builder.progress import ignore_progress
+from signs_export.confidence.asking import ask
 from signs_export.errors import ExportError
 from signs_export.job import Job
-from signs_export.source.fitting import probability_of
-from signs_export.source.reference import Reference, last_activation
+from signs_export.source.fitting import has_both_labels, probability_of, with_both_labels
+from signs_export.source.reference import MOST_LOST, Reference, last_activation, noise, softmax
 from signs_runtime.bundle.onnx_metadata import TEMPERATURE_KEY
 
 MOST_PICTURES = 1000  # that it is fitted on
 LARGEST = 20.0  # and 1 / LARGEST the smallest
-_ACTIVATED = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Activation)  # whose activation can be put apart
+# Whose activation can be put apart.
+_ACTIVATED = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Activation, keras.layers.Softmax)
 _Z = 1.644854  # the normal distribution's 95% point
-_TINY = 1e-30  # of a probability, whose logarithm is asked for
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Calibrated:
     after: Reliability
     loss_before: float  # the mean of -log of the true label's probability
     loss_after: float
-    is_kept: bool  # the test pictures' loss is not surely larger for it
+    is_kept: bool  # else it makes the test pictures worse
 
     def describe(self) -> str:
         """For people, on a line."""
@@ -54,50 +57,48 @@ class Calibrated:
 def calibrate(job: Job) -> tuple[Job, Calibrated]:
     """Fit a temperature on pictures that are not the test's, and give the job with the model that divides by it.
 
-    Where the test pictures' loss would surely grow (the network knew the pictures of the fit), the job is as it was and
-    hears of it. Raises ExportError for a multi-label classifier.
+    Where it makes the test pictures worse (surely so, or at all where it was fitted on pictures that the network may
+    have learnt), the job is as it was and hears of it. Raises ExportError for a model that gives pictures several
+    labels, or whose answers cannot be divided.
     """
     reference, dataset = job.reference, job.dataset
-    if reference.thresholds:
-        raise ExportError("--calibrate is for classifiers that give each picture one label.")
+    if reference.thresholds or reference.has_sigmoids:
+        raise ExportError("--calibrate is for a softmax or one sigmoid; this model has a sigmoid for each label.")
     pictures = job.held_out or dataset.all_but_test
-    fitted = pictures.part(pictures.mixed()[:MOST_PICTURES])
-    test = dataset.test.part(dataset.test.mixed()[: job.config.parity_pictures])
+    fitted, test = pictures.part(pictures.mixed()[:MOST_PICTURES]), dataset.test.thin(job.config.parity_pictures)
     with job.progress("Fitting a temperature", len(fitted) + len(test)) as on_done:
-        given, asked = (
-            reference.probabilities(split.images(reference.input), on_done).astype(np.float64)
-            for split in (fitted, test)
-        )
+        found = _logits(reference)
+        given, asked = (_scores(reference, found, each, on_done) for each in (fitted, test))
     temperature = fit_temperature(given, fitted.labels)
-    cooled = tempered_rows(asked, temperature)
-    before, after = (_losses(rows, test.labels) for rows in (asked, cooled))
-    found = Calibrated(
+    before, after = softmax(asked), softmax(asked / temperature)
+    worse = _losses(after, test.labels) - _losses(before, test.labels)
+    known = job.held_out is None
+    calibrated = Calibrated(
         temperature,
         pictures=len(fitted),
-        may_be_trained_on=job.held_out is None,
-        before=_reliability(asked, test),
-        after=_reliability(cooled, test),
-        loss_before=float(before.mean()),
-        loss_after=float(after.mean()),
-        is_kept=not _is_larger(after - before),
+        may_be_trained_on=known,
+        before=_reliability(before, test.labels),
+        after=_reliability(after, test.labels),
+        loss_before=float(_losses(before, test.labels).mean()),
+        loss_after=float(_losses(after, test.labels).mean()),
+        is_kept=not (worse.mean() > 0 if known else _is_above_0(worse)),
     )
-    if not found.is_kept:
+    if not calibrated.is_kept:
         job.warn(
-            f"The probabilities are as the model has them, without a temperature: the one of {temperature:.3g}, fitted "
-            f"on {found.pictures:,} pictures, makes them worse on the test pictures (log loss {found.loss_before:.3g}, "
-            f"with it {found.loss_after:.3g}). Give pictures in a validation split that the model was not trained on."
+            f"The probabilities are as the model has them, without a temperature: one of {temperature:.3g}, fitted on "
+            f"{len(fitted):,} pictures, makes them worse on the test pictures (log loss {calibrated.loss_before:.3g}, "
+            f"with it {calibrated.loss_after:.3g}). Give validation pictures that the model was not trained on."
         )
-        return job, found
-    return replace(job, reference=tempered(reference, temperature)), found
+        return job, calibrated
+    return replace(job, reference=tempered(reference, temperature)), calibrated
 
 
-def fit_temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """The temperature under which the probabilities (n, classes) make the labels (n,) most likely.
+def fit_temperature(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """The temperature under which the softmax of scores (n, classes) makes the labels (n,) most likely.
 
     Where every picture is right, any lower one would do better: each label counts as right n + 1 times in n + 2, as
     Laplace's rule of succession and Platt have it.
     """
-    scores = np.log(np.maximum(probabilities, _TINY))
     count, classes = scores.shape
     doubt = 1 / (count + 2)
     aim = np.full(scores.shape, doubt / (classes - 1))
@@ -113,78 +114,122 @@ def fit_temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int6
     return float(np.exp(found.x))
 
 
-def tempered_rows(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """What probabilities (n, classes) are once the logits behind them are divided by a temperature."""
-    powers = np.maximum(probabilities.astype(np.float64), _TINY) ** (1 / temperature)
-    rows: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return rows
-
-
 def tempered(reference: Reference, temperature: float) -> Reference:
     """The classifier with its logits divided by a temperature, in Keras, so that it is exported and proved with that.
 
-    What it adds are layers without weights, so that the weights' digest is the model's own.
+    What it adds are layers without weights, so that the weights' digest is the model's own. Raises ExportError where
+    the answers are not those that follow from the model's.
     """
     model = reference.model
-    cooling = 1 / temperature
-    if reference.gives_logits:
-        scaled = keras.layers.Rescaling(cooling, name="signs_temperature")(model.outputs[0])
-        cooled = keras.Model(model.inputs[0], scaled, name=model.name)
+    found = _logits(reference)
+    if found is None:
+        given = _cooled_behind(model, 1 / temperature)
     else:
-        cooled = _with_cooled_activation(model, cooling) or _cooled_behind(model, cooling)
-    return replace(reference, model=cooled, original=None, temperature=temperature, untempered=reference)
+        logits, activation = found
+        given = keras.layers.Rescaling(1 / temperature, name="signs_temperature")(logits.outputs[0])
+        if not reference.gives_logits:
+            given = keras.layers.Activation(activation, name="signs_probabilities")(given)
+        model = logits
+    cooled = keras.Model(model.inputs[0], given, name=reference.model.name)
+    if has_both_labels(reference.model) and found is not None:
+        both = with_both_labels(cooled)
+        cooled = keras.Model(both.inputs[0], both.outputs[0], name=reference.model.name)
+    changed = replace(reference, model=cooled, original=None, temperature=temperature, untempered=reference)
+    images = noise(reference.input)
+    wanted = softmax(_scores(reference, found, images) / temperature)
+    if not np.abs(changed.probabilities(images) - wanted).max() <= MOST_LOST:
+        raise ExportError("The model's logits cannot be divided by a temperature; leave --calibrate out.")
+    return changed
 
 
-def _with_cooled_activation(model: keras.Model, cooling: float) -> keras.Model | None:
-    """The model with its logits scaled before their activation; None: it has no layer where the two meet."""
+def temperature_of(file: Path) -> float:
+    """The temperature that an exported .onnx file says is in its graph, 1 where it says none. Raises ExportError."""
+    said = {each.key: each.value for each in onnx.load(file, load_external_data=False).metadata_props}
+    try:
+        temperature = float(said.get(TEMPERATURE_KEY, 1))
+    except ValueError:
+        temperature = 0.0
+    if not 0 < temperature < float("inf"):
+        raise ExportError(f"{file}: {said[TEMPERATURE_KEY]!r:.80} is no temperature; export the model again.")
+    return temperature
+
+
+def _logits(reference: Reference) -> tuple[keras.Model, str] | None:
+    """A copy of the model that gives its logits, (n, classes) or (n, 1), and what makes them probabilities.
+
+    None where no layer has the two apart, or where that layer does something else, too.
+    """
+    model = reference.model
+    if reference.gives_logits:
+        return model, "softmax"
     last, activation = last_activation(probability_of(model))
-    if activation not in ("softmax", "sigmoid") or type(last) not in _ACTIVATED:
+    activation = "softmax" if type(last) is keras.layers.Softmax else activation
+    if type(last) not in _ACTIVATED or activation not in ("softmax", "sigmoid"):
         return None
 
     def cloned(operation: Any) -> Any:  # Any: a Keras operation; not all are layers
         config = operation.get_config()
         if operation is not last:
             return type(operation).from_config(config)
-        return keras.Sequential(
-            [
-                type(operation).from_config({**config, "activation": "linear"}),
-                keras.layers.Rescaling(cooling, name="signs_temperature"),
-                keras.layers.Activation(activation, name="signs_probabilities"),
-            ],
-            name=f"{operation.name}_tempered",
-        )
+        if isinstance(last, keras.layers.Softmax):
+            return keras.layers.Activation("linear", name=last.name)
+        return type(operation).from_config({**config, "activation": "linear"})
 
-    copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
-    copy.set_weights(model.get_weights())
-    for layer in copy._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
-    return copy
+    try:
+        copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
+        copy.set_weights(model.get_weights())
+        for layer in copy._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # takes its mean and variance from the weights
+        logits = keras.Model(copy.inputs[0], probability_of(copy))
+        images = noise(reference.input)
+        given = softmax(_scores(reference, (logits, activation), images))
+        is_same = np.abs(given - reference.probabilities(images)).max() <= MOST_LOST
+    except Exception:  # layers of other people's raise whatever they like
+        return None
+    return (logits, activation) if is_same else None
 
 
-def _cooled_behind(model: keras.Model, cooling: float) -> keras.Model:
-    """The model with a second softmax, of the scaled logarithms of its probabilities."""
-    logs = keras.ops.log(keras.ops.maximum(model.outputs[0], _TINY))
+def _cooled_behind(model: keras.Model, cooling: float) -> keras.KerasTensor:
+    """A second softmax, of the scaled logarithms of a model's probabilities."""
+    least = _least(model)
+    logs = keras.ops.log(keras.ops.clip(model.outputs[0], least, 1 - least))
     scaled = keras.layers.Rescaling(cooling, name="signs_temperature")(logs)
-    given = keras.layers.Activation("softmax", name="signs_probabilities")(scaled)
-    return keras.Model(model.inputs[0], given, name=model.name)
+    return keras.layers.Activation("softmax", name="signs_probabilities")(scaled)
 
 
-def temperature_of(file: Path) -> float:
-    """The temperature that an exported .onnx file says it has in its graph; 1 where it says none."""
-    said = {each.key: each.value for each in onnx.load(file, load_external_data=False).metadata_props}
-    return float(said.get(TEMPERATURE_KEY, 1))
+def _scores(
+    reference: Reference,
+    found: tuple[keras.Model, str] | None,
+    pictures: NDArray[np.uint8] | Split,
+    on_done: Callable[[int], None] = ignore_progress,
+) -> NDArray[np.float64]:
+    """The numbers (n, classes) whose softmax the model's probabilities are."""
+    asked = reference
+    if found is not None:
+        asked = replace(reference, model=found[0], gives_logits=False, classes=int(found[0].outputs[0].shape[1]))
+    given = ask(asked, pictures, on_done) if isinstance(pictures, Split) else asked.probabilities(pictures)
+    if found is None:
+        least = _least(reference.model)
+        return np.asarray(np.log(np.clip(given.astype(np.float64), least, 1 - least)))
+    scores = given.astype(np.float64)
+    return np.concatenate([np.zeros_like(scores), scores], axis=1) if found[1] == "sigmoid" else scores
 
 
-def _reliability(rows: NDArray[np.float64], split: Split) -> Reliability:
-    return reliability(rows.max(axis=1), rows.argmax(axis=1) == split.labels)
+def _least(model: keras.Model) -> float:
+    """The least probability whose logarithm tells something: 1 - p, of one sigmoid, has but 24 digits."""
+    return 2.0**-24 if has_both_labels(model) else 1e-30
+
+
+def _reliability(rows: NDArray[np.float64], labels: NDArray[np.int64]) -> Reliability:
+    return reliability(rows.max(axis=1), rows.argmax(axis=1) == labels)
 
 
 def _losses(rows: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    losses: NDArray[np.float64] = -np.log(np.maximum(rows[np.arange(len(rows)), labels], _TINY))
+    losses: NDArray[np.float64] = -np.log(np.maximum(rows[np.arange(len(rows)), labels], 1e-30))
     return losses
 
 
-def _is_larger(differences: NDArray[np.float64]) -> bool:
-    """Whether differences are above 0 on average, by more than 19 of 20 such samples would show by chance."""
-    return bool(differences.mean() > _Z * differences.std() / np.sqrt(len(differences)))
+def _is_above_0(values: NDArray[np.float64]) -> bool:
+    """Whether the mean is above 0 by more than 19 of 20 such samples would show by chance."""
+    return bool(values.mean() > _Z * values.std() / np.sqrt(len(values)))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
 from signs_builder.data.textures import draw_textures
+from signs_export.confidence.asking import ask
 from signs_export.errors import ExportError
 from signs_export.job import Job
 from signs_runtime.figures import Accuracy
@@ -18,6 +19,7 @@ DRAWN = "drawn"  # in place of a folder
 FEWEST = 20  # pictures without a label
 MOST_LOST = 0.05  # of the good pictures that a threshold is chosen on
 _DRAWN = 600
+_LARGEST_DRAWN = 128  # pixels a side
 _MOST_PICTURES = 1000
 _SEED = 7
 
@@ -41,6 +43,7 @@ class Unsure:
     threshold: float
     source: str  # of the strangers
     chosen_on: int  # strangers
+    may_be_trained_on: bool  # the network may have learnt the good pictures that chose it, and be surer of them
     passing: Accuracy  # strangers that get a label all the same
     lost: Accuracy  # good test pictures that get none
     area: float  # under the curve: how often a good picture is surer than a stranger, 0..1
@@ -48,10 +51,10 @@ class Unsure:
 
     def describe(self) -> str:
         """For people, on a line."""
+        chosen = f'"unsure" below {self.threshold:.4g}' if self.threshold else 'Nothing is "unsure"'
         return (
-            f'"unsure" below {self.threshold:.4g}: of the strangers ({self.source}) that did not choose it '
-            f"{self.passing} get a label all the same, and of the test pictures that are labelled right {self.lost} "
-            "are lost."
+            f"{chosen}: of the strangers ({self.source}) that did not choose it {self.passing} get a label all the "
+            f"same, and of the test pictures that are labelled right {self.lost} are lost."
         )
 
 
@@ -66,30 +69,27 @@ def find_unsure(job: Job, others: str) -> tuple[Job, Unsure]:
         raise ExportError("--others is for classifiers that give each picture one label; others have thresholds.")
     if UNSURE in dataset.labels:
         raise ExportError(f"A label is called {UNSURE!r}, as pictures are that show none; name it otherwise.")
-    strangers, source = _strangers(others, job)
+    strangers, source = _strangers(others, max(reference.input.shape))
     known = job.held_out or dataset.all_but_test
-    known, test = (
-        split.part(split.mixed()[:most])
-        for split, most in ((known, _MOST_PICTURES), (dataset.test, job.config.parity_pictures))
-    )
+    known, test = known.part(known.mixed()[:_MOST_PICTURES]), dataset.test.thin(job.config.parity_pictures)
     with job.progress("Asking about strangers", len(strangers) + len(known) + len(test)) as on_done:
-        asked = reference.probabilities(strangers, on_done).max(axis=1).astype(np.float64)
-        good, good_test = (
-            _sure_and_right(reference.probabilities(split.images(reference.input), on_done), split)
-            for split in (known, test)
-        )
+        asked = ask(reference, strangers, on_done).max(axis=1).astype(np.float64)
+        good, good_test = (_sure_and_right(ask(reference, each, on_done), each) for each in (known, test))
     if not len(good) or not len(good_test):
         raise ExportError("--others: Keras labels none of the pictures right, so that none could be lost.")
-    threshold = choose_threshold(good, asked[::2])
-    told = asked[1::2]
+    choosing, told = asked[::2], asked[1::2]
+    threshold = choose_threshold(good, choosing)
+    if threshold == 0:
+        job.warn("No picture counts as unsure: no threshold keeps more strangers out than it loses good pictures.")
     found = Unsure(
         threshold,
         source,
-        len(asked[::2]),
-        Accuracy(int((told >= threshold).sum()), len(told)),
-        Accuracy(int((good_test < threshold).sum()), len(good_test)),
-        area_between(good_test, told),
-        curve_of(good_test, told),
+        len(choosing),
+        may_be_trained_on=job.held_out is None,
+        passing=Accuracy(int((told >= threshold).sum()), len(told)),
+        lost=Accuracy(int((good_test < threshold).sum()), len(good_test)),
+        area=area_between(good_test, told),
+        curve=curve_of(good_test, told),
     )
     return replace(job, reference=replace(reference, unsure_below=threshold)), found
 
@@ -123,21 +123,21 @@ def curve_of(good: NDArray[np.float64], strangers: NDArray[np.float64]) -> tuple
     )
 
 
-def _strangers(others: str, job: Job) -> tuple[NDArray[np.uint8], str]:
-    """Pictures of none of the labels (n, h, w, c), mixed, and where they are from."""
-    spec = job.reference.input
+def _strangers(others: str, side: int) -> tuple[Split, str]:
+    """Pictures of none of the labels, mixed, and where they are from."""
+    mixed = np.random.default_rng(0)
     if others == DRAWN:
-        drawn = draw_textures(_DRAWN, size=max(spec.height, spec.width), seed=_SEED)
-        split = Split(drawn, np.zeros(len(drawn), np.int64))
-        return split.images(spec), f"{_DRAWN} drawn textures"
+        drawn = draw_textures(_DRAWN, size=min(side, _LARGEST_DRAWN), seed=_SEED)
+        return Split(drawn[mixed.permutation(_DRAWN)], np.zeros(_DRAWN, np.int64)), f"{_DRAWN} drawn textures"
+    if not others:
+        raise ExportError("--others: name a folder, or say drawn.")
     found = find_pictures([Path(others)])
     if found.errors:
         raise found.errors[0][1]
     if len(found.pictures) < FEWEST:
         raise ExportError(f"--others: {others} has {len(found.pictures)} pictures; give {FEWEST} or more.")
-    order = np.random.default_rng(0).permutation(len(found.pictures))[:_MOST_PICTURES]
-    split = Split([found.pictures[i] for i in order], np.zeros(len(order), np.int64))
-    return split.images(spec), others
+    order = mixed.permutation(len(found.pictures))[:_MOST_PICTURES]
+    return Split([found.pictures[i] for i in order], np.zeros(len(order), np.int64)), others
 
 
 def _sure_and_right(probabilities: NDArray[np.floating], split: Split) -> NDArray[np.float64]:

@@ -42,11 +42,7 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
 
     Scaling, and a softmax after logits, are in the graph; batch norms are folded into convolutions. Raises ExportError.
     """
-    if len(labels) != reference.classes:
-        raise ExportError(
-            f"The model tells {reference.classes} classes apart and the data has {len(labels)} labels "
-            f"({', '.join(labels[:10])}); give the data that the model was trained on."
-        )
+    check_labels(reference, labels)
     traced, marks = _trace(reference, config)
     model = _fold(traced, reference)
     tidy(model)
@@ -58,6 +54,15 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
         raise ExportError(f"{error}{_advice(reference)}") from error
     check_runnable(model.SerializeToString(deterministic=True))
     return model
+
+
+def check_labels(reference: Reference, labels: tuple[str, ...]) -> None:
+    """Refuse labels of another number than the model's classes. Raises ExportError."""
+    if len(labels) != reference.classes:
+        raise ExportError(
+            f"The model tells {reference.classes} classes apart and the data has {len(labels)} labels "
+            f"({', '.join(labels[:10])}); give the data that the model was trained on."
+        )
 
 
 def check(model: onnx.ModelProto) -> None:

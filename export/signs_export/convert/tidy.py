@@ -28,9 +28,10 @@ def tidy(model: onnx.ModelProto) -> None:
 
 
 def _pool_at_once(model: onnx.ModelProto) -> None:
-    weights = weights_of(model)
+    weights, shapes = weights_of(model), _shapes(model)
     for node in model.graph.node:
-        if node.op_type == "ReduceMean" and attribute(node, "keepdims", 1):
+        is_of_pictures = node.op_type == "ReduceMean" and len(shapes.get(node.input[0], ())) == 4
+        if is_of_pictures and attribute(node, "keepdims", 1):
             given = [to_array(weights[name]).tolist() for name in node.input[1:] if name in weights]  # from opset 18 on
             if sorted(attribute(node, "axes", given[0] if given else [])) == [2, 3]:
                 node.op_type = "GlobalAveragePool"
@@ -39,17 +40,19 @@ def _pool_at_once(model: onnx.ModelProto) -> None:
 
 def _join_hard_sigmoids(model: onnx.ModelProto) -> None:
     """Where Add, Clip and Div or Mul say max(0, min(1, x / 6 + 1/2)), let HardSigmoid say it."""
-    graph = model.graph
+    graph, shapes = model.graph, _shapes(model)
     weights = weights_of(model)
     uses = Counter(name for node in graph.node for name in node.input)
     made_by = {name: node for node in graph.node for name in node.output}
 
     def with_number(node: onnx.NodeProto | None, operators: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-        """What a node adds a number to, or multiplies or divides by it."""
+        """What a node adds a number to, or multiplies or divides by it, which leaves its shape."""
         for i, name in enumerate(node.input if node is not None and node.op_type in operators else ()):
-            if name in weights and weights[name].dims in ([], [1] * len(weights[name].dims)):
-                assert node is not None
-                yield node.input[1 - i], float(to_array(weights[name]).reshape(()))
+            assert node is not None
+            given = node.input[1 - i]
+            axes = weights[name].dims if name in weights else (2,)
+            if math.prod(axes) == 1 and len(axes) <= len(shapes.get(given, ())):
+                yield given, float(to_array(weights[name]).reshape(()))
 
     def before(name: str) -> onnx.NodeProto | None:
         return made_by.get(name) if uses[name] == 1 else None
@@ -57,10 +60,11 @@ def _join_hard_sigmoids(model: onnx.ModelProto) -> None:
     for node in list(graph.node):
         for name, factor in with_number(node, ("Mul", "Div")):
             divides = node.op_type == "Div" and node.input[0] == name
-            last = clip = before(name)
-            while clip is not None and clip.op_type in ("Transpose", *_VIEWS):
-                clip = before(clip.input[0])
-            if last is None or clip is None or clip.op_type != "Clip":
+            chain = [before(name)]  # from the last view back to the Clip
+            while (each := chain[-1]) is not None and each.op_type in ("Transpose", *_VIEWS):
+                chain.append(before(each.input[0]))
+            clip = chain[-1]
+            if clip is None or clip.op_type != "Clip":
                 continue
             bounds = [float(to_array(weights[bound])) for bound in clip.input[1:] if bound in weights]
             is_sixth = np.isclose(factor, 6 if divides else 1 / 6, rtol=1e-6) and divides == (node.op_type == "Div")
@@ -70,11 +74,20 @@ def _join_hard_sigmoids(model: onnx.ModelProto) -> None:
                 if summand == 3:
                     clip.op_type = "HardSigmoid"
                     clip.input[:] = [given]
-                    clip.attribute.extend(
-                        onnx.helper.make_attribute(*each) for each in (("alpha", 1 / 6), ("beta", 0.5))
-                    )
-                    last.output[0] = node.output[0]
+                    slope = {"alpha": 1 / 6, "beta": 0.5}
+                    clip.attribute.extend(onnx.helper.make_attribute(*each) for each in slope.items())
+                    _rename_outputs([each for each in chain if each is not None], node.output[0])
                     graph.node.remove(node)
+
+
+def _rename_outputs(chain: list[onnx.NodeProto], last: str) -> None:
+    """Give what nodes compute, the last one first, names that say nothing of layers: their numbers are others now."""
+    name = last
+    for i, node in enumerate(chain):
+        node.output[0] = name
+        if i + 1 < len(chain):
+            name = f"{last.replace('/', ' ')} {i}"
+            node.input[0] = name
 
 
 def _join_views(model: onnx.ModelProto) -> None:
@@ -103,6 +116,7 @@ def _join_views(model: onnx.ModelProto) -> None:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The shapes that are known, of float32 tensors."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {
         value.name: tuple(
@@ -110,6 +124,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
             for each in value.type.tensor_type.shape.dim
         )
         for value in (*inferred.input, *inferred.value_info, *inferred.output)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     }
 
 
@@ -118,8 +133,9 @@ def _is_view(node: onnx.NodeProto, shapes: dict[str, Shape]) -> bool:
     if node.op_type != "Transpose":
         return node.op_type in _VIEWS
     shape = shapes.get(node.input[0], ())
-    order = [axis for axis in attribute(node, "perm", []) if shape[axis : axis + 1] != (1,)]
-    return bool(shape) and order == sorted(order)
+    axes = attribute(node, "perm", [])
+    order = [axis for axis in axes if shape[axis : axis + 1] != (1,)]
+    return len(axes) == len(shape) > 0 and order == sorted(order)
 
 
 def _of_one(shape: Shape | None) -> tuple[int, ...] | None:

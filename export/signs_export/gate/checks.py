@@ -106,7 +106,9 @@ def check_batches(answers: Mapping[int, NDArray[np.float32]], limit: float) -> C
 
 def check_ranges(model: onnx.ModelProto, evidence: Evidence, images: NDArray[np.uint8]) -> Check:
     """int8's ranges are those of real pictures: calibrated on other ones, they cut activations off or lie idle."""
-    entries = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    levels = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    # What goes from levels to levels, as a hard sigmoid does, cuts off on purpose; its numbers were counted before.
+    entries = [node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] not in levels]
     parameters = weights_of(model)
     bounded = {name for name, values in evidence.stages.values.items() if (values == values.max()).mean() > _AT_BOUND}
     clipped = dict.fromkeys((node.input[0] for node in entries), 0)
@@ -115,10 +117,10 @@ def check_ranges(model: onnx.ModelProto, evidence: Evidence, images: NDArray[np.
         for node in entries:
             name, values = node.input[0], batch[node.input[0]]
             scale, zero = (to_array(parameters[each]) for each in node.input[1:3])
-            levels = np.iinfo(zero.dtype).max - int(zero)
-            reach[name] = max(reach[name], min(1.0, float(values.max()) / max(levels * float(scale), _NOTHING)))
+            above = np.iinfo(zero.dtype).max - int(zero)
+            reach[name] = max(reach[name], min(1.0, float(values.max()) / max(above * float(scale), _NOTHING)))
             if name not in bounded:
-                clipped[name] += int((values > (_BEYOND * levels + 0.5) * float(scale)).sum())
+                clipped[name] += int((values > (_BEYOND * above + 0.5) * float(scale)).sum())
             total[name] += values.size
     shares = {name: max(0, clipped[name] - _SPARED) / total[name] for name in clipped}
     used = float(np.median(list(reach.values()))) if reach else 1.0

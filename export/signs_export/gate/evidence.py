@@ -1,7 +1,7 @@
 """The pictures of a proof, and all that Keras says of them: asked once, for every variant."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,8 +84,8 @@ def asked(job: Job) -> Iterator[tuple[Answers, Path]]:
     ImageError for a picture that cannot be read.
     """
     reference, dataset = job.reference, job.dataset
-    test = _thin(dataset.test, job.config.parity_pictures)
-    others = _thin(dataset.all_but_test, job.config.parity_pictures - len(test))
+    test = dataset.test.thin(job.config.parity_pictures)
+    others = dataset.all_but_test.thin(job.config.parity_pictures - len(test))
     with tempfile.TemporaryDirectory() as folder:
         files = test.files(Path(folder, "test"), dataset.labels) + others.files(Path(folder, "train"), dataset.labels)
         chosen = Split(files, np.concatenate([test.labels, others.labels]))
@@ -115,9 +115,10 @@ def evidence_of(job: Job, answers: Answers, folder: Path) -> Evidence:
     floor = measure_floor(reference, double, images, answers.rebuilt, work, progress=job.progress)
     if (came := reference.untempered or reference).original is not None:
         pair = (answers.expected, answers.rebuilt)
-        if came is not reference:  # a temperature was put into Keras 3's alone
+        if came is not reference:  # a temperature was put into Keras 3's alone, and divides what float32 loses, too
             pair = (came.original_probabilities(images), came.probabilities(images))
-        floor = replace(floor, rebuilt=_check_rebuilt(came, images, *pair, floor.tolerance))
+        lost = _check_rebuilt(came, images, *pair, floor.tolerance * reference.temperature)
+        floor = replace(floor, rebuilt=lost, has_temperature=came is not reference)
     return Evidence(
         **vars(answers),
         probes=_write_probes(images, reference.input, folder),
@@ -159,14 +160,3 @@ def _write_probes(images: NDArray[np.uint8], spec: InputSpec, folder: Path) -> t
         paths.append(folder / f"probe-{name}")
         paths[-1].write_bytes(content)
     return tuple(paths)
-
-
-def _thin(split: Split, limit: int) -> Split:
-    """At most `limit` pictures of a split, evenly spaced."""
-    if len(split) <= limit:
-        return split
-    kept = np.linspace(0, len(split) - 1, max(limit, 0)).round().astype(int)
-    if isinstance(split.pictures, np.ndarray):
-        return Split(split.pictures[kept], split.labels[kept])
-    pictures: Sequence[Path] = [split.pictures[i] for i in kept]
-    return Split(pictures, split.labels[kept])

@@ -40,6 +40,7 @@ class NoiseFloor:
     max_difference: float | None
     among: int = 0
     rebuilt: float | None = None  # how far a model that Keras 2 saved is off in Keras 3, on all pictures
+    has_temperature: bool = False  # which only Keras 3's has
 
     @property
     def tolerance(self) -> float:
@@ -57,6 +58,11 @@ class NoiseFloor:
     def _says_of_rebuilding(self) -> str:
         if self.rebuilt is None:
             return ""
+        if self.has_temperature:
+            return (
+                " Keras 2 saved this model. Rebuilt in Keras 3, and before its temperature, it differs from what "
+                f"tf_keras, which continues Keras 2, answers by at most {self.rebuilt:.1e}."
+            )
         return (
             " Keras 2 saved this model. What tf_keras, which continues Keras 2, answers is the reference; rebuilt in "
             f"Keras 3, the model differs from it by at most {self.rebuilt:.1e}."

@@ -77,7 +77,7 @@ def describe(findings: Findings) -> Document:
             test=_test_figures(evidence, evidence.expected),
             reliability=_reliability(evidence),
             calibrated=findings.calibrated,
-            unsure=findings.unsure,
+            unsure=None if (found := findings.unsure) is None else replace(found, source=shown(found.source)),
             mistakes=_mistakes(evidence),
         ),
         variants=findings.variants,

@@ -119,8 +119,12 @@ def with_both_labels(model: keras.Model) -> keras.Model:
 def probability_of(model: keras.Model) -> keras.KerasTensor:
     """What a model gives; of one sigmoid that `with_both_labels` made two of, that."""
     given = model.outputs[0]
-    operation = given._keras_history.operation
-    return operation.input[1] if operation.name == _BOTH_LABELS else given
+    return given._keras_history.operation.input[1] if has_both_labels(model) else given
+
+
+def has_both_labels(model: keras.Model) -> bool:
+    """Whether `with_both_labels` made it."""
+    return bool(model.outputs[0]._keras_history.operation.name == _BOTH_LABELS)
 
 
 def with_sigmoid(model: keras.Model) -> keras.Model:

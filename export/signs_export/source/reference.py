@@ -131,8 +131,8 @@ class Reference:
                 if isinstance(layer, keras.layers.Normalization):
                     layer.finalize_state()  # takes its mean and variance from the weights
             double = replace(self, model=model, precision="float64")
-            noise = _noise(self.input)
-            difference = float(np.abs(double.probabilities(noise) - self.probabilities(noise)).max())
+            images = noise(self.input)
+            difference = float(np.abs(double.probabilities(images) - self.probabilities(images)).max())
         except Exception as error:  # layers of other people's raise whatever they like
             raise ExportError(f"The model cannot be computed in float64: {error}") from error
         if not difference <= MOST_LOST:
@@ -218,7 +218,7 @@ def _kind_of(
     classes = int(model.outputs[0].shape[1])
     raw = Reference(model, spec, scaling, gives_logits=False, classes=classes)
     try:
-        outputs = raw.probabilities(_noise(spec))
+        outputs = raw.probabilities(noise(spec))
     except Exception as error:  # Keras raises whatever its layers make of a size that does not fit
         raise ExportError(f"The model cannot take pictures of {spec.height}x{spec.width}: {error}") from error
     if not np.isfinite(outputs).all():
@@ -271,7 +271,8 @@ def _refuse_half_precision(model: keras.Model) -> None:
             )
 
 
-def _noise(spec: InputSpec) -> NDArray[np.uint8]:
+def noise(spec: InputSpec) -> NDArray[np.uint8]:
+    """Eight pictures of nothing, uint8 (8, *spec.shape), to see what a model gives."""
     return np.random.default_rng(0).integers(0, 256, (8, *spec.shape), np.uint8)
 
 

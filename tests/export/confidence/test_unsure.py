@@ -4,18 +4,19 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.data.textures import draw_textures
-from signs_export.confidence.unsure import MOST_LOST, area_between, choose_threshold, curve_of, find_unsure
+from signs_export.confidence.unsure import MOST_LOST, _strangers, area_between, choose_threshold, curve_of, find_unsure
 from signs_export.config import ExportConfig
 from signs_export.errors import ExportError
 from signs_export.export import export_bundle
 from signs_export.job import Job
-from signs_export.source.reference import Reference
+from signs_export.source.reference import Reference, examine
 from signs_runtime import Classifier
 from signs_runtime.bundle.folder import open_bundle
 from signs_runtime.errors import ImageError
@@ -84,6 +85,12 @@ def test_drawn_textures_need_no_folder(reference: Reference, dataset: Dataset) -
     changed, found = find_unsure(Job(reference, dataset, ExportConfig()), "drawn")
     assert changed.reference.unsure_below == found.threshold
     assert found.passing.total == 300
+    assert found.may_be_trained_on
+    strangers = np.asarray(_strangers("drawn", 32)[0].pictures)
+    first, second = strangers[::2], strangers[1::2]
+    for kind in range(6):  # each is in both halves
+        drawn = {each.tobytes() for each in draw_textures(600, size=32, seed=7)[kind::6]}
+        assert all(20 < sum(each.tobytes() in drawn for each in half) < 80 for half in (first, second))
     assert "600 drawn textures" in found.describe()
 
 
@@ -99,3 +106,19 @@ def test_what_cannot_be_is_refused(reference: Reference, dataset: Dataset, tmp_p
     named = replace(dataset, labels=("unsure", *dataset.labels[1:]))
     with pytest.raises(ExportError, match="name it otherwise"):
         find_unsure(replace(job, dataset=named), "drawn")
+
+
+def test_where_nothing_tells_strangers_apart_no_threshold_is_set_and_it_is_told(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """A network that says the same of every picture."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    same = keras.layers.Dense(6, activation="softmax", kernel_initializer="zeros", bias_initializer="random_normal")(x)
+    heard: list[str] = []
+    job = Job(examine(keras.Model(image, same), scaling="unit"), dataset, ExportConfig(), warn=heard.append)
+    changed, found = find_unsure(job, "drawn")
+    assert found.threshold == changed.reference.unsure_below == 0
+    assert "No picture counts as unsure" in heard[0]
+    assert found.describe().startswith("Nothing is")

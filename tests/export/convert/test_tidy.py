@@ -7,10 +7,12 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from onnx.numpy_helper import from_array
 
 from signs_builder.data.hands import LABELS
 from signs_export.config import ExportConfig
 from signs_export.convert.convert import convert
+from signs_export.convert.tidy import tidy
 from signs_export.onnx_graph import answers
 from signs_export.source.reference import examine
 
@@ -96,3 +98,41 @@ def stages(model: onnx.ModelProto) -> set[str]:
     """The layers whose tensors are known, but for those that a tidied graph may lack."""
     names = {name for node in model.graph.node for name in node.output if "/" not in name}
     return {name for name in names if not name.startswith(("re_lu", "reshape"))}
+
+
+def test_what_is_no_mean_over_a_picture_or_no_hard_sigmoid_stays() -> None:
+    """Graphs as others write them: another rank, another type, an order of axes that is left out, more axes."""
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2, 2, 4, 3])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    node = onnx.helper.make_node
+    mean = [node("ReduceMean", ["x"], ["y"], axes=[2, 3])]
+    transposed = [
+        node("Transpose", ["x"], ["t"], perm=[0, 1, 2, 4, 3]),
+        node("Flatten", ["t"], ["f"]),
+        node("Transpose", ["f"], ["y"]),
+    ]
+    more = [
+        node("Add", ["x", "three"], ["a"]),
+        node("Clip", ["a", "zero", "six"], ["c"]),
+        node("Mul", ["c", "sixth"], ["y"]),
+    ]
+    numbers = {"three": np.full((1,) * 6, 3), "zero": np.array(0), "six": np.array(6), "sixth": np.array(1 / 6)}
+    initializers = [from_array(values.astype(np.float32), name) for name, values in numbers.items()]
+    for nodes in (mean, transposed, more):
+        graph = onnx.helper.make_graph(nodes, "g", [x], [y], initializers)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+        before = [each.op_type for each in model.graph.node]
+        tidy(model)
+        assert [each.op_type for each in model.graph.node] == before
+
+
+def test_a_view_inside_a_hard_sigmoid_takes_no_layers_name_along() -> None:
+    """What relu6 gives would else be compared with what the sigmoid gives."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(16, 3)(image))
+    x = keras.layers.Reshape((4, 4))(keras.layers.ReLU(6.0, name="bounded")(x + 3.0)) * (1.0 / 6.0)
+    reference = examine(keras.Model(image, ends(keras.layers.Flatten()(x))), scaling="unit")
+    model = convert(reference, LABELS, ExportConfig())
+    assert [node.op_type for node in model.graph.node].count("HardSigmoid") == 1
+    assert not {"bounded", "reshape"} & stages(model)

@@ -12,10 +12,13 @@ import pytest
 from signs_builder.data.dataset import Dataset
 from signs_export.config import ExportConfig, Int8Config
 from signs_export.convert.convert import convert
+from signs_export.gate.checks import check_ranges
+from signs_export.gate.evidence import collected
 from signs_export.int8.calibration import Calibration
 from signs_export.int8.prepare import prepare
 from signs_export.int8.quantize import layers_in_float, quantize
 from signs_export.int8.saturation import predict_saturation
+from signs_export.job import Job
 from signs_export.onnx_graph import answers
 from signs_export.source.reference import Reference, examine
 
@@ -130,3 +133,6 @@ def test_hard_swish_computes_in_integers_between_convolutions(
     assert (computed["QLinearConv"], computed["QLinearMul"], computed["HardSigmoid"]) == (3, 2, 1)
     images = np.asarray(pictures.test.pictures)
     assert np.abs(answers(quantized, images) - reference.probabilities(images)).max() < 0.05
+    with collected(Job(reference, pictures, CONFIG)) as evidence:  # what is cut off on purpose is no range too small
+        check = check_ranges(quantized, evidence, calibration.images[:60])
+    assert check.passed, check.says

@@ -1,0 +1,87 @@
+"""The results page: what the command measured, on which machine, as JSON, a table and a chart."""
+
+import json
+import os
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from signs_builder.charts import BLUE, GREY, STYLE
+from signs_runtime.engine.device import this_cpu
+
+OURS = "signs-edge"
+_SHARED = ("keras", "tensorflow", "onnxruntime", "tf2onnx")
+
+
+def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
+    """Write peers.json, peers.md and peers.svg."""
+    found = measured["candidates"]
+    document = {
+        "machine": f"{this_cpu()[0]}, {os.cpu_count()} cores",
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": {name: version(name) for name in _SHARED},
+        **measured,
+    }
+    (folder / "peers.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    cells = list(found[0]["median"])
+    lines = [
+        "# Beside others",
+        "",
+        "The same weights in every runtime that we know of, one picture of 64x64 at a time and sixteen, on one and two",
+        "threads: milliseconds a picture, medians of interleaved rounds, each candidate in its own process. *Start*:",
+        "from nothing to the first answer. *Labels*: pictures on which the candidate has Keras's label. The fastest of",
+        "its precision is bold. Written by `make peers`; another machine has other numbers and another order.",
+        "",
+        f"Measured on {document['machine']}, {document['date']}: "
+        + ", ".join(f"{name} {own}" for name, own in document["versions"].items())
+        + ".",
+        "",
+        f"| candidate | weights | {' | '.join(map(_named, cells))} | start, s | peak, MB | file, MB | labels |",
+        "|---|---|" + "---|" * (len(cells) + 4),
+    ]
+    for one in found:
+        best = {cell: min(other["median"][cell] for other in found if _rivals(one, other)) for cell in cells}
+        shown = [
+            f"**{one['median'][cell]:.2f}**" if one["median"][cell] == best[cell] else f"{one['median'][cell]:.2f}"
+            for cell in cells
+        ]
+        name = f"**{one['name']}**" if one["name"] == OURS else one["name"]
+        others = [
+            f"{one['start']:.2f}",
+            f"{one['peak_memory'] / 1e6:.0f}",
+            f"{one['bytes'] / 1e6:.1f}",
+            f"{one['same_label'] / one['pictures']:.2%}",
+        ]
+        lines.append(f"| {' | '.join([name, one['precision'], *shown, *others])} |")
+    lines += ["", "![Milliseconds a picture, two threads](peers.svg)", ""]
+    (folder / "peers.md").write_text("\n".join(lines), encoding="utf-8")
+    names = [f"{one['name']}, {one['precision']}" for one in found]
+    times = [one["median"][cells[0]] for one in found]
+    _draw(names, times, [one["name"] == OURS for one in found], _named(cells[0]), folder / "peers.svg")
+
+
+def _draw(names: list[str], times: list[float], are_ours: list[bool], cell: str, path: Path) -> None:
+    with mpl.rc_context({**STYLE, "svg.hashsalt": "peers", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(8, 0.3 * len(names) + 1))
+        panel = figure.subplots()
+        order = sorted(range(len(names)), key=lambda i: -times[i])
+        colours = [BLUE if are_ours[i] else GREY for i in order]
+        bars = panel.barh([names[i] for i in order], [times[i] for i in order], color=colours)
+        panel.bar_label(bars, fmt="%.2f", padding=3)
+        panel.set_xscale("log")
+        panel.set_title(f"Milliseconds a picture, {cell}")
+        figure.savefig(path, metadata={"Date": None})
+
+
+def _rivals(one: dict[str, Any], other: dict[str, Any]) -> bool:  # Any: JSON
+    """Candidates of one precision; one that answers otherwise on more than a hundredth is no rival."""
+    return bool(one["precision"] == other["precision"] and other["same_label"] >= 0.99 * other["pictures"])
+
+
+def _named(cell: str) -> str:
+    threads, batch = cell.split(" x ")
+    return f"{threads} thread{'s' if threads != '1' else ''}, batch {batch}"
