@@ -1,7 +1,7 @@
-"""The process that `signs tune` and an export time in: `python -m signs_runtime.timing_worker CANDIDATE` (JSON).
+"""The process that `signs tune` and an export time in: `python -m signs_runtime.timing_worker CANDIDATE BEGUN`.
 
-It says what it started as and how it answers the golden pictures, and then, for each batch size and time that it reads,
-a picture's milliseconds.
+CANDIDATE is JSON, BEGUN the time of the start (seconds since 1970). It says what it started as and how it answers the
+golden pictures, and then, for each batch size and time that it reads, a picture's milliseconds.
 """
 
 import json
@@ -28,25 +28,26 @@ from signs_runtime.proof.verification import VerificationError
 _WARM_UP = 3  # runs
 
 
-def serve(candidate: Candidate) -> None:
+def serve(candidate: Candidate, begun: float) -> None:
     try:
         classifier = Classifier(**asdict(candidate))
     except VerificationError as error:  # it failed before, and again
         (answers,) = error.verification.variants
-        print(json.dumps(asdict(Ready(False, _describe(answers), None))), flush=True)
+        print(json.dumps(asdict(Ready(False, _describe(answers), None, None))), flush=True)
         return
     rng = np.random.default_rng(0)
     classifier.predict(rng.integers(0, 256, classifier.input.shape, np.uint8))
-    peak = _peak_memory()
-    print(json.dumps(asdict(Ready(*_ask_golden(candidate, classifier), peak))), flush=True)
+    taken, peak = time.time() - begun, _peak_memory()
+    print(json.dumps(asdict(Ready(*_ask_golden(candidate, classifier), peak, taken))), flush=True)
     for line in sys.stdin:
         what, count, seconds = line.split()
         images = rng.integers(0, 256, (int(count), *classifier.input.shape), np.uint8)
         timed = {"run": _time_runs, "lone": _time_lone, "stream": _time_stream}[what]
-        print(timed(classifier, images, float(seconds)), flush=True)
+        print(*timed(classifier, images, float(seconds)), flush=True)
 
 
-def _time_runs(classifier: Classifier, images: NDArray[np.uint8], seconds: float) -> float:
+def _time_runs(classifier: Classifier, images: NDArray[np.uint8], seconds: float) -> tuple[float, ...]:
+    """The median, and what 95 of 100 runs do not exceed."""
     for _ in range(_WARM_UP):
         classifier.probabilities(images)
     taken: list[float] = []
@@ -55,10 +56,11 @@ def _time_runs(classifier: Classifier, images: NDArray[np.uint8], seconds: float
         before = time.perf_counter()
         classifier.probabilities(images)
         taken.append(time.perf_counter() - before)
-    return 1000 * statistics.median(taken) / len(images)
+    median, late = np.percentile(taken, (50, 95)).tolist()
+    return 1000 * median / len(images), 1000 * late / len(images)
 
 
-def _time_lone(classifier: Classifier, images: NDArray[np.uint8], pause: float) -> float:
+def _time_lone(classifier: Classifier, images: NDArray[np.uint8], pause: float) -> tuple[float, ...]:
     """Each picture alone after a pause, in which threads fall asleep and caches and the clock cool down."""
     taken: list[float] = []
     for image in images:
@@ -66,10 +68,10 @@ def _time_lone(classifier: Classifier, images: NDArray[np.uint8], pause: float) 
         before = time.perf_counter()
         classifier.probabilities(image[None])
         taken.append(time.perf_counter() - before)
-    return 1000 * statistics.median(taken)
+    return (1000 * statistics.median(taken),)
 
 
-def _time_stream(classifier: Classifier, images: NDArray[np.uint8], seconds: float) -> float:
+def _time_stream(classifier: Classifier, images: NDArray[np.uint8], seconds: float) -> tuple[float, ...]:
     batch = len(images)
     for _ in classifier.stream(images, batch=batch):  # starts what a stream needs
         pass
@@ -80,7 +82,7 @@ def _time_stream(classifier: Classifier, images: NDArray[np.uint8], seconds: flo
             yield from images
 
     count = sum(1 for _ in classifier.stream(pictures(), batch=batch))
-    return 1000 * (time.perf_counter() - before) / count
+    return (1000 * (time.perf_counter() - before) / count,)
 
 
 def _ask_golden(candidate: Candidate, classifier: Classifier) -> tuple[bool, str]:
@@ -114,6 +116,6 @@ if __name__ == "__main__":
     os.dup2(2, 1)  # what libraries print is no answer
     sys.stdout = answers
     try:
-        serve(Candidate(**json.loads(sys.argv[1])))
+        serve(Candidate(**json.loads(sys.argv[1])), float(sys.argv[2]))
     except SignsError as error:
         sys.exit(str(error))

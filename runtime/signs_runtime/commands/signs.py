@@ -1,4 +1,4 @@
-"""The command `signs` on a device: predict, info, verify, tune, doctor; the other wheel adds its own.
+"""The command `signs` on a device: predict, info, verify, tune, benchmark, doctor; the other wheel adds its own.
 
 What a command needs is imported when it runs, so that --help is instant on a small device.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from signs_runtime.commands.benchmark import benchmark
 from signs_runtime.commands.doctor import doctor
 from signs_runtime.commands.options import (
     batch_size_option,
@@ -262,4 +263,5 @@ def _device_rows(device: "Device") -> list[tuple[str, str]]:
 
 
 signs.add_command(tune)
+signs.add_command(benchmark)
 signs.add_command(doctor)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -42,6 +43,7 @@ class Ready:
     passed: bool  # the golden pictures; a file alone has none, and passes
     says: str  # of the golden pictures
     peak_memory: int | None  # bytes, after a start, an import of all it needs and one picture; None: Windows
+    seconds: float | None  # from nothing to the first answer; None: it did not start
 
 
 class TimingError(SignsError):
@@ -58,7 +60,7 @@ class Timer:
                 f"{Path(sys.executable).name} is a program and no Python that could be started for each candidate; run "
                 "`signs tune` with signs-runtime installed on this device: this program will use what it finds."
             )
-        command = python_command(["-m", WORKER, json.dumps(asdict(candidate))])
+        command = python_command(["-m", WORKER, json.dumps(asdict(candidate)), str(time.time())])
         pipe = subprocess.PIPE
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed by __exit__
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._said, text=True)
@@ -80,21 +82,26 @@ class Timer:
 
     def milliseconds(self, batch: int = 1, seconds: float = SECONDS) -> float:
         """A picture's median time in runs of `batch` pictures, over one round of `seconds`."""
-        return self._time("run", batch, seconds)
+        return self._time("run", batch, seconds)[0]
+
+    def spread(self, batch: int, seconds: float = SECONDS) -> tuple[float, float]:
+        """A picture's time in runs of `batch` pictures: the median, and what 95 of 100 do not exceed."""
+        median, late = self._time("run", batch, seconds)
+        return median, late
 
     def lone_milliseconds(self, pause: float, count: int = 1) -> float:
         """The median time of `count` pictures that come alone, each after a `pause` (seconds), as from a camera."""
-        return self._time("lone", count, pause)
+        return self._time("lone", count, pause)[0]
 
     def stream_milliseconds(self, batch: int, seconds: float = SECONDS) -> float:
         """A picture's time in a stream that takes at most `batch` pictures at once."""
-        return self._time("stream", batch, seconds)
+        return self._time("stream", batch, seconds)[0]
 
-    def _time(self, what: str, count: int, seconds: float) -> float:
+    def _time(self, what: str, count: int, seconds: float) -> list[float]:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended; what it said last is heard below
             print(what, count, seconds, file=self._process.stdin, flush=True)
-        return float(self._hear())
+        return list(map(float, self._hear().split()))
 
     def _hear(self) -> str:
         assert self._process.stdout is not None

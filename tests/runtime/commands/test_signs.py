@@ -29,7 +29,7 @@ def run(*arguments: object) -> Result:
 def test_help_names_the_edge_commands_and_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("predict", "info", "verify", "tune", "doctor", "Exit codes"):
+    for word in ("predict", "info", "verify", "tune", "benchmark", "doctor", "Exit codes"):
         assert word in result.output
 
 

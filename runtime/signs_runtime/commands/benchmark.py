@@ -1,0 +1,96 @@
+"""The command `signs benchmark`."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from signs_runtime.commands.options import bundle_argument
+from signs_runtime.commands.shared import Command, json_option, print_json, print_table
+from signs_runtime.engine.session import PROVIDERS
+
+
+@click.command(cls=Command)
+@bundle_argument
+@click.option(
+    "--variant", "variants", multiple=True, show_default="all", help="Only this variant; may be given several times."
+)
+@click.option("--device", type=click.Choice(list(PROVIDERS)), default="cpu", show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    multiple=True,
+    show_default="1, and all that are allowed",
+    help="This many threads; may be given several times.",
+)
+@click.option(
+    "--batch-size",
+    "batches",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 16),
+    show_default=True,
+    help="Pictures at once; may be given several times.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@json_option
+def benchmark(
+    bundle: Path,
+    variants: tuple[str, ...],
+    device: str,
+    threads: tuple[int, ...],
+    batches: tuple[int, ...],
+    rounds: int,
+    as_json: bool,
+) -> None:
+    """Measure what BUNDLE takes on this device: time, start, memory, and whether it answers as Keras did.
+
+    Every variant is a process of its own, and they take turns; times are of the model alone, without reading pictures.
+    Nothing is kept: `signs tune` finds the fastest and keeps it.
+    """
+    from signs_runtime.bundle.folder import open_bundle
+    from signs_runtime.engine.device import this_device
+    from signs_runtime.engine.import_check import check_import
+    from signs_runtime.placement.benchmark import BenchmarkConfig, thread_counts
+    from signs_runtime.placement.benchmark import benchmark as measure
+
+    check_import()
+    config = BenchmarkConfig(variants, device, threads, batches, rounds)
+    count = len(variants or open_bundle(bundle).manifest.variants) * len(thread_counts(config)) * len(batches) * rounds
+    with click.progressbar(length=count, label="Timing", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+        found = measure(bundle, config, on_done=progress.update)
+    here = this_device(device)
+    if as_json:
+        print_json({"machine": asdict(here), "variants": [asdict(each) for each in found]})
+        return
+    print_table(
+        [
+            (
+                each.variant,
+                f"{each.bytes / 1e6:.1f} MB",
+                "" if each.seconds is None else f"{each.seconds:.2f} s",
+                "unknown" if each.peak_memory is None else f"{each.peak_memory / 1e6:.0f} MB",
+                ("passed: " if each.passed else "FAILED: ") + each.says,
+            )
+            for each in found
+        ],
+        header=("variant", "file", "start", "memory", "golden pictures"),
+    )
+    click.echo()
+    print_table(
+        [
+            (
+                each.variant,
+                str(timing.threads),
+                str(timing.batch),
+                f"{timing.median:.2f} ms",
+                f"{timing.late:.2f} ms",
+                f"{1000 / timing.median:.0f}",
+            )
+            for each in found
+            for timing in each.timings
+        ],
+        header=("variant", "threads", "batch", "a picture", "95% within", "pictures a second"),
+    )
+    click.echo(f"\n{here.cpu}, onnxruntime {here.onnxruntime}, {device}")
