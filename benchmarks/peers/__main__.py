@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.peers.limit import limit_of
 from benchmarks.peers.page import write_page
 from signs_builder.data.dataset import Split
 from signs_builder.data.sources import load_dataset
@@ -168,6 +169,18 @@ def _answers(those: list[Candidate], spec: InputSpec, images: NDArray[np.uint8])
     return answers
 
 
+def _limits(bundle: Path) -> dict[str, dict[str, float]]:
+    """What a picture takes at least on this machine, in ms, by precision and cell."""
+    limits: dict[str, dict[str, float]] = {}
+    for name in ("int8", "fp32"):
+        of_threads = {
+            threads: limit_of(bundle / "fp32.onnx", bundle / f"{name}.onnx", threads, in_int8=name == "int8")
+            for threads in {threads for threads, _ in CELLS}
+        }
+        limits[name] = {f"{threads} x {batch}": of_threads[threads].milliseconds(batch) for threads, batch in CELLS}
+    return limits
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
@@ -200,6 +213,7 @@ def main() -> None:
         files = find_pictures([arguments.pictures]).pictures
         compared = Split(files, np.zeros(len(files), np.int64))
     found = measure(candidates(bundle, folder), spec, arguments.rounds, compared.images(spec))
+    limits = _limits(bundle)
     cells = list(found[0].median)
     print_table(
         [
@@ -212,11 +226,15 @@ def main() -> None:
                 f"{one.same_label} of {one.pictures}",
             )
             for one in found
+        ]
+        + [
+            (f"the machine's limit {name}", *(f"{own[cell]:.2f}" for cell in cells), "", "", "", "")
+            for name, own in limits.items()
         ],
         header=("candidate", *(f"{cell} ms" for cell in cells), "start s", "peak MB", "file MB", "Keras's label"),
     )
     if arguments.write is not None:
-        document = {"data": dataset.name, "candidates": [asdict(one) for one in found]}
+        document = {"data": dataset.name, "candidates": [asdict(one) for one in found], "limits": limits}
         write_page(document, arguments.write)
 
 

@@ -44,7 +44,9 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
         "|---|---|" + "---|" * (len(cells) + 4),
     ]
     for one in found:
-        best = {cell: min(other["median"][cell] for other in found if _rivals(one, other)) for cell in cells}
+        best = {
+            cell: min((other["median"][cell] for other in found if _rivals(one, other)), default=0.0) for cell in cells
+        }
         shown = [
             f"**{one['median'][cell]:.2f}**" if one["median"][cell] == best[cell] else f"{one['median'][cell]:.2f}"
             for cell in cells
@@ -57,6 +59,14 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
             f"{one['same_label'] / one['pictures']:.2%}",
         ]
         lines.append(f"| {' | '.join([name, one['precision'], *shown, *others])} |")
+    for name, limit in measured["limits"].items():
+        shown = [f"{limit[cell]:.2f}" for cell in cells]
+        lines.append(f"| *the machine's limit* | {' | '.join([name, *shown, '', '', '', ''])} |")
+    lines += [
+        "",
+        "*The machine's limit*: a picture's multiply-adds at the rate that this machine reaches in products of large",
+        "matrices, or its weights read once at the rate of a copy, whichever takes longer.",
+    ]
     lines += ["", "![Milliseconds a picture, two threads](peers.svg)", ""]
     (folder / "peers.md").write_text("\n".join(lines), encoding="utf-8")
     names = [f"{one['name']}, {one['precision']}" for one in found]

@@ -1,0 +1,95 @@
+"""How fast this machine could answer at most: a picture's multiply-adds and bytes, and how fast it does those."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+_SIDE = 1024  # of the matrices whose product is timed
+_BYTES = 2**27  # that are copied
+_ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a picture asks for, and what the machine does on a number of threads."""
+
+    threads: int
+    multiply_adds: float  # of a picture
+    weight_bytes: int
+    multiply_adds_per_second: float  # measured, in products of large matrices
+    bytes_per_second: float  # measured, reading and writing
+
+    def milliseconds(self, batch: int) -> float:
+        """What a picture takes at least: its sums, and its share of reading the weights once."""
+        reading = self.weight_bytes / self.bytes_per_second / batch
+        return 1000 * max(self.multiply_adds / self.multiply_adds_per_second, reading)
+
+
+def limit_of(float32: Path, file: Path, threads: int, *, in_int8: bool) -> Limit:
+    """The limit of a variant, whose sums are counted in the float32 graph."""
+    return Limit(
+        threads,
+        multiply_adds(onnx.load(float32)),
+        sum(len(tensor.raw_data) for tensor in onnx.load(file).graph.initializer),
+        _SIDE**3 / _fastest(_product(threads, in_int8=in_int8)),
+        2 * _BYTES / _fastest(_copy()),
+    )
+
+
+def multiply_adds(model: onnx.ModelProto) -> float:
+    """Of convolutions and dense layers, for one picture."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {
+        value.name: [axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim]
+        for value in (*inferred.value_info, *inferred.output)
+    }
+    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    total = 0.0
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights:
+            filters, *each = weights[node.input[1]]
+            outputs = math.prod(shapes[node.output[0]])
+            total += outputs * math.prod(each) if node.op_type == "Conv" else filters * math.prod(each)
+    return total
+
+
+def _product(threads: int, *, in_int8: bool) -> Callable[[], object]:
+    kind, left = ("MatMulInteger", onnx.TensorProto.UINT8) if in_int8 else ("MatMul", onnx.TensorProto.FLOAT)
+    given = onnx.TensorProto.INT32 if in_int8 else onnx.TensorProto.FLOAT
+    rng = np.random.default_rng(0)
+    right = rng.integers(-63, 64, (_SIDE, _SIDE)).astype(np.int8 if in_int8 else np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(kind, ["a", "b"], ["c"])],
+        "product",
+        [onnx.helper.make_tensor_value_info("a", left, [_SIDE, _SIDE])],
+        [onnx.helper.make_tensor_value_info("c", given, [_SIDE, _SIDE])],
+        [onnx.numpy_helper.from_array(right, "b")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    a = rng.integers(0, 255, (_SIDE, _SIDE)).astype(np.uint8 if in_int8 else np.float32)
+    return lambda: session.run(None, {"a": a})
+
+
+def _copy() -> Callable[[], object]:
+    source, copy = np.ones(_BYTES, np.uint8), np.zeros(_BYTES, np.uint8)
+    return lambda: np.copyto(copy, source)
+
+
+def _fastest(run: Callable[[], object]) -> float:
+    """Seconds of the fastest of some runs."""
+    run()
+    taken = []
+    for _ in range(_ROUNDS):
+        before = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - before)
+    return min(taken)
