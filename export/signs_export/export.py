@@ -22,6 +22,7 @@ from signs_export.gate.doubts import doubts_about_answers, doubts_about_stages, 
 from signs_export.gate.evidence import Answers, Evidence, asked, evidence_of
 from signs_export.gate.sense import SenseError, contradictions
 from signs_export.gate.verdict import ParityError, Verdict
+from signs_export.inspection.search import Inspection
 from signs_export.int8.calibration import Calibration, choose_calibration
 from signs_export.job import Job
 from signs_export.manifest_entries import (
@@ -57,10 +58,17 @@ class Export:
     unsure: Unsure | None = None
 
 
-def export_bundle(job: Job, destination: Path, *, training: dict[str, Any] | None = None) -> Export:  # Any: JSON
+def export_bundle(
+    job: Job,
+    destination: Path,
+    *,
+    training: dict[str, Any] | None = None,  # Any: JSON
+    inspection: Inspection | None = None,
+) -> Export:
     """Convert a Keras model, prove it against Keras and seal it.
 
-    `training` is what `Run.as_json` says of the model's own, for the report. Raises ExportError, and ParityError with
+    `training` is what `Run.as_json` says of the model's own, and `inspection` what measured how it wants its pictures,
+    both for the report. Raises ExportError, and ParityError with
     the bundle kept aside where the gate fails; whatever was at `destination` is then as it was.
     """
     largest = MAX_FILE_BYTES - 2**24  # the graph's own bytes come on top
@@ -82,7 +90,9 @@ def export_bundle(job: Job, destination: Path, *, training: dict[str, Any] | Non
     check_room(Path(tempfile.gettempdir()), weights_bytes(job.reference.model))  # onnxruntime folds from file to file
     with job.progress("Converting with tf2onnx", 0):
         model = convert(job.reference, job.dataset.labels, job.config)
-    return seal_model(model, job, destination, training=training, calibrated=calibrated, unsure=unsure)
+    return seal_model(
+        model, job, destination, training=training, inspection=inspection, calibrated=calibrated, unsure=unsure
+    )
 
 
 def needed_bytes(reference: Reference) -> int:
@@ -96,6 +106,7 @@ def seal_model(
     destination: Path,
     *,
     training: dict[str, Any] | None = None,  # Any: JSON
+    inspection: Inspection | None = None,
     calibrated: Calibrated | None = None,
     unsure: Unsure | None = None,
 ) -> Export:
@@ -123,6 +134,7 @@ def seal_model(
             golden_labels=count_decisions(evidence.decided(evidence.expected[golden])),
             training=training,
             contradictions=against,
+            inspection=inspection,
             calibrated=calibrated,
             unsure=unsure,
             warnings=(*(() if calibration is None else calibration.warnings), *doubts, *missing),

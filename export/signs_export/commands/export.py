@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from signs_export.export import Export
     from signs_export.gate.verdict import Verdict
+    from signs_export.inspection.search import Inspection
     from signs_export.job import Job
     from signs_export.variants import LeftOut, Made
     from signs_runtime.bundle.manifest import Variant
@@ -154,7 +155,7 @@ def _export_file(
     check_destination(options.output, 0)
     dataset = open_data(data, path, about)
     _tell(describe_counts(dataset), err=as_json)
-    opened, dataset = open_measured(path, dataset, about, image_size=options.image_size, reading=reading)
+    opened, dataset, inspection = open_measured(path, dataset, about, image_size=options.image_size, reading=reading)
     reference = with_thresholds(opened, dataset, about)
     own = scaling_layer(reference.model)
     if own is not None and reference.scaling != "none":
@@ -163,7 +164,7 @@ def _export_file(
             "Leave --scaling out unless it was trained that way."
         )
     job = Job(reference, dataset, options.config(), progress_bar, held_out=dataset.validation)
-    _export_job(job, options.output, as_json=as_json)()
+    _export_job(job, options.output, inspection=inspection, as_json=as_json)()
 
 
 def _export_job(
@@ -171,6 +172,7 @@ def _export_job(
     output: Path,
     *,
     training: dict[str, Any] | None = None,  # Any: JSON
+    inspection: "Inspection | None" = None,
     as_json: bool,
 ) -> Callable[[], None]:
     """Export, prove and seal; what is given shows what came of it, once nothing is left to be done."""
@@ -185,7 +187,7 @@ def _export_job(
         _warn(text)
 
     try:
-        result = export_bundle(replace(job, warn=note), output, training=training)
+        result = export_bundle(replace(job, warn=note), output, training=training, inspection=inspection)
     except SenseError as error:
         if as_json:
             print_json(_document(job, error.keras, None, warnings, [], (), error.findings))

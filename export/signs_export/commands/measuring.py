@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 def open_measured(
     path: Path, dataset: "Dataset", about: ModelOptions, *, image_size: tuple[int, int] | None, reading: Reading
-) -> tuple["Reference", "Dataset"]:
-    """The model, with the scaling that was said, or measured (`--scaling measured`), and the data with a note of that.
+) -> tuple["Reference", "Dataset", "Inspection | None"]:
+    """The model, with the scaling that was said or measured (`--scaling measured`), the data with a note of that, and
+    what was measured.
 
     Raises ExportError where no scaling is said, with what these pictures tell of it, and where they cannot tell.
     """
@@ -34,9 +35,9 @@ def open_measured(
 
     try:
         if about.scaling != MEASURED:
-            return opened(about, reading), dataset
+            return opened(about, reading), dataset, None
         reference = opened(replace(about, scaling=None), reading)
-        return reference, dataset  # it scales pixels itself
+        return reference, dataset, None  # it scales pixels itself
     except ScalingNeededError as error:
         needed = error
     if dataset.test.is_multi_label:
@@ -52,7 +53,7 @@ def open_measured(
     setting = found.setting
     note = f"Scaling and reading were measured on these pictures: {told}"
     dataset = replace(dataset, notes=(*dataset.notes, note.replace("\n", " ")))
-    return opened(replace(about, scaling=setting.scaling), setting.reading, is_settled=True), dataset
+    return opened(replace(about, scaling=setting.scaling), setting.reading, is_settled=True), dataset, found
 
 
 def _inspected(reference: "Reference", dataset: "Dataset") -> "Inspection":

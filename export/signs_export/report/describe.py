@@ -21,6 +21,7 @@ from signs_export.confidence.unsure import Unsure
 from signs_export.gate.evidence import Evidence
 from signs_export.gate.trace import Stage
 from signs_export.gate.verdict import Verdict
+from signs_export.inspection.search import Inspection
 from signs_export.int8.saturation import LARGEST
 from signs_export.int8.variant import Int8
 from signs_export.job import Job
@@ -51,6 +52,7 @@ class Findings:
     training: dict[str, Any] | None = None  # Any: JSON, what `Run.as_json` says; None where this project did not train
     warnings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()  # that the user sealed all the same
+    inspection: Inspection | None = None
     calibrated: Calibrated | None = None
     unsure: Unsure | None = None
 
@@ -85,6 +87,7 @@ def describe(findings: Findings) -> Document:
         warnings=tuple(map(shown, findings.warnings)),
         contradictions=tuple(map(shown, findings.contradictions)),
         caveats=tuple(map(shown, dataset.caveats)),
+        inspection=() if findings.inspection is None else _inspection(findings.inspection),
         golden_pictures=findings.golden_pictures,
         golden_labels=findings.golden_labels,
         provenance=findings.provenance,
@@ -152,6 +155,20 @@ def _data(dataset: Dataset, provenance: Provenance) -> document.Data:
         pictures=dataset.counts,
         per_label={label: {split: counts[split][i] for split in counts} for i, label in enumerate(dataset.labels)},
         passed_over=tuple(map(shown, dataset.passed_over)),
+    )
+
+
+def _inspection(found: Inspection) -> tuple[document.TriedSetting, ...]:
+    return tuple(
+        document.TriedSetting(
+            stage.name,
+            " ".join(each.setting.options(found.began)),
+            Share(**each.right.as_json()),
+            finite(each.log_likelihood),
+            None if each is stage.tried[0] or each.same else each.p_value,
+        )
+        for stage in found.stages
+        for each in stage.tried
     )
 
 

@@ -76,6 +76,17 @@ class Share:
 
 
 @dataclass(frozen=True)
+class TriedSetting:
+    """How pictures may be read and scaled, and what Keras gets right so."""
+
+    stage: str  # what was tried together, the best first
+    options: str  # of `signs export`
+    right: Share
+    log_likelihood: float | None  # of the labels, on average
+    p_value: float | None  # of the first being no better; None: it is the first, or the same
+
+
+@dataclass(frozen=True)
 class Confused:
     """Pictures that show one label and were taken for one, perhaps the same."""
 
@@ -268,6 +279,7 @@ class Document:
     warnings: tuple[str, ...]
     contradictions: tuple[str, ...]  # between the model and the pictures, sealed as they are (--as-is)
     caveats: tuple[str, ...]  # on every accuracy
+    inspection: tuple[TriedSetting, ...]  # where scaling and reading were measured (--scaling measured)
     golden_pictures: int  # 0 where nothing was sealed
     golden_labels: int  # of which there is a golden picture
     provenance: Provenance

@@ -62,7 +62,13 @@ def test_without_a_scaling_it_says_what_the_pictures_tell_and_measured_takes_it(
     result = run(export, model, data, "--scaling", "measured", "-o", tmp_path / "bundle")
     assert result.exit_code == 0, result.output
     assert parse_manifest((tmp_path / "bundle" / "manifest.json").read_bytes()).provenance.scaling == "tf"
-    assert "Scaling and reading were measured" in (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
+    assert "Scaling and reading were measured" in page
+    assert "How it wants its pictures, measured" in page
+    tried = json.loads((tmp_path / "bundle" / "report.json").read_text())["inspection"]
+    assert tried[0]["options"] == "--scaling tf"
+    assert tried[0]["p_value"] is None
+    assert {each["options"] for each in tried} >= {"--scaling unit", "--scaling tf --channels BGR"}
     result = run(parity, model, tmp_path / "bundle", data, "--scaling", "measured")
     assert (result.exit_code, "is for an export" in result.stderr) == (2, True)
 
