@@ -202,8 +202,8 @@ def _export_job(
     made, sealed = result.made, result.bundle.manifest.variants
     variants = [_variant(each.verdict, each, variant) for each, variant in zip(made, sealed, strict=True)]
     document = _document(job, result.keras_accuracy, output, warnings, variants, result.left_out, result.contradictions)
-    for name, found in (("calibrated", result.calibrated), ("unsure", result.unsure)):
-        document[name] = None if found is None else asdict(found)
+    fitted = {"calibrated": result.calibrated, "unsure": result.unsure}
+    document |= {name: asdict(found) for name, found in fitted.items() if found is not None}
     return lambda: print_json(document)
 
 
@@ -237,6 +237,8 @@ def _document(
         "contradictions": contradictions,
         "variants": variants,
         "left_out": [asdict(each) for each in left_out],
+        "calibrated": None,
+        "unsure": None,
     }
 
 
