@@ -30,6 +30,7 @@ FP32: VariantName = "fp32"
 WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
 WORTH_ROUNDS = 7  # of timing at least, where it decides whether int8 is shipped
 SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger and not faster is left out
+SMALL, SLOWER = 0.5, 0.9  # one that has more than half of the bytes must have nearly float32's speed, too
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,12 @@ def _make_int8(model: onnx.ModelProto, float32: Path, evidence: Evidence, calibr
 
 
 def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
-    """Refuse what is neither smaller than float32 by a quarter nor faster by a tenth. Raises NotWorthwhileError."""
+    """Refuse what is neither smaller than float32 by a quarter nor faster by a tenth, or pays for bytes with time.
+
+    Raises NotWorthwhileError.
+    """
     size = candidate.ByteSize() / float32.stat().st_size
-    if size <= SMALLER:
+    if size <= SMALL:
         return
     content = candidate.SerializeToString()
     check_runnable(content)
@@ -136,10 +140,11 @@ def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
         file.write_bytes(content)
         taken = _time_files({FP32: float32, "int8": file}, job, max(job.config.speed_rounds, WORTH_ROUNDS))
     speed = taken[FP32].milliseconds / taken["int8"].milliseconds
-    if speed < WORTHWHILE:
+    if speed < (SLOWER if size <= SMALLER else WORTHWHILE):
         raise NotWorthwhileError(
             f"int8 would have {size:.0%} of fp32's bytes and {speed:.2f} times its speed; it is worth its place with "
-            f"{SMALLER:.0%} of them or {WORTHWHILE} times its speed"
+            f"{WORTHWHILE} times its speed, with {SMALLER:.0%} of its bytes and {SLOWER} times its speed, or with "
+            f"{SMALL:.0%} of its bytes"
         )
 
 

@@ -89,7 +89,7 @@ def test_an_h5_model_with_logits_is_bundled(tmp_path: Path, dataset: Dataset, da
 @pytest.fixture
 def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """int8 is worth its place whatever its size: of so small a network it is larger than float32."""
-    monkeypatch.setattr(variants, "SMALLER", 10.0)
+    monkeypatch.setattr(variants, "SMALL", 10.0)
 
 
 @pytest.mark.usefixtures("any_size")

@@ -14,11 +14,13 @@ from signs_export.convert.convert import convert
 from signs_export.export import seal_model
 from signs_export.gate.verdict import ParityError
 from signs_export.int8 import prepare as prepare_module
+from signs_export.int8.variant import NotWorthwhileError
 from signs_export.job import Job
 from signs_export.onnx_graph import answers, attribute
 from signs_export.source.reference import Reference, examine
 from signs_runtime import Classifier, verify
 from signs_runtime.bundle.folder import open_bundle
+from signs_runtime.placement.timing import Timed
 
 from ..networks import poison
 
@@ -50,7 +52,7 @@ def test_depthwise_convolutions_pass_the_gate_in_a_bundle_that_verifies(
 def test_a_poisoned_layer_is_found_and_left_in_float(
     straight: keras.Model, pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(variants, "SMALLER", 2.0)  # of so small a network little is left in int8
+    monkeypatch.setattr(variants, "SMALL", 2.0)  # of so small a network little is left in int8
     ill = keras.models.clone_model(straight)
     ill.set_weights(straight.get_weights())
     poison(ill, "norm1", "conv2", channel=3)
@@ -78,6 +80,32 @@ def test_a_poisoned_layer_is_found_and_left_in_float(
     failed = {path.name for path in (tmp_path / "other.failed").iterdir()}
     assert failed == {"fp32.onnx", "int8.onnx", "junit.xml", "report.html", "report.json"}
     assert "int8 does not answer as Keras does" in (tmp_path / "other.failed" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("size", "speed", "is_worth_it"),
+    [(0.3, 0.5, True), (0.7, 0.85, False), (0.7, 0.95, True), (0.8, 1.05, False), (0.8, 1.15, True)],
+)
+def test_bytes_and_time_are_weighed_together(
+    reference: Reference,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: float,
+    speed: float,
+    is_worth_it: bool,
+) -> None:
+    """Three quarters of the bytes are worth no more time; a third is."""
+    float32, candidate = tmp_path / "fp32.onnx", convert(reference, dataset.labels, CONFIG)
+    float32.write_bytes(b"0" * round(candidate.ByteSize() / size))
+    taken = {"fp32": Timed(speed, None), "int8": Timed(1.0, None)}
+    monkeypatch.setattr(variants, "_time_files", lambda files, job, rounds: taken)
+    job = Job(reference, dataset, CONFIG)
+    if is_worth_it:
+        variants._check_worth(candidate, float32, job)
+    else:
+        with pytest.raises(NotWorthwhileError, match=f"{size:.0%} of fp32's bytes and {speed:.2f} times its speed"):
+            variants._check_worth(candidate, float32, job)
 
 
 def test_int8_that_would_gain_nothing_is_left_out_with_the_reason(
