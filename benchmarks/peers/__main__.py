@@ -7,6 +7,7 @@ pictures or on those of --pictures. The peers run in `.venv-peers`, which `make 
 """
 
 import argparse
+import hashlib
 import json
 import statistics
 import subprocess
@@ -75,9 +76,9 @@ class Process:
         words = [candidate.kind, candidate.file, threads, spec.height, spec.width]
         command = [str(candidate.python), str(WORKER), *map(str, words)]
         self._begun = time.perf_counter()
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed by __exit__
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._said, text=True)
         self.peak_memory = int(self._hear()["peak_memory"])
         self.start = time.perf_counter() - self._begun
 
@@ -86,6 +87,7 @@ class Process:
 
     def __exit__(self, *raised: object) -> None:
         self._process.communicate()
+        self._said.close()
 
     def ask(self, *words: object) -> Any:  # Any: JSON
         assert self._process.stdin is not None
@@ -96,7 +98,8 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            sys.exit(f"{' '.join(map(str, self._process.args))} ended:\n{self._process.communicate()[1][-2000:]}")  # type: ignore[arg-type]  # a list
+            self._said.seek(0)
+            sys.exit(f"{self._process.args!r} ended:\n{self._said.read()[-2000:]}")
         return json.loads(line)
 
 
@@ -105,7 +108,7 @@ def candidates(bundle: Path, peers: Path) -> list[Candidate]:
     own = Path(sys.executable)
     ours = {name: bundle / f"{name}.onnx" for name in ("fp32", "int8")}
     xml = {name: (peers / f"{name}.xml", (peers / f"{name}.bin",)) for name in ("openvino", "nncf")}
-    return [
+    every = [
         Candidate("signs-edge", "int8", "signs", ours["int8"], own),
         Candidate("LiteRT", "int8", "litert", peers / "int8.tflite", PEERS),
         Candidate("OpenVINO, NNCF", "int8", "openvino", xml["nncf"][0], PEERS, xml["nncf"][1]),
@@ -120,15 +123,18 @@ def candidates(bundle: Path, peers: Path) -> list[Candidate]:
         Candidate("Keras predict", "fp32", "keras", peers / "keras.keras", own),
         Candidate("OpenVINO, its own choice", "own", "openvino_auto", xml["openvino"][0], PEERS, xml["openvino"][1]),
     ]
+    return [each for each in every if each.file.exists()]  # int8 may have been left out
 
 
 def measure(those: list[Candidate], spec: InputSpec, rounds: int, images: NDArray[np.uint8]) -> list[Measured]:
     """Time all in every cell, rounds interleaved, and hold their labels to the last Keras's."""
     found = [Measured(each.name, each.precision, each.bytes) for each in those]
     starts: list[list[float]] = [[] for _ in those]
-    for _ in range(STARTS):
+    for round_ in range(1 + STARTS):
         for i, each in enumerate(those):
             with Process(each, 2, spec) as process:
+                if round_ == 0:  # a runtime may keep what it makes of a file
+                    continue
                 starts[i].append(process.start)
                 found[i].peak_memory = max(found[i].peak_memory, process.peak_memory)
     for one, taken in zip(found, starts, strict=True):
@@ -173,6 +179,8 @@ def _limits(bundle: Path) -> dict[str, dict[str, float]]:
     """What a picture takes at least on this machine, in ms, by precision and cell."""
     limits: dict[str, dict[str, float]] = {}
     for name in ("int8", "fp32"):
+        if not (bundle / f"{name}.onnx").exists():
+            continue
         of_threads = {
             threads: limit_of(bundle / "fp32.onnx", bundle / f"{name}.onnx", threads, in_int8=name == "int8")
             for threads in {threads for threads, _ in CELLS}
@@ -191,7 +199,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--write", type=Path, help="Write peers.json, peers.md and peers.svg into this folder.")
     arguments = parser.parse_args()
-    folder, bundle = arguments.folder, arguments.folder / "bundle"
+    made_of = hashlib.sha256(arguments.model.read_bytes() + arguments.scaling.encode()).hexdigest()[:12]
+    folder = arguments.folder / made_of
+    bundle = folder / "bundle"
     folder.mkdir(parents=True, exist_ok=True)
     if not bundle.exists():
         signs = Path(sys.executable).with_name("signs")
@@ -234,7 +244,9 @@ def main() -> None:
         header=("candidate", *(f"{cell} ms" for cell in cells), "start s", "peak MB", "file MB", "Keras's label"),
     )
     if arguments.write is not None:
-        document = {"data": dataset.name, "candidates": [asdict(one) for one in found], "limits": limits}
+        size = f"{spec.height}x{spec.width}"
+        every = [asdict(one) for one in found]
+        document = {"data": dataset.name, "size": size, "candidates": every, "limits": limits}
         write_page(document, arguments.write)
 
 

@@ -31,10 +31,11 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
     lines = [
         "# Beside others",
         "",
-        "The same weights in every runtime that we know of, one picture of 64x64 at a time and sixteen, on one and two",
-        "threads: milliseconds a picture, medians of interleaved rounds, each candidate in its own process. *Start*:",
-        "from nothing to the first answer. *Labels*: pictures on which the candidate has Keras's label. The fastest of",
-        "its precision is bold. Written by `make peers`; another machine has other numbers and another order.",
+        f"The same weights in every runtime that we know of, one picture of {measured['size']} at a time and sixteen,",
+        "on one and two threads: milliseconds a picture, medians of interleaved rounds, each candidate in its own",
+        "process. *Start*: from nothing to the first answer. *Labels*: pictures on which the candidate has Keras's label.",
+        "The fastest of its precision is bold. Written by `make peers`; another machine has other numbers and another",
+        "order.",
         "",
         f"Measured on {document['machine']}, {document['date']}: "
         + ", ".join(f"{name} {own}" for name, own in document["versions"].items())
@@ -67,11 +68,11 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
         "*The machine's limit*: a picture's multiply-adds at the rate that this machine reaches in products of large",
         "matrices, or its weights read once at the rate of a copy, whichever takes longer.",
     ]
-    lines += ["", "![Milliseconds a picture, two threads](peers.svg)", ""]
+    lines += ["", "![Milliseconds a picture](peers.svg)", ""]
     (folder / "peers.md").write_text("\n".join(lines), encoding="utf-8")
     names = [f"{one['name']}, {one['precision']}" for one in found]
-    times = [one["median"][cells[0]] for one in found]
-    _draw(names, times, [one["name"] == OURS for one in found], _named(cells[0]), folder / "peers.svg")
+    times = [one["median"]["2 x 1"] for one in found]
+    _draw(names, times, [one["name"] == OURS for one in found], _named("2 x 1"), folder / "peers.svg")
 
 
 def _draw(names: list[str], times: list[float], are_ours: list[bool], cell: str, path: Path) -> None:

@@ -80,7 +80,8 @@ def export_bundle(
     check_destination(destination, needed_bytes(job.reference))
     check_labels(job.reference, job.dataset.labels)
     calibrated, unsure = None, None
-    if (job.config.calibrate or job.config.others is not None) and training is None and not job.config.as_is:
+    fits = job.config.calibrate or job.config.others is not None
+    if fits and training is None and not job.config.as_is:
         with asked(job) as (answers, _):
             _contradictions(job, answers)  # before anything is fitted to these pictures
     if job.config.calibrate:

@@ -84,10 +84,11 @@ def calibrate(job: Job) -> tuple[Job, Calibrated]:
         is_kept=not (worse.mean() > 0 if known else _is_above_0(worse)),
     )
     if not calibrated.is_kept:
+        advice = " Give validation pictures that the model was not trained on." if known else ""
         job.warn(
             f"The probabilities are as the model has them, without a temperature: one of {temperature:.3g}, fitted on "
             f"{len(fitted):,} pictures, makes them worse on the test pictures (log loss {calibrated.loss_before:.3g}, "
-            f"with it {calibrated.loss_after:.3g}). Give validation pictures that the model was not trained on."
+            f"with it {calibrated.loss_after:.3g}).{advice}"
         )
         return job, calibrated
     return replace(job, reference=tempered(reference, temperature)), calibrated
@@ -138,7 +139,7 @@ def tempered(reference: Reference, temperature: float) -> Reference:
     images = noise(reference.input)
     wanted = softmax(_scores(reference, found, images) / temperature)
     if not np.abs(changed.probabilities(images) - wanted).max() <= MOST_LOST:
-        raise ExportError("The model's logits cannot be divided by a temperature; leave --calibrate out.")
+        raise ExportError("The model's logits cannot be divided by a temperature, as --calibrate would have it.")
     return changed
 
 

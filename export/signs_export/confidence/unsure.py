@@ -80,7 +80,9 @@ def find_unsure(job: Job, others: str) -> tuple[Job, Unsure]:
     choosing, told = asked[::2], asked[1::2]
     threshold = choose_threshold(good, choosing)
     if threshold == 0:
-        job.warn("No picture counts as unsure: no threshold keeps more strangers out than it loses good pictures.")
+        job.warn(
+            "No picture counts as unsure: no threshold that loses few good ones keeps a larger share of others out."
+        )
     found = Unsure(
         threshold,
         source,

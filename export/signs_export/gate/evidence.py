@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
 from signs_export.errors import ExportError
-from signs_export.gate.noise_floor import NoiseFloor, float64_of, measure_floor, work_of
+from signs_export.gate.noise_floor import LARGEST, NoiseFloor, float64_of, measure_floor, work_of
 from signs_export.gate.probes import make_probes
 from signs_export.gate.trace import PICTURES, KerasStages, keras_stages
 from signs_export.job import Job
@@ -117,7 +117,8 @@ def evidence_of(job: Job, answers: Answers, folder: Path) -> Evidence:
         pair = (answers.expected, answers.rebuilt)
         if came is not reference:  # a temperature was put into Keras 3's alone, and divides what float32 loses, too
             pair = (came.original_probabilities(images), came.probabilities(images))
-        lost = _check_rebuilt(came, images, *pair, floor.tolerance * reference.temperature)
+        allowed = min(floor.tolerance * max(1.0, reference.temperature), LARGEST)
+        lost = _check_rebuilt(came, images, *pair, allowed)
         floor = replace(floor, rebuilt=lost, has_temperature=came is not reference)
     return Evidence(
         **vars(answers),

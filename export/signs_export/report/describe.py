@@ -21,6 +21,7 @@ from signs_export.confidence.unsure import Unsure
 from signs_export.gate.evidence import Evidence
 from signs_export.gate.trace import Stage
 from signs_export.gate.verdict import Verdict
+from signs_export.inspection.ranking import Tried
 from signs_export.inspection.search import Inspection
 from signs_export.int8.saturation import LARGEST
 from signs_export.int8.variant import Int8
@@ -30,7 +31,7 @@ from signs_export.report.document import Document, ModelFile, Share, shown
 from signs_export.variants import FP32, Made, Price
 from signs_runtime.bundle.manifest import Provenance, Speed
 from signs_runtime.decisions import margins
-from signs_runtime.figures import Accuracy, finite
+from signs_runtime.figures import Accuracy, Paired, finite
 
 FLIPPED = 24  # pictures of a variant that are shown at most
 CLOSEST = 6  # pictures that differ most, where none is flipped
@@ -165,11 +166,16 @@ def _inspection(found: Inspection) -> tuple[document.TriedSetting, ...]:
             " ".join(each.setting.options(found.began)),
             Share(**each.right.as_json()),
             finite(each.log_likelihood),
-            None if each is stage.tried[0] or each.same else each.p_value,
+            None if each is stage.tried[0] or each.same else _p_value(each, by_likelihood=stage.by_likelihood),
         )
         for stage in found.stages
         for each in stage.tried
     )
+
+
+def _p_value(each: Tried, *, by_likelihood: bool) -> float:
+    """Of both being as good, by the likelihoods of the labels or, where those mislead, by what is right under each."""
+    return each.p_value if by_likelihood else Paired(each.right.total, each.only_best, each.only_this).p_value
 
 
 def _proof(verdict: Verdict) -> document.VariantProof:

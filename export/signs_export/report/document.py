@@ -83,7 +83,7 @@ class TriedSetting:
     options: str  # of `signs export`
     right: Share
     log_likelihood: float | None  # of the labels, on average
-    p_value: float | None  # of the first being no better; None: it is the first, or the same
+    p_value: float | None  # of the first being as good; None: it is the first, or the same
 
 
 @dataclass(frozen=True)

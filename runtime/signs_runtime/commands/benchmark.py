@@ -9,6 +9,7 @@ import click
 from signs_runtime.commands.options import bundle_argument
 from signs_runtime.commands.shared import Command, json_option, print_json, print_table
 from signs_runtime.engine.session import PROVIDERS
+from signs_runtime.errors import EXIT_PARITY
 
 
 @click.command(cls=Command)
@@ -47,7 +48,7 @@ def benchmark(
     """Measure what BUNDLE takes on this device: time, start, memory, and whether it answers as Keras did.
 
     Every variant is a process of its own, and they take turns; times are of the model alone, without reading pictures.
-    Nothing is kept: `signs tune` finds the fastest and keeps it.
+    No setting is kept: `signs tune` finds the fastest and keeps it. Ends with 3 where a variant answers otherwise.
     """
     from signs_runtime.bundle.folder import open_bundle
     from signs_runtime.engine.device import this_device
@@ -57,13 +58,15 @@ def benchmark(
 
     check_import()
     config = BenchmarkConfig(variants, device, threads, batches, rounds)
-    count = len(variants or open_bundle(bundle).manifest.variants) * len(thread_counts(config)) * len(batches) * rounds
+    cells = len(thread_counts(config)) * len(set(batches))
+    count = len(set(variants) or open_bundle(bundle).manifest.variants) * cells * rounds
     with click.progressbar(length=count, label="Timing", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
         found = measure(bundle, config, on_done=progress.update)
     here = this_device(device)
+    passed = all(each.passed for each in found)
     if as_json:
-        print_json({"machine": asdict(here), "variants": [asdict(each) for each in found]})
-        return
+        print_json({"passed": passed, "machine": asdict(here), "variants": [asdict(each) for each in found]})
+        sys.exit(0 if passed else EXIT_PARITY)
     print_table(
         [
             (
@@ -94,3 +97,4 @@ def benchmark(
         header=("variant", "threads", "batch", "a picture", "95% within", "pictures a second"),
     )
     click.echo(f"\n{here.cpu}, onnxruntime {here.onnxruntime}, {device}")
+    sys.exit(0 if passed else EXIT_PARITY)

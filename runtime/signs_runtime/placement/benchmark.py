@@ -3,12 +3,12 @@
 import os
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 
 from signs_runtime.bundle.folder import open_bundle
 from signs_runtime.placement.limits import find_limits
-from signs_runtime.placement.timing import SECONDS, Candidate, Ready, Timer
+from signs_runtime.placement.timing import SECONDS, Candidate, Ready, Timer, TimingError
 
 
 @dataclass(frozen=True)
@@ -51,42 +51,55 @@ def benchmark(
 ) -> list[Benchmark]:
     """Time a bundle's variants, each in its own process, in rounds; `on_done` hears of each round of one cell.
 
-    Raises BundleError, and TimingError for a device that does not start.
+    A variant that does not start here says so in `says`. Raises BundleError.
     """
     bundle = open_bundle(path)
-    variants = [bundle.variant(name) for name in config.variants] or list(bundle.manifest.variants)
-    names = [each.name for each in variants]
-    started: dict[str, list[Ready]] = {name: [] for name in names}
-    timings: dict[str, list[Timing]] = {name: [] for name in names}
-    for threads in thread_counts(config):
-        with ExitStack() as stack:
-            timers = {
-                name: stack.enter_context(Timer(Candidate(str(bundle.folder), name, config.device, threads)))
-                for name in names
-            }
-            for name, timer in timers.items():
-                started[name].append(timer.start())
-            running = {name: timer for name, timer in timers.items() if started[name][-1].seconds is not None}
-            for batch in config.batches:
-                for name, (median, late) in _rounds(running, batch, config, on_done).items():
-                    timings[name].append(Timing(threads, batch, median, late))
-    return [
-        Benchmark(
-            each.name,
-            each.file.bytes,
-            all(ready.passed for ready in started[each.name]),
-            started[each.name][-1].says,
-            started[each.name][-1].seconds,
-            max((ready.peak_memory or 0 for ready in started[each.name]), default=0) or None,
-            tuple(timings[each.name]),
-        )
-        for each in variants
+    names = dict.fromkeys(bundle.variant(name).name for name in config.variants) or [
+        each.name for each in bundle.manifest.variants
     ]
+    found = {}
+    for name in names:
+        variant = bundle.variant(name)
+        found[name] = Benchmark(name, variant.file.bytes, False, "", None, None, ())
+    for threads in thread_counts(config):
+        candidates = {name: Candidate(str(bundle.folder), name, config.device, threads) for name in names}
+        for candidate in candidates.values():
+            with suppress(TimingError), Timer(candidate) as timer:  # what it takes to make the graph is no start's
+                timer.start()
+        with ExitStack() as stack:
+            timers = {}
+            for name, candidate in candidates.items():  # one after the other: none is timed while another starts
+                try:
+                    timer = stack.enter_context(Timer(candidate))
+                    ready = timer.start()
+                except TimingError as error:
+                    found[name] = replace(found[name], passed=False, says=str(error).splitlines()[-1])
+                    continue
+                found[name] = _with_start(found[name], ready)
+                if ready.seconds is not None:
+                    timers[name] = timer
+            for batch in dict.fromkeys(config.batches):
+                for name, (median, late) in _rounds(timers, batch, config, on_done).items():
+                    timed = (*found[name].timings, Timing(threads, batch, median, late))
+                    found[name] = replace(found[name], timings=timed)
+    return list(found.values())
+
+
+def _with_start(found: Benchmark, ready: Ready) -> Benchmark:
+    """With what a start showed: the first one's time, the largest memory, and the first miss of the golden pictures."""
+    first = not found.says
+    return replace(
+        found,
+        passed=ready.passed and (first or found.passed),
+        says=ready.says if first or found.passed else found.says,
+        seconds=ready.seconds if found.seconds is None else found.seconds,
+        peak_memory=max(ready.peak_memory or 0, found.peak_memory or 0) or None,
+    )
 
 
 def thread_counts(config: BenchmarkConfig) -> Sequence[int]:
     """The numbers of threads that are timed."""
-    return config.threads or sorted({1, find_limits().threads})
+    return tuple(dict.fromkeys(config.threads)) or tuple(sorted({1, find_limits().threads}))
 
 
 def _rounds(

@@ -12,6 +12,7 @@ from signs_runtime.errors import BundleNotFoundError
 from signs_runtime.placement.benchmark import BenchmarkConfig, Timing, benchmark, thread_counts
 from signs_runtime.placement.limits import find_limits
 from signs_runtime.placement.profiles import find_profile
+from signs_runtime.placement.timing import Ready, Timer, TimingError
 
 from ..commands.test_signs import run
 
@@ -52,7 +53,9 @@ def test_one_that_answers_otherwise_is_shown_as_such(
     (found,) = benchmark(bundle, QUICK)
     assert not found.passed
     assert "0 of" in found.says
-    assert "FAILED" in run("benchmark", bundle, "--threads", 1, "--rounds", 1).stdout
+    shown = run("benchmark", bundle, "--threads", 1, "--rounds", 1)
+    assert "FAILED" in shown.stdout
+    assert shown.exit_code == 3
 
 
 def test_the_command_speaks_to_people_and_to_machines(three_variants: Path) -> None:
@@ -71,3 +74,21 @@ def test_the_command_speaks_to_people_and_to_machines(three_variants: Path) -> N
 def test_a_variant_that_is_not_there_is_named(bundle: Path) -> None:
     with pytest.raises(BundleNotFoundError, match="int9"):
         benchmark(bundle, replace(QUICK, variants=("int9",)))
+
+
+def test_a_variant_that_does_not_start_leaves_the_others(three_variants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Timer.start
+
+    def stops(timer: Timer) -> Ready:
+        if timer._candidate.variant == "int8":
+            raise TimingError("int8 could not be timed: no memory")
+        return start(timer)
+
+    monkeypatch.setattr(Timer, "start", stops)
+    found = {
+        each.variant: each for each in benchmark(three_variants, replace(QUICK, variants=("fp32", "int8", "fp32")))
+    }
+    assert list(found) == ["fp32", "int8"]
+    assert found["fp32"].passed
+    assert (found["int8"].passed, found["int8"].timings) == (False, ())
+    assert "no memory" in found["int8"].says
