@@ -33,7 +33,7 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
         "",
         f"The same weights in every runtime that we know of, one picture of {measured['size']} at a time and sixteen,",
         "on one and two threads: milliseconds a picture, medians of interleaved rounds, each candidate in its own",
-        "process. *Start*: from nothing to the first answer. *Labels*: pictures on which the candidate has Keras's label.",
+        "process. *Start*: from nothing to the first answer. *Labels*: pictures that have Keras's label.",
         "The fastest of its precision is bold. Written by `make peers`; another machine has other numbers and another",
         "order.",
         "",
