@@ -208,7 +208,10 @@ def test_one_that_makes_the_test_pictures_worse_is_left_out_and_told(pictures: D
     assert not found.is_kept
     assert found.loss_after > found.loss_before
     assert changed.reference is reference
-    assert "that the model was not trained on" in heard[0]
+    assert "without a temperature" in heard[0]
+    assert "not trained on" not in heard[0]
+    calibrate(replace(job, held_out=None, dataset=replace(pictures, train=known)))
+    assert "that the model was not trained on" in heard[1]
 
 
 def test_a_multi_label_classifier_is_refused(reference: Reference, dataset: Dataset) -> None:
