@@ -9,6 +9,7 @@ import pytest
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.network.model_file import save_model
+from signs_export import variants
 from signs_export.config import ExportConfig
 from signs_export.convert.convert import convert
 from signs_export.gate.evidence import Evidence, collected
@@ -18,6 +19,12 @@ from signs_export.source.reference import Reference, examine
 from signs_runtime import InputSpec
 
 from .networks import hands, mobile_network, network, straight_network, train_a_little
+
+
+@pytest.fixture(autouse=True)
+def int8_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """int8 is worth its place: of networks as small as these it may be as large as float32, and timed as anything."""
+    monkeypatch.setattr(variants, "SMALL", 10.0)
 
 
 @pytest.fixture(scope="session")

@@ -86,13 +86,6 @@ def test_an_h5_model_with_logits_is_bundled(tmp_path: Path, dataset: Dataset, da
     assert result.exit_code == 0, result.output
 
 
-@pytest.fixture
-def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """int8 is worth its place whatever its size: of so small a network it is larger than float32."""
-    monkeypatch.setattr(variants, "SMALL", 10.0)
-
-
-@pytest.mark.usefixtures("any_size")
 def test_variants_are_proved_timed_and_shown(tmp_path: Path, keras_file: Path, data: Path) -> None:
     bundle = tmp_path / "bundle"
     options = ("--int8", "--variants", "fp16", "--agreement", "0.95", "--calibration-pictures", "60")
@@ -118,7 +111,6 @@ def test_variants_are_proved_timed_and_shown(tmp_path: Path, keras_file: Path, d
         assert run("predict", bundle, data / "test_signs", "--variant", name, command=signs).exit_code == 0
 
 
-@pytest.mark.usefixtures("any_size")
 def test_int8_that_misses_its_agreement_ends_with_3_and_seals_nothing(
     tmp_path: Path, keras_file: Path, data: Path
 ) -> None:
@@ -136,7 +128,6 @@ def test_int8_that_misses_its_agreement_ends_with_3_and_seals_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.failed"]
 
 
-@pytest.mark.usefixtures("any_size")
 def test_an_export_says_the_same_things_of_itself_whether_it_passed_or_failed(
     tmp_path: Path, keras_file: Path, data: Path
 ) -> None:
@@ -158,6 +149,7 @@ def test_an_export_says_the_same_things_of_itself_whether_it_passed_or_failed(
 def test_int8_that_is_worth_nothing_is_left_out_and_the_export_passes(
     tmp_path: Path, keras_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(variants, "SMALL", 0.5)
     monkeypatch.setattr(variants, "WORTHWHILE", 100.0)  # a network of microseconds may be timed as anything
     result = run("export", keras_file, data, "--int8", "-o", tmp_path / "bundle", "--json", command=signs)
     assert result.exit_code == 0, result.output

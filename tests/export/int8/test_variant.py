@@ -49,10 +49,7 @@ def test_depthwise_convolutions_pass_the_gate_in_a_bundle_that_verifies(
     assert np.allclose(pixels, answers(details.model, np.asarray(pictures.test.pictures)), atol=1e-5)
 
 
-def test_a_poisoned_layer_is_found_and_left_in_float(
-    straight: keras.Model, pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(variants, "SMALL", 2.0)  # of so small a network little is left in int8
+def test_a_poisoned_layer_is_found_and_left_in_float(straight: keras.Model, pictures: Dataset, tmp_path: Path) -> None:
     ill = keras.models.clone_model(straight)
     ill.set_weights(straight.get_weights())
     poison(ill, "norm1", "conv2", channel=3)
@@ -96,6 +93,7 @@ def test_bytes_and_time_are_weighed_together(
     is_worth_it: bool,
 ) -> None:
     """Three quarters of the bytes are worth no more time; a third is."""
+    monkeypatch.setattr(variants, "SMALL", 0.5)
     float32, candidate = tmp_path / "fp32.onnx", convert(reference, dataset.labels, CONFIG)
     float32.write_bytes(b"0" * round(candidate.ByteSize() / size))
     taken = {"fp32": Timed(speed, None), "int8": Timed(1.0, None)}
@@ -112,6 +110,7 @@ def test_int8_that_would_gain_nothing_is_left_out_with_the_reason(
     pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Products of matrices in a row, for which there are no integers here."""
+    monkeypatch.setattr(variants, "SMALL", 0.5)
     monkeypatch.setattr(variants, "WORTHWHILE", 100.0)  # a network of microseconds may be timed as anything
     monkeypatch.setattr(prepare_module, "round_learned", None)  # it takes minutes, and is not come to
     keras.utils.set_random_seed(0)
