@@ -54,7 +54,7 @@ def test_a_missing_file_is_refused(bundle: Path, name: str) -> None:
         Classifier(bundle)
 
 
-def test_a_flipped_bit_in_the_model_is_refused(bundle: Path) -> None:
+def test_a_flipped_bit_in_the_model_is_refused(bundle: Path, cache: Path) -> None:
     path = bundle / "fp32.onnx"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

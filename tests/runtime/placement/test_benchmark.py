@@ -16,6 +16,8 @@ from signs_runtime.placement.timing import Ready, Timer, TimingError
 
 from ..commands.test_signs import run
 
+pytestmark = pytest.mark.usefixtures("cache")  # kept graphs of these bundles are no other test's
+
 QUICK = BenchmarkConfig(threads=(1,), batches=(1, 3), rounds=2, seconds=0.02)
 
 
