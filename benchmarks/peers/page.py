@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from signs_builder.charts import BLUE, GREY, STYLE
 from signs_runtime.engine.device import this_cpu
@@ -84,6 +85,8 @@ def _draw(names: list[str], times: list[float], are_ours: list[bool], cell: str,
         bars = panel.barh([names[i] for i in order], [times[i] for i in order], color=colours)
         panel.bar_label(bars, fmt="%.2f", padding=3)
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_title(f"Milliseconds a picture, {cell}")
         figure.savefig(path, metadata={"Date": None})
 
