@@ -108,4 +108,4 @@ peers: setup  ## Time every runtime that we know of on MODEL=my.keras and DATA=p
 check: lint test elsewhere edge  ## All that CI checks.
 
 clean:  ## Remove what the other targets made.
-	rm -rf .tools .venv .venv-edge .venv-fuzz dist demo bench fuzz zoo
+	rm -rf .tools .venv .venv-edge .venv-fuzz .venv-peers dist demo bench fuzz zoo
