@@ -87,6 +87,7 @@ bench: setup  ## Measure training and, with MODEL=my.keras [SCALING="--scaling u
 ifdef MODEL
 	$(BIN)/python benchmarks/export_time.py $(MODEL) $(DATA) $(SCALING)
 	$(BIN)/python benchmarks/int8_methods.py $(MODEL) $(DATA) $(SCALING)
+	$(BIN)/python benchmarks/int8_products.py $(MODEL) $(DATA) $(SCALING)
 	$(BIN)/signs export $(MODEL) $(DATA) $(SCALING) --variants fp32,int8,fp16 -o bench/bundle
 	$(BIN)/python benchmarks/int8_speed.py bench/bundle
 	$(BIN)/python benchmarks/int8_without_vnni.py bench/bundle $(DATA)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,12 +65,13 @@ def test_int8_keeps_every_label_in_a_quarter_of_the_bytes(exported: tuple[Path, 
 
 
 def test_int8_computes_what_integers_compute_and_cannot_saturate(exported: tuple[Path, Any], signs_data: Path) -> None:
-    """Each of onnxruntime's 53 convolutions beside one in numpy's integers, on the same real activations."""
+    """Each of onnxruntime's 53 layers, 29 of them products, beside numpy's integers, on the same real activations."""
     model = onnx.load(exported[0] / "int8.onnx")
     files = sorted((signs_data / "test_signs").iterdir())[:4]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-    layers = [node for node in model.graph.node if node.op_type == "Conv"]
-    assert len(layers) == 53
+    entering = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm") and entering.issuperset(node.input)]
+    assert Counter(node.op_type for node in layers) == {"Conv": 24, "Gemm": 29}
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     made_by = {name: node for node in model.graph.node for name in node.output}
     leaving = {node.input[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
@@ -81,21 +83,26 @@ def test_int8_computes_what_integers_compute_and_cannot_saturate(exported: tuple
         entry, kernel, offset = (made_by[name] for name in node.input)
         quantized = leaving[node.output[0]]
         assert weights[entry.input[2]] == 0  # zero point: padding is 0
-        pads = attribute(node, "pads", [0] * 4)
-        size, strides = attribute(node, "kernel_shape", None), attribute(node, "strides", [1, 1])
-        given = np.pad(values[entry.input[0]].astype(np.int64), ((0, 0), (0, 0), pads[::2], pads[1::2]))
-        windows = np.lib.stride_tricks.sliding_window_view(given, size, axis=(2, 3))
-        windows = windows[:, :, :: strides[0], :: strides[1]].transpose(0, 2, 3, 4, 5, 1)  # (n, h, w, kernel, c)
-        filters = (
-            weights[kernel.input[0]].astype(np.int64).transpose(0, 2, 3, 1).reshape(len(weights[kernel.input[0]]), -1)
-        )
+        given, filters = values[entry.input[0]].astype(np.int64), weights[kernel.input[0]].astype(np.int64)
+        if node.op_type == "Gemm":
+            windows, filters = given, filters.T
+        else:
+            pads = attribute(node, "pads", [0] * 4)
+            size, strides = attribute(node, "kernel_shape", None), attribute(node, "strides", [1, 1])
+            given = np.pad(given, ((0, 0), (0, 0), pads[::2], pads[1::2]))
+            windows = np.lib.stride_tricks.sliding_window_view(given, size, axis=(2, 3))
+            windows = windows[:, :, :: strides[0], :: strides[1]].transpose(0, 2, 3, 4, 5, 1)  # (n, h, w, kernel, c)
+            windows = windows.reshape(*windows.shape[:3], -1)
+            filters = filters.transpose(0, 2, 3, 1).reshape(len(filters), -1)
         pairs = np.pad(filters, ((0, 0), (0, filters.shape[1] % 2))).reshape(len(filters), -1, 2)
         assert 255 * np.maximum(pairs, 0).sum(axis=2).max() <= 2**15 - 1
         assert 255 * np.maximum(-pairs, 0).sum(axis=2).max() <= 2**15 - 1
-        sums = windows.reshape(*windows.shape[:3], -1) @ filters.T + weights[offset.input[0]]
+        sums = windows @ filters.T + weights[offset.input[0]]
         factor = weights[entry.input[1]] * weights[kernel.input[1]] / weights[quantized.input[1]]
         levels = np.rint(sums.astype(np.float32) * factor) + weights[quantized.input[2]]
-        expected = np.clip(levels, 0, 255).transpose(0, 3, 1, 2)
+        expected = np.clip(levels, 0, 255)
+        if node.op_type == "Conv":
+            expected = expected.transpose(0, 3, 1, 2)
         assert np.array_equal(values[quantized.output[0]], expected), node.name
 
 

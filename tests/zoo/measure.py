@@ -51,7 +51,8 @@ def measure(animal: Animal, seed: int, models: Path) -> dict[str, Any]:  # Any: 
     warnings: list[str] = []
     start = time.perf_counter()
     while True:
-        config = ExportConfig(variants=wanted, parity_pictures=PICTURES.get(animal.group, _PICTURES))
+        pictures = PICTURES.get(animal.group, _PICTURES)
+        config = ExportConfig(variants=wanted, parity_pictures=pictures, as_is=True)  # few know much of their pictures
         try:
             with tempfile.TemporaryDirectory() as folder:
                 bundle = Path(folder, "bundle")

@@ -29,7 +29,8 @@ from signs_runtime.pictures.input_spec import InputSpec, Reading
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
 
-CROSS_VALIDATED = ("--recipe", "--epochs", "--batch-size", "--learning-rate", "--seed")  # options that are heeded
+# Options that are heeded.
+CROSS_VALIDATED = ("--recipe", "--width", "--epochs", "--batch-size", "--learning-rate", "--seed")
 
 
 @click.command(cls=Command)

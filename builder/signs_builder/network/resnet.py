@@ -17,7 +17,9 @@ STAGES = (
     (4, (256, 256, 1024), 6, 2),
     (5, (512, 512, 2048), 3, 2),
 )
+STEM = 64  # filters of conv1
 POOL = 2  # the average pool's window and stride
+_LANES = 8  # filters are multiples of it, as vector units like them
 
 
 def _kernels() -> keras.initializers.Initializer:
@@ -26,29 +28,31 @@ def _kernels() -> keras.initializers.Initializer:
 
 
 def resnet50(
-    input_shape: tuple[int, int, int] = (64, 64, 3), classes: int = 6, *, shortcuts: bool = True
+    input_shape: tuple[int, int, int] = (64, 64, 3), classes: int = 6, *, shortcuts: bool = True, width: float = 1.0
 ) -> keras.Model:
     """Build an untrained ResNet-50 that takes pixels, 0 to 255 of shape (n, *input_shape), and gives probabilities.
 
-    Without `shortcuts` it is the plain network that He et al. compare it with. Raises ModelError where
-    the size leaves less than 2x2 before the average pool, or with fewer than two classes.
+    Every convolution has `width` times ResNet-50's filters, in multiples of 8. Without `shortcuts` it is the plain
+    network that He et al. compare it with. Raises ModelError where the size leaves less than 2x2 before the average
+    pool, or with fewer than two classes.
     """
-    height, width, channels = input_shape
-    if final_side(height) < POOL or final_side(width) < POOL:
+    height, across, channels = input_shape
+    if final_side(height) < POOL or final_side(across) < POOL:
         raise ModelError(
-            f"ResNet-50 cannot take pictures of {height}x{width}: too little is left for its last pool. "
+            f"ResNet-50 cannot take pictures of {height}x{across}: too little is left for its last pool. "
             f"The smallest side that fits is {smallest_side()}."
         )
     if classes < 2:
         raise ModelError(f"A classifier needs two classes or more, not {classes}.")
-    image = keras.Input((height, width, channels), name="image")
+    image = keras.Input((height, across, channels), name="image")
     x = layers.Rescaling(1 / 255, name="rescaling")(image)
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
-    x = layers.Conv2D(64, 7, strides=2, kernel_initializer=_kernels(), name="conv1")(x)
+    x = layers.Conv2D(_scaled(STEM, width), 7, strides=2, kernel_initializer=_kernels(), name="conv1")(x)
     x = layers.BatchNormalization(name="bn_conv1")(x)
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)  # (n, 15, 15, 64) for 64x64
-    for stage, filters, blocks, strides in STAGES:
+    for stage, full, blocks, strides in STAGES:
+        filters = (_scaled(full[0], width), _scaled(full[1], width), _scaled(full[2], width))
         for block in "abcdef"[:blocks]:
             if not shortcuts:
                 x = _main_path(x, 3, filters, stage, block, strides if block == "a" else 1)
@@ -101,6 +105,11 @@ def _main_path(
 def _join(shortcut: keras.KerasTensor, x: keras.KerasTensor, stage: int, block: str) -> keras.KerasTensor:
     x = layers.Add(name=f"res{stage}{block}")([x, shortcut])
     return layers.Activation("relu", name=f"res{stage}{block}_relu")(x)
+
+
+def _scaled(filters: int, width: float) -> int:
+    """The nearest multiple of 8, and 8 at least."""
+    return max(_LANES, round(filters * width / _LANES) * _LANES)
 
 
 def final_side(side: int) -> int:

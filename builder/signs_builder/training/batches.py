@@ -26,6 +26,7 @@ AHEAD = 6  # batches in preparation
 _MARK = b"\nsigns-edge: decoded pictures\n"  # behind a file's pixels: what may be overwritten
 
 ReadImage = Callable[[int], NDArray[np.uint8]]  # the place in a split -> uint8 spec.shape
+Teach = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # pixels (b, h, w, c) -> probabilities (b, classes)
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
@@ -93,7 +94,9 @@ def steps_per_epoch(pictures: int, config: TrainConfig, spread: Spread) -> int:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Endless batches from `first_epoch` (1, 2, ...) on: pixels uint8 (b, *spec.shape), one-hot float32 (b, classes).
+    """Endless batches from `first_epoch` (1, 2, ...) on: pixels uint8 (b, *spec.shape), targets float32 (b, classes).
+
+    Targets are one-hot, or mixed with what `teach` answers, by the recipe's share.
 
     An epoch's order is drawn from (seed, epoch), a picture's changes from (seed, epoch, its place): whoever starts
     again at an epoch gets the very batches that an unbroken run gets. The order is a full shuffle, not a buffer's.
@@ -112,12 +115,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         first_epoch: int = 1,
         spread: Spread = Spread(),  # noqa: B008  # frozen
         drawn: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None,
+        teach: Teach | None = None,
     ) -> None:
         super().__init__()
         self.read = read
         self.one_hot = np.eye(classes, dtype=np.float32)
         self.targets = self.one_hot[labels]
         self.drawn = drawn
+        self.teach = teach
         self.config = config
         self.first_epoch = first_epoch
         self.spread = spread
@@ -154,7 +159,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         places = places[self.spread.process * own : (self.spread.process + 1) * own]
         bounds = self.config.augmentation.times(self.config.strength(epoch))
         pictures, targets = zip(*(self._picture(epoch, int(place), bounds) for place in places), strict=True)
-        return np.stack(pictures), np.stack(targets)
+        images, labels = np.stack(pictures), np.stack(targets)
+        if self.teach is None:
+            return images, labels
+        mixed: NDArray[np.float32] = np.average(
+            [self.teach(images), labels], axis=0, weights=[self.config.taught, 1 - self.config.taught]
+        ).astype(np.float32)
+        return images, mixed
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng([self.config.seed, epoch]).permutation(len(self.targets))

@@ -48,7 +48,7 @@ def measure_gradients(
     measured = {}
     for name, shortcuts in ((RESIDUAL, True), (PLAIN, False)):
         keras.utils.set_random_seed(config.seed)
-        model = resnet50(spec.shape, len(dataset.labels), shortcuts=shortcuts)
+        model = resnet50(spec.shape, len(dataset.labels), shortcuts=shortcuts, width=config.width)
         optimizer = WatchedAdam(config.learning_rate)
         model.compile(optimizer=optimizer, loss="categorical_crossentropy")
         stages: dict[str, list[float]] = {stage: [] for stage, _ in _kernels_by_stage(model)}

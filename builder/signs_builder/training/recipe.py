@@ -5,6 +5,7 @@ from typing import Any
 
 from signs_builder.data.embedded import HANDS
 
+TAUGHT = 0.5  # where there is a teacher
 MIRRORED, DATA_PARALLEL = STRATEGIES = ("mirrored", "data-parallel")  # ways to spread a training: strategy.py
 
 
@@ -37,6 +38,9 @@ MILD = Augmentation(shift=0.06, turn=11, zoom=0.08)
 class TrainConfig:
     """How to train. As it stands, the course's own way: Adam, categorical cross-entropy, nothing else."""
 
+    width: float = 1.0  # times ResNet-50's filters in every layer
+    taught: float = 0.0  # share of a picture's target that is a teacher's answer; the rest is its label
+    teacher: str | None = None  # the digest of its weights
     epochs: int = 2
     batch_size: int = 32
     learning_rate: float = 1e-3  # the highest; Keras's default for Adam

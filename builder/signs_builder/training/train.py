@@ -16,7 +16,7 @@ from signs_builder.data.hands import draw_hands
 from signs_builder.errors import ModelError
 from signs_builder.progress import Progress, no_progress
 from signs_builder.training.allocator import freed_memory_kept
-from signs_builder.training.batches import Batches, open_pictures, steps_per_epoch
+from signs_builder.training.batches import Batches, Teach, open_pictures, steps_per_epoch
 from signs_builder.training.checkpoint import Checkpoint
 from signs_builder.training.recipe import TrainConfig
 from signs_builder.training.state import Epoch, State, Training
@@ -36,6 +36,7 @@ class Setup:
     decode_to: Path | None = None  # a file for pixels that do not fit into memory
     callbacks: Sequence[keras.callbacks.Callback] = ()
     spread: Spread = Spread()  # noqa: RUF009  # frozen; over what the model is spread
+    teach: Teach | None = None  # a teacher's answers, where the recipe wants some
 
     def start(self, model: keras.Model) -> State:
         """Where a compiled model starts: after the checkpoint's last epoch, with its weights, or before the first."""
@@ -91,6 +92,7 @@ def train(
             first_epoch=len(state.epochs) + 1,
             spread=setup.spread,
             drawn=_drawn_hands(dataset, config, spec),
+            teach=setup.teach,
         )
         with progress(title, batches.steps_per_epoch * config.epochs) as on_step:
             _fit(model, batches, watch, on_step)

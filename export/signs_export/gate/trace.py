@@ -261,6 +261,9 @@ def _may_be_equalized(tensor: str, made_by: Mapping[str, onnx.NodeProto]) -> boo
     node = made_by.get(tensor)
     while node is not None and node.op_type in _PASSING:
         node = made_by.get(node.input[0])
+    if node is not None and node.op_type == "Gemm":  # in int8 it was a convolution; see `int8.products`
+        weights = made_by.get(node.input[1])
+        return weights is not None and weights.op_type == "DequantizeLinear"
     return node is not None and node.op_type in _EQUALIZED
 
 

@@ -23,6 +23,21 @@ def test_train_prints_what_the_notebook_prints_and_leaves_model_figures_and_pict
     assert sorted(path.name for path in folder.iterdir()) == sorted([*pictures, "training.json"])
 
 
+def test_a_slim_network_learns_from_a_teacher(few: Path, tmp_path: Path) -> None:
+    """The teacher's name is not kept, its weights' digest is; one that knows too little is refused."""
+    common = ("--recipe", "pictures", "--image-size", 37, "--json")
+    teacher, slim = tmp_path / "teacher.keras", tmp_path / "slim.keras"
+    document = json.loads(run("train", few, *common, "--epochs", 25, "--width", 0.125, "-o", teacher).stdout)
+    assert (document["config"]["width"], document["config"]["teacher"]) == (0.125, None)
+    result = run("train", few, *common, "--epochs", 1, "--width", 0.25, "--teacher", teacher, "-o", slim)
+    config = json.loads(result.stdout)["config"]
+    assert (config["width"], config["taught"], len(config["teacher"])) == (0.25, 0.5, 64)
+    assert slim.stat().st_size > teacher.stat().st_size
+    result = run("train", few, *common, "--teacher", slim, "-o", tmp_path / "other.keras")
+    assert result.exit_code == 1
+    assert "cannot teach this" in result.stderr
+
+
 def test_cross_validation_takes_each_training_picture_once(few: Path) -> None:
     arguments = (few, "--folds", 2, "--recipe", "course", "--epochs", 1, "--image-size", 37)
     document = json.loads(run("cross-validate", *arguments, "--json").stdout)

@@ -101,6 +101,17 @@ def test_other_sizes_and_class_counts_fit(shape: tuple[int, int, int], classes: 
     assert before_pool[1:3] == (final_side(shape[0]), final_side(shape[1]))
 
 
+def test_a_narrower_network_has_the_same_layers_with_fewer_filters() -> None:
+    full, slim, least = resnet50(), resnet50(width=0.375), resnet50(width=0.001)
+    assert [layer.name for layer in slim.layers] == [layer.name for layer in full.layers]
+    for layer in full.layers:
+        if hasattr(layer, "filters"):
+            assert slim.get_layer(layer.name).filters == 0.375 * layer.filters  # all are multiples of 64
+            assert least.get_layer(layer.name).filters == 8
+    assert slim.count_params() == 3_354_966
+    assert resnet50(width=0.1).get_layer("conv1").filters == 8
+
+
 def test_a_size_that_does_not_fit_is_refused_with_the_smallest_that_does() -> None:
     assert smallest_side() == 37
     for shape in ((36, 36, 3), (64, 36, 3), (1, 1, 3), (8, 64, 3)):
