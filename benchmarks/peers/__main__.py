@@ -34,6 +34,7 @@ WORKER = Path(__file__).with_name("worker.py")
 PEERS = Path(".venv-peers/bin/python")
 CELLS = ((2, 1), (1, 1), (2, 16), (1, 16))  # threads, batch
 SECONDS = 0.7  # of a round
+PROCESSES = 3  # of each candidate, one after the other: where memory happens to lie moves a process by a tenth
 STARTS = 3
 CALIBRATION = 200
 
@@ -143,24 +144,30 @@ def measure(those: list[Candidate], spec: InputSpec, rounds: int, images: NDArra
     (keras,) = (given for each, given in zip(those, answers, strict=True) if each.kind == "keras")
     for one, given in zip(found, answers, strict=True):
         one.pictures, one.same_label = len(images), int((given.argmax(axis=1) == keras.argmax(axis=1)).sum())
-    for threads in sorted({threads for threads, _ in CELLS}):
-        with ExitStack() as stack:
-            processes = [stack.enter_context(Process(each, threads, spec)) for each in those]
-            for batch in (batch for own, batch in CELLS if own == threads):
-                _time_cell(f"{threads} x {batch}", batch, processes, found, rounds)
+    samples: dict[str, list[list[tuple[float, float]]]] = {_cell(*cell): [[] for _ in those] for cell in CELLS}
+    for _ in range(PROCESSES):
+        for threads in sorted({threads for threads, _ in CELLS}):
+            with ExitStack() as stack:
+                processes = [stack.enter_context(Process(each, threads, spec)) for each in those]
+                for batch in (batch for own, batch in CELLS if own == threads):
+                    _time_cell(batch, processes, samples[_cell(threads, batch)], rounds)
+    for cell, of_cell in samples.items():
+        for one, own in zip(found, of_cell, strict=True):
+            one.median[cell] = statistics.median(median for median, _ in own)
+            one.late[cell] = statistics.median(late for _, late in own)
+        shown = ", ".join(f"{one.name} {one.precision} {one.median[cell]:.2f}" for one in found)
+        print(f"{cell}: {shown}", file=sys.stderr)
     return found
 
 
-def _time_cell(cell: str, batch: int, processes: list[Process], found: list[Measured], rounds: int) -> None:
-    taken: list[list[tuple[float, float]]] = [[] for _ in processes]
+def _cell(threads: int, batch: int) -> str:
+    return f"{threads} x {batch}"
+
+
+def _time_cell(batch: int, processes: list[Process], taken: list[list[tuple[float, float]]], rounds: int) -> None:
     for _ in range(rounds):
         for own, process in zip(taken, processes, strict=True):
             own.append(process.ask("run", batch, SECONDS))
-    for one, own in zip(found, taken, strict=True):
-        one.median[cell] = statistics.median(median for median, _ in own)
-        one.late[cell] = statistics.median(late for _, late in own)
-    shown = ", ".join(f"{one.name} {one.precision} {one.median[cell]:.2f}" for one in found)
-    print(f"{cell}: {shown}", file=sys.stderr)
 
 
 def _answers(those: list[Candidate], spec: InputSpec, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -185,7 +192,7 @@ def _limits(bundle: Path) -> dict[str, dict[str, float]]:
             threads: limit_of(bundle / "fp32.onnx", bundle / f"{name}.onnx", threads, in_int8=name == "int8")
             for threads in {threads for threads, _ in CELLS}
         }
-        limits[name] = {f"{threads} x {batch}": of_threads[threads].milliseconds(batch) for threads, batch in CELLS}
+        limits[name] = {_cell(threads, batch): of_threads[threads].milliseconds(batch) for threads, batch in CELLS}
     return limits
 
 
@@ -196,7 +203,7 @@ def main() -> None:
     parser.add_argument("--scaling", default="none")
     parser.add_argument("--pictures", type=Path, help="A folder of any pictures, on which labels are compared.")
     parser.add_argument("--folder", type=Path, default=Path("bench/peers"), help="Where files are made, or were.")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", type=Path, help="Write peers.json, peers.md and peers.svg into this folder.")
     arguments = parser.parse_args()
     made_of = hashlib.sha256(arguments.model.read_bytes() + arguments.scaling.encode()).hexdigest()[:12]

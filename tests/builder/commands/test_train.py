@@ -3,6 +3,14 @@
 import json
 from pathlib import Path
 
+import keras
+
+from signs_builder.data.sources import load_dataset
+from signs_builder.network.model_file import save_model, weights_sha256
+from signs_builder.training.recipe import TrainConfig
+from signs_builder.training.train import train
+from signs_runtime import InputSpec
+
 from .invoke import run
 
 
@@ -24,18 +32,27 @@ def test_train_prints_what_the_notebook_prints_and_leaves_model_figures_and_pict
 
 
 def test_a_slim_network_learns_from_a_teacher(few: Path, tmp_path: Path) -> None:
-    """The teacher's name is not kept, its weights' digest is; one that knows too little is refused."""
-    common = ("--recipe", "pictures", "--image-size", 37, "--json")
-    teacher, slim = tmp_path / "teacher.keras", tmp_path / "slim.keras"
-    document = json.loads(run("train", few, *common, "--epochs", 25, "--width", 0.125, "-o", teacher).stdout)
-    assert (document["config"]["width"], document["config"]["teacher"]) == (0.125, None)
-    result = run("train", few, *common, "--epochs", 1, "--width", 0.25, "--teacher", teacher, "-o", slim)
-    config = json.loads(result.stdout)["config"]
-    assert (config["width"], config["taught"], len(config["teacher"])) == (0.25, 0.5, 64)
-    assert slim.stat().st_size > teacher.stat().st_size
-    result = run("train", few, *common, "--teacher", slim, "-o", tmp_path / "other.keras")
+    """The digest of the teacher's weights is kept; one that knows too little is refused."""
+    teacher, ignorant, slim = (tmp_path / f"{name}.keras" for name in ("teacher", "ignorant", "slim"))
+    flat = keras.Sequential(
+        [
+            keras.Input((37, 37, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(6, activation="softmax"),
+        ]
+    )
+    save_model(flat, ignorant)
+    dataset = load_dataset(few)
+    train(flat, dataset, TrainConfig(epochs=60, learning_rate=1e-3), InputSpec(37, 37))  # learns them by heart
+    save_model(flat, teacher)
+    common = ("train", few, "--recipe", "course", "--epochs", 1, "--image-size", 37, "--json", "-o", slim)
+    result = run(*common, "--teacher", ignorant)
     assert result.exit_code == 1
     assert "cannot teach this" in result.stderr
+    config = json.loads(run(*common, "--width", 0.125, "--teacher", teacher).stdout)["config"]
+    assert (config["width"], config["taught"], config["teacher"]) == (0.125, 0.5, weights_sha256(flat))
+    assert keras.saving.load_model(slim).get_layer("conv1").filters == 8
 
 
 def test_cross_validation_takes_each_training_picture_once(few: Path) -> None:
