@@ -67,7 +67,8 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
     lines += [
         "",
         "*The machine's limit*: a picture's multiply-adds at the rate that this machine reaches in products of large",
-        "matrices, or its weights read once as fast as this machine reads so many bytes again and again, whichever takes longer.",
+        "matrices, or its weights read once as fast as this machine reads so many bytes again and again, whichever",
+        "takes longer.",
     ]
     lines += ["", "![Milliseconds a picture](peers.svg)", ""]
     (folder / "peers.md").write_text("\n".join(lines), encoding="utf-8")
