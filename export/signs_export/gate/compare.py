@@ -1,6 +1,6 @@
 """The parity gate: the runtime reads the picture files, Keras read them too, and the answers are held together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from signs_export.gate.verdict import Verdict
 from signs_export.onnx_graph import precision_of
 from signs_runtime import AnswerError, Classifier
 from signs_runtime.bundle.manifest import Budget, Precision
+from signs_runtime.pictures.read import Picture
 from signs_runtime.proof.answers import Comparison
 
 
@@ -56,9 +57,12 @@ def compare(
     budget = config.budget(precision, evidence.floor.tolerance, evidence.stages.float16_noise)
     sizes = config.batch_sizes
     with progress(f"Proving {variant}", len(evidence.files) * len(sizes)) as on_done:
-        asked = {size: _ask(classifier, evidence, size, on_done) for size in sizes}
+        difference = read_differently(classifier, evidence)
+        # Files that give the pixels which Keras saw are decoded for one of the sizes only.
+        pixels: Sequence[Picture] = evidence.files if difference else list(evidence.images)
+        asked = {size: _ask(classifier, evidence, pixels, size, on_done) for size in sizes[:-1]}
+        asked |= {size: _ask(classifier, evidence, evidence.files, size, on_done) for size in sizes[-1:]}
     answers = {size: given for size, (given, _) in asked.items()}
-    difference = read_differently(classifier, evidence)
     layers = walk_layers(evidence.stages, model, precision)
     closeness = budget.max_difference if budget.max_difference is not None else budget.mean_difference
     checks = [
@@ -82,15 +86,19 @@ def verdict_at_once(
 
 
 def _ask(
-    classifier: Classifier, evidence: Evidence, batch_size: int, on_done: Callable[[int], None]
+    classifier: Classifier,
+    evidence: Evidence,
+    pictures: Sequence[Picture],
+    batch_size: int,
+    on_done: Callable[[int], None],
 ) -> tuple[NDArray[np.float32], int]:
-    """The answers (n, labels) to the picture files, nan where there is none, and how many bear another label."""
+    """The answers (n, labels) to pictures, nan where there is none, and how many bear another label."""
     given = np.full_like(evidence.expected, np.nan)
     misnamed = 0
     for start in range(0, len(given), batch_size):
         batch = slice(start, start + batch_size)
         try:
-            predictions = classifier.predict_batch(evidence.files[batch])
+            predictions = classifier.predict_batch(pictures[batch])
         except AnswerError:  # a miss like any other
             predictions = []
         for i, prediction in enumerate(predictions, start):
