@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Each test of a command is a process of its own: compiled once, not in each of them.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help setup demo lint test elsewhere edge wheels mutations zoo fuzz bench peers check clean
+.PHONY: help setup demo lint test elsewhere edge wheels mutations zoo fuzz bench peers arm check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -105,6 +105,9 @@ endif
 peers: setup  ## Time every runtime that we know of on MODEL=my.keras and DATA=pictures; writes docs/peers.md; keep the machine idle.
 	cd benchmarks/peers && UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-peers ../../$(UV) sync --quiet --locked --python $(PYTHON)
 	$(BIN)/python -m benchmarks.peers $(MODEL) $(DATA) $(SCALING) $(if $(PICTURES),--pictures $(PICTURES)) --write docs
+
+arm: setup  ## Install BUNDLE's board folder on emulated ARM CPUs, verify it, and compare its answers to PICTURES=; Linux, as root.
+	$(BIN)/python -m tests.packaging.arm $(BUNDLE) $(PICTURES)
 
 check: lint test elsewhere edge  ## All that CI checks.
 

@@ -1,0 +1,1 @@
+"""What goes onto a device: a bundle with all that it needs there."""

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs the runtime from this folder, without a network, and proves the bundle on this device.
+#
+#   sh install.sh [FOLDER]        FOLDER is where the virtual environment goes; by default venv, beside this file
+#
+# PYTHON names another interpreter. TUNE=0 leaves `signs tune` out, which takes a minute or more.
+# Exit codes: 0 installed and proved, 1 an error that is explained, 3 the device does not answer as Keras did.
+set -eu
+
+here=$$(cd "$$(dirname "$$0")" && pwd)
+target=$${1:-$$here/venv}
+python=$${PYTHON:-python$python}
+
+fail() {
+    echo "install.sh: $$1" >&2
+    exit 1
+}
+
+[ "$$(uname -m)" = "$machine" ] || fail "this folder is for $platform, and this machine is $$(uname -m)."
+command -v "$$python" >/dev/null || fail "there is no $$python. Install Python $python, or name it by PYTHON=."
+"$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$python")' ||
+    fail "$$python is not Python $python, for which these wheels are."
+if command -v sha256sum >/dev/null; then
+    (cd "$$here" && sha256sum --quiet --check SHA256SUMS) || fail "files are damaged: copy the folder again."
+fi
+
+"$$python" -m venv "$$target" || fail "no virtual environment. On Debian: apt install python$python-venv."
+"$$target/bin/python" -m pip install --quiet --disable-pip-version-check --no-index \
+    --find-links "$$here/wheels" --require-hashes --requirement "$$here/requirements.txt"
+"$$target/bin/signs" verify "$$here/bundle"
+[ "$${TUNE:-1}" = 0 ] || "$$target/bin/signs" tune "$$here/bundle"
+echo "Installed. Next: $$target/bin/signs predict $$here/bundle PICTURE"

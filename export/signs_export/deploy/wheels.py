@@ -1,0 +1,153 @@
+"""The wheels that a device needs: the runtime's own, and those of its dependencies, pinned by uv with their hashes."""
+
+import base64
+import hashlib
+import subprocess
+import tempfile
+import tomllib
+import urllib.request
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import signs_runtime
+from signs_builder.progress import Progress, no_progress
+from signs_export.deploy.platforms import Platform
+from signs_export.errors import ExportError
+
+RUNTIME = "signs-runtime"
+_EXTRA = "cpu"
+_SECONDS = 60  # without a byte, until a download is given up
+_CHUNK = 2**20
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files make the same wheel
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file of a package index."""
+
+    name: str
+    url: str
+    size: int
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        return self.url.rpartition("/")[2].partition("#")[0]
+
+
+def resolve(platform: Platform, python: str) -> list[Wheel]:
+    """The wheels of the runtime's dependencies for a system. Raises ExportError where there are none."""
+    uv = _find_uv()
+    with tempfile.TemporaryDirectory() as folder:  # no project's settings apply here
+        wanted, locked = Path(folder, "wanted.in"), Path(folder, "pylock.toml")
+        wanted.write_text("\n".join(_dependencies()), encoding="utf-8")
+        command = [uv, "pip", "compile", "--quiet", "--no-header", "--only-binary", ":all:", "--format", "pylock.toml"]
+        command += ["--python-platform", platform.for_uv, "--python-version", python, "-o", str(locked), str(wanted)]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise ExportError(
+                f"uv finds no wheels for {platform.name} and Python {python}:\n{result.stderr.strip()[-1500:]}"
+            )
+        packages = tomllib.loads(locked.read_text(encoding="utf-8"))["packages"]
+    return [_best(package) for package in packages]
+
+
+def _best(package: dict[str, Any]) -> Wheel:  # Any: TOML
+    """Of those that fit, the one made for the system rather than for any."""
+    wheels = sorted(package["wheels"], key=lambda each: each["url"].endswith("-any.whl"))
+    best = wheels[0]
+    return Wheel(package["name"], best["url"], best.get("size", 0), best["hashes"]["sha256"])
+
+
+def download(wheels: Iterable[Wheel], folder: Path, *, progress: Progress = no_progress) -> None:
+    """Fetch wheels into a folder, each held to its hash. Raises ExportError."""
+    wheels = list(wheels)
+    with progress("Downloading wheels", sum(each.size for each in wheels)) as on_done:
+        for wheel in wheels:
+            digest = hashlib.sha256()
+            try:
+                with (
+                    urllib.request.urlopen(wheel.url, timeout=_SECONDS) as source,
+                    (folder / wheel.file).open("wb") as target,
+                ):
+                    while chunk := source.read(_CHUNK):
+                        digest.update(chunk)
+                        target.write(chunk)
+                        on_done(len(chunk))
+            except OSError as error:
+                raise ExportError(f"{wheel.file} cannot be downloaded: {error}. Try again.") from error
+            if digest.hexdigest() != wheel.sha256:
+                raise ExportError(f"{wheel.file} is not the file that was pinned: its SHA-256 differs. Try again.")
+
+
+def write_runtime_wheel(folder: Path) -> Path:
+    """Make the wheel of the runtime that is installed here; it is pure Python."""
+    about = metadata.distribution(RUNTIME)
+    name = f"{RUNTIME.replace('-', '_')}-{about.version}"
+    info = f"{name}.dist-info"
+    scripts = [f"{each.name} = {each.value}" for each in about.entry_points if each.group == "console_scripts"]
+    contents = {
+        path: (_package() / path).read_bytes()
+        for path in sorted(each.relative_to(_package()) for each in _package().rglob("*") if _is_source(each))
+    }
+    files = {f"{signs_runtime.__name__}/{path.as_posix()}": content for path, content in contents.items()}
+    files |= {
+        f"{info}/METADATA": str(about.read_text("METADATA")).encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: signs-edge\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "\n".join(["[console_scripts]", *scripts, ""]).encode(),
+    }
+    if licence := about.read_text("licenses/LICENSE"):
+        files[f"{info}/licenses/LICENSE"] = licence.encode()
+    records = [f"{path},sha256={_record_digest(content)},{len(content)}" for path, content in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*records, f"{info}/RECORD,,", ""]).encode()
+    wheel = folder / f"{name}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in files.items():
+            archive.writestr(zipfile.ZipInfo(path, _EPOCH), content, zipfile.ZIP_DEFLATED)
+    return wheel
+
+
+def write_requirements(folder: Path, file: Path) -> None:
+    """List the wheels of a folder with their hashes, as `pip install --require-hashes` wants them."""
+    lines = []
+    for wheel in sorted(folder.glob("*.whl")):
+        name, version, *_ = wheel.name.split("-")
+        lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}")
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def _package() -> Path:
+    return Path(str(signs_runtime.__file__)).parent
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
+
+
+def _record_digest(content: bytes) -> str:
+    """As RECORD has it: https://packaging.python.org/en/latest/specifications/recording-installed-packages."""
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+def _dependencies() -> list[str]:
+    """What the runtime requires on a CPU."""
+    found = []
+    for each in metadata.requires(RUNTIME) or ():
+        requirement, _, marker = (part.strip() for part in each.partition(";"))
+        if not marker or marker.replace("'", '"') == f'extra == "{_EXTRA}"':
+            found.append(requirement)
+    return found
+
+
+def _find_uv() -> str:
+    try:
+        import uv
+    except ImportError as error:
+        raise ExportError(
+            "Wheels for another system are found by uv, which is not installed: pip install 'signs-edge[deploy]'."
+        ) from error
+    return str(uv.find_uv_bin())
