@@ -1,11 +1,11 @@
 """The commands `signs deploy ...`. Heavy imports wait until a command runs."""
 
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
-from signs_export.deploy.platforms import PLATFORMS, PYTHONS, BoardConfig
+from signs_export.deploy.platforms import PLATFORMS, PYTHONS, BoardConfig, ContainerConfig
 from signs_runtime.commands.options import bundle_argument
 from signs_runtime.commands.shared import Command, json_option, print_json
 
@@ -15,47 +15,69 @@ def deploy() -> None:
     """Make what goes onto a device."""
 
 
+output_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write, or a .tar file."
+)
+
+
+def system_options(config: BoardConfig | ContainerConfig) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Where it will run."""
+
+    def decorate(command: click.decorators.FC) -> click.decorators.FC:
+        command = click.option(
+            "--python", default=config.python, show_default=True, help=f"Its Python: {', '.join(PYTHONS)}."
+        )(command)
+        return click.option(
+            "--platform", default=config.platform, show_default=True, help=f"Its system: {', '.join(PLATFORMS)}."
+        )(command)
+
+    return decorate
+
+
 @deploy.command(cls=Command)
 @bundle_argument
-@click.option(
-    "--platform",
-    default=BoardConfig.platform,
-    show_default=True,
-    help=f"The board's system: {', '.join(PLATFORMS)}.",
-)
-@click.option(
-    "--python",
-    default=BoardConfig.python,
-    show_default=True,
-    help=f"The board's Python: {', '.join(PYTHONS)}.",
-)
+@system_options(BoardConfig())
 @click.option(
     "--service",
     "program",
     type=click.Path(path_type=Path),
     help="A Python program of yours to start at boot, after a proof; adds a systemd unit.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The folder to write, or a file that ends in .tar.",
-)
+@output_option
 @json_option
 def board(bundle: Path, platform: str, python: str, program: Path | None, output: Path, as_json: bool) -> None:
-    """Write a folder that installs BUNDLE on a board without a network, and proves it there.
+    """Write a folder, or a .tar file, that installs BUNDLE on a board without a network, and proves it there.
 
     It holds the bundle, the runtime's wheel, pinned wheels of its dependencies, and install.sh.
     """
     from signs_builder.commands.progress_bar import progress_bar
     from signs_export.deploy.board import deploy_board
 
-    config = BoardConfig(platform, python, program)
-    files = deploy_board(bundle, output, config, progress=progress_bar)
+    files = deploy_board(bundle, output, BoardConfig(platform, python, program), progress=progress_bar)
+    _show(output, files, platform, python, "Copy it to the board, and run there: sh install.sh", as_json=as_json)
+
+
+@deploy.command(cls=Command)
+@bundle_argument
+@system_options(ContainerConfig())
+@output_option
+@json_option
+def container(bundle: Path, platform: str, python: str, output: Path, as_json: bool) -> None:
+    """Write a folder that a container with BUNDLE is built from; its Dockerfile needs no network but for the base.
+
+    The container runs as nobody, on a read-only file system, and its health check verifies the bundle.
+    """
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_export.deploy.container import deploy_container
+
+    files = deploy_container(bundle, output, ContainerConfig(platform, python), progress=progress_bar)
+    _show(output, files, platform, python, "Next, in there: docker build --tag classifier .", as_json=as_json)
+
+
+def _show(output: Path, files: Sequence[Path], platform: str, python: str, follows: str, *, as_json: bool) -> None:
     if as_json:
-        said = {**asdict(config), "program": None if program is None else str(program)}
-        print_json({"output": str(output), "files": [each.as_posix() for each in files], **said})
+        names = [each.as_posix() for each in files]
+        print_json({"output": str(output), "files": names, "platform": platform, "python": python})
         return
     click.echo(f"Wrote {output}: {len(files)} files for {platform} and Python {python}.")
-    click.echo("Copy it to the board, and run there: sh install.sh")
+    click.echo(follows)

@@ -7,6 +7,7 @@ from pathlib import Path
 from signs_export.errors import ExportError
 
 PYTHONS = ("3.11", "3.12", "3.13")
+MANYLINUX = "manylinux_2_28"  # what onnxruntime's wheels for Linux need
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Platform:
 PLATFORMS = {
     each.name: each
     for each in (
-        Platform("linux-aarch64", "aarch64-manylinux_2_28", "aarch64", "64-bit Linux with glibc 2.28 or newer"),
-        Platform("linux-x86_64", "x86_64-manylinux_2_28", "x86_64", "64-bit Linux with glibc 2.28 or newer"),
+        Platform("linux-aarch64", f"aarch64-{MANYLINUX}", "aarch64", "64-bit Linux with glibc 2.28 or newer"),
+        Platform("linux-x86_64", f"x86_64-{MANYLINUX}", "x86_64", "64-bit Linux with glibc 2.28 or newer"),
         Platform("macos-arm64", "aarch64-apple-darwin", "arm64", "macOS on Apple silicon"),
     )
 }
@@ -36,6 +37,14 @@ class BoardConfig:
     platform: str = "linux-aarch64"
     python: str = "3.11"
     program: Path | None = None  # a Python file of the user's that a systemd unit starts at boot
+
+
+@dataclass(frozen=True)
+class ContainerConfig:
+    """Where a container runs."""
+
+    platform: str = "linux-x86_64"
+    python: str = "3.11"
 
 
 _REFUSED = (

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import signs_runtime
-from signs_export.deploy import board
+from signs_export.deploy import folder as deploying
 from signs_export.deploy.board import deploy_board
 from signs_export.deploy.platforms import PLATFORMS, BoardConfig
 from signs_export.deploy.wheels import Wheel, download, write_requirements, write_runtime_wheel
@@ -100,7 +100,7 @@ def test_every_file_is_listed_and_every_wheel_has_its_hash(folder: Path) -> None
 
 
 def test_a_tar_file_holds_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board, "resolve", lambda platform, python: [])  # no other wheels than the runtime's
+    monkeypatch.setattr(deploying, "resolve", lambda platform, python: [])  # no other wheels than the runtime's
     files = deploy_board(STORED, tmp_path / "new" / "board.tar", BoardConfig())
     with tarfile.open(tmp_path / "new" / "board.tar") as archive:
         assert {each.name for each in archive if each.isfile()} == {f"board/{path.as_posix()}" for path in files}
@@ -139,7 +139,7 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(tmp_path: Path, mo
     wheel = tmp_path / "a-1-py3-none-any.whl"
     wheel.write_bytes(b"a wheel")
     other = Wheel("a", wheel.as_uri(), 7, "0" * 64)
-    monkeypatch.setattr(board, "resolve", lambda platform, python: [other])
+    monkeypatch.setattr(deploying, "resolve", lambda platform, python: [other])
     with pytest.raises(ExportError, match="SHA-256 differs"):
         deploy_board(STORED, tmp_path / "board", BoardConfig())
     gone = Wheel("a", (tmp_path / "gone.whl").as_uri(), 7, "0" * 64)

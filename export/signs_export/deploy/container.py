@@ -1,0 +1,20 @@
+"""A folder that a container is built from, without a network: no root, a read-only file system, a health check."""
+
+from pathlib import Path
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.deploy.folder import new_folder
+from signs_export.deploy.platforms import MANYLINUX, ContainerConfig, find_platform
+from signs_export.errors import ExportError
+
+
+def deploy_container(
+    bundle: Path, destination: Path, config: ContainerConfig, *, progress: Progress = no_progress
+) -> tuple[Path, ...]:
+    """Write what a container is built from, and give its files. Raises as `new_folder` does, and for another system."""
+    if find_platform(config.platform).for_uv.partition("-")[2] != MANYLINUX:
+        raise ExportError(f"Containers run Linux, not {config.platform}. Choose linux-x86_64 or linux-aarch64.")
+    with new_folder(bundle, destination, config.platform, config.python, progress=progress) as folder:
+        folder.fill_in("Dockerfile", "Dockerfile")
+        folder.fill_in("container.md", "README.md")
+        return folder.files()

@@ -1,0 +1,91 @@
+"""The folder that goes onto a device: the bundle, its wheels, and files from templates; whole or not there."""
+
+import hashlib
+import shlex
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.deploy.platforms import Platform, check_python, find_platform
+from signs_export.deploy.wheels import download, resolve, write_requirements, write_runtime_wheel
+from signs_export.errors import ExportError
+from signs_runtime.bundle.folder import Bundle, open_bundle
+
+BUNDLE, WHEELS, REQUIREMENTS, SUMS = "bundle", "wheels", "requirements.txt", "SHA256SUMS"
+_TAR = ".tar"
+
+
+class Folder:
+    """A folder in the making."""
+
+    def __init__(self, path: Path, bundle: Bundle, platform: Platform, python: str) -> None:
+        self.path = path
+        self._told = {
+            "platform": platform.name,
+            "needs": platform.needs,
+            "machine": platform.machine,
+            "python": python,
+            "name": shlex.quote(path.name),
+            "digest": bundle.manifest.digest,
+            "labels": ", ".join(bundle.manifest.labels),
+        }
+
+    def fill_in(self, template: str, name: str, *, executable: bool = False) -> None:
+        """Write the file `name` from a template of this room."""
+        text = resources.files("signs_export.deploy").joinpath("templates", template).read_text(encoding="utf-8")
+        path = self.path / name
+        path.write_text(Template(text).substitute(self._told), encoding="utf-8")
+        if executable:
+            path.chmod(0o755)
+
+    def files(self) -> tuple[Path, ...]:
+        """All files, from the folder on."""
+        return tuple(each.relative_to(self.path) for each in sorted(self.path.rglob("*")) if each.is_file())
+
+    def write_sums(self) -> None:
+        """As `sha256sum --check` reads them."""
+        lines = [
+            f"{hashlib.sha256((self.path / each).read_bytes()).hexdigest()}  {each.as_posix()}" for each in self.files()
+        ]
+        (self.path / SUMS).write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+@contextmanager
+def new_folder(
+    bundle: Path, destination: Path, platform: str, python: str, *, progress: Progress = no_progress
+) -> Iterator[Folder]:
+    """A folder with the bundle and all wheels for a system, to add to; it is at `destination` when nothing went wrong.
+
+    A `destination` that ends in .tar becomes such a file. Raises ExportError for a platform that cannot work and a
+    destination that is there, BundleError for a bundle that is not whole.
+    """
+    system = find_platform(platform)
+    check_python(python)
+    if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
+        raise ExportError(f"{destination} is there; it is not overwritten. Choose another -o, or remove it.")
+    opened = open_bundle(bundle)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as beside:
+        work = Path(beside, destination.name.removesuffix(_TAR))
+        (work / WHEELS).mkdir(parents=True)
+        with progress("Finding wheels", 0):
+            wheels = resolve(system, python)
+        download(wheels, work / WHEELS, progress=progress)
+        write_runtime_wheel(work / WHEELS)
+        write_requirements(work / WHEELS, work / REQUIREMENTS)
+        shutil.copytree(opened.folder, work / BUNDLE)
+        yield Folder(work, opened, system, python)
+        made = work
+        if destination.suffix == _TAR:
+            made = Path(beside, destination.name)
+            with tarfile.open(made, "w") as archive:
+                archive.add(work, work.name)
+        elif destination.is_dir():
+            destination.rmdir()
+        made.rename(destination)
