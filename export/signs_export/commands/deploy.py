@@ -74,6 +74,29 @@ def container(bundle: Path, platform: str, python: str, output: Path, as_json: b
     _show(output, files, platform, python, "Next, in there: docker build --tag classifier .", as_json=as_json)
 
 
+@deploy.command(cls=Command)
+@bundle_argument
+@click.option("--variant", help="Which to show.  [default: int8 where there is one, else the first]")
+@click.option("--title", help="The page's headline.")
+@output_option
+@json_option
+def web(bundle: Path, variant: str | None, title: str | None, output: Path, as_json: bool) -> None:
+    """Write a static site that labels pictures with BUNDLE in the browser, and proves it there first.
+
+    Pictures come from files, the clipboard or the camera, and stay in the browser. Any web server will do, without a
+    network once the page was loaded; cameras need https or localhost.
+    """
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_export.deploy.web import WebConfig, deploy_web
+
+    config = WebConfig(variant, title or WebConfig.title)
+    files = deploy_web(bundle, output, config, progress=progress_bar)
+    if as_json:
+        print_json({"output": str(output), "files": [each.as_posix() for each in files]})
+        return
+    click.echo(f"Wrote {output}: {len(files)} files. To look at it: python -m http.server --directory {output}")
+
+
 def _show(output: Path, files: Sequence[Path], platform: str, python: str, follows: str, *, as_json: bool) -> None:
     if as_json:
         names = [each.as_posix() for each in files]

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -19,6 +19,17 @@ from signs_runtime.bundle.folder import Bundle, open_bundle
 
 BUNDLE, WHEELS, REQUIREMENTS, SUMS = "bundle", "wheels", "requirements.txt", "SHA256SUMS"
 _TAR = ".tar"
+
+
+def filled(template: str, told: Mapping[str, str]) -> str:
+    """A template of this room with its $names filled in."""
+    text = resources.files("signs_export.deploy").joinpath("templates", template).read_text(encoding="utf-8")
+    return Template(text).substitute(told)
+
+
+def files_in(folder: Path) -> tuple[Path, ...]:
+    """All files, from the folder on."""
+    return tuple(each.relative_to(folder) for each in sorted(folder.rglob("*")) if each.is_file())
 
 
 class Folder:
@@ -38,15 +49,14 @@ class Folder:
 
     def fill_in(self, template: str, name: str, *, executable: bool = False) -> None:
         """Write the file `name` from a template of this room."""
-        text = resources.files("signs_export.deploy").joinpath("templates", template).read_text(encoding="utf-8")
         path = self.path / name
-        path.write_text(Template(text).substitute(self._told), encoding="utf-8")
+        path.write_text(filled(template, self._told), encoding="utf-8")
         if executable:
             path.chmod(0o755)
 
     def files(self) -> tuple[Path, ...]:
         """All files, from the folder on."""
-        return tuple(each.relative_to(self.path) for each in sorted(self.path.rglob("*")) if each.is_file())
+        return files_in(self.path)
 
     def write_sums(self) -> None:
         """As `sha256sum --check` reads them."""
@@ -57,30 +67,18 @@ class Folder:
 
 
 @contextmanager
-def new_folder(
-    bundle: Path, destination: Path, platform: str, python: str, *, progress: Progress = no_progress
-) -> Iterator[Folder]:
-    """A folder with the bundle and all wheels for a system, to add to; it is at `destination` when nothing went wrong.
+def placed(destination: Path) -> Iterator[Path]:
+    """A folder to fill, which is at `destination` when nothing went wrong: as it is, or in a file that ends in .tar.
 
-    A `destination` that ends in .tar becomes such a file. Raises ExportError for a platform that cannot work and a
-    destination that is there, BundleError for a bundle that is not whole.
+    Raises ExportError for a destination that is there.
     """
-    system = find_platform(platform)
-    check_python(python)
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise ExportError(f"{destination} is there; it is not overwritten. Choose another -o, or remove it.")
-    opened = open_bundle(bundle)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as beside:
         work = Path(beside, destination.name.removesuffix(_TAR))
-        (work / WHEELS).mkdir(parents=True)
-        with progress("Finding wheels", 0):
-            wheels = resolve(system, python)
-        download(wheels, work / WHEELS, progress=progress)
-        write_runtime_wheel(work / WHEELS)
-        write_requirements(work / WHEELS, work / REQUIREMENTS)
-        shutil.copytree(opened.folder, work / BUNDLE)
-        yield Folder(work, opened, system, python)
+        work.mkdir()
+        yield work
         made = work
         if destination.suffix == _TAR:
             made = Path(beside, destination.name)
@@ -89,3 +87,26 @@ def new_folder(
         elif destination.is_dir():
             destination.rmdir()
         made.rename(destination)
+
+
+@contextmanager
+def new_folder(
+    bundle: Path, destination: Path, platform: str, python: str, *, progress: Progress = no_progress
+) -> Iterator[Folder]:
+    """A folder with the bundle and all wheels for a system, to add to; see `placed`.
+
+    Raises ExportError for a platform that cannot work and a destination that is there, BundleError for a bundle that is
+    not whole.
+    """
+    system = find_platform(platform)
+    check_python(python)
+    opened = open_bundle(bundle)
+    with placed(destination) as work:
+        (work / WHEELS).mkdir()
+        with progress("Finding wheels", 0):
+            wheels = resolve(system, python)
+        download(wheels, work / WHEELS, progress=progress)
+        write_runtime_wheel(work / WHEELS)
+        write_requirements(work / WHEELS, work / REQUIREMENTS)
+        shutil.copytree(opened.folder, work / BUNDLE)
+        yield Folder(work, opened, system, python)

@@ -1,0 +1,91 @@
+"""A static site that runs a bundle in the browser, and proves it there; nothing is built, and no picture leaves it."""
+
+import hashlib
+import html
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from signs_builder.progress import Progress, no_progress
+from signs_export.deploy.folder import BUNDLE, files_in, filled, placed
+from signs_export.errors import ExportError
+from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
+
+# onnxruntime-web: the one that the page was tested with, held to these digests.
+ONNXRUNTIME_WEB = "1.30.0"
+ONNXRUNTIME_FILES = {
+    "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+}
+SCRIPTS = ("page.js", "classifier.js", "reading.js", "texts.js", "style.css")
+_PREFERRED = "int8"  # a quarter of the bytes to load
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """What the site shows."""
+
+    variant: str | None = None  # None: int8 where there is one, else the first
+    title: str = "What does this picture show?"
+
+
+def deploy_web(
+    bundle: Path, destination: Path, config: WebConfig, *, progress: Progress = no_progress
+) -> tuple[Path, ...]:
+    """Write the site, and give its files. Raises ExportError, and BundleError for a bundle that is not whole."""
+    opened = open_bundle(bundle)
+    names = [each.name for each in opened.manifest.variants]
+    variant = opened.variant(config.variant or (_PREFERRED if _PREFERRED in names else names[0]))
+    with placed(destination) as site:
+        with progress("Fetching onnxruntime-web", 0):
+            _fetch_onnxruntime(site)
+        templates = resources.files("signs_export.deploy").joinpath("templates", "web")
+        for name in SCRIPTS:
+            (site / name).write_text(templates.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+        told = {"title": html.escape(config.title), "variant": html.escape(variant.name)}
+        (site / "index.html").write_text(filled("web/index.html", told), encoding="utf-8")
+        _copy(opened, (MANIFEST, opened.manifest.golden.file.path, variant.file.path), site / BUNDLE)
+        _write_worker(site)
+        return files_in(site)
+
+
+def _copy(bundle: Bundle, names: tuple[str, ...], folder: Path) -> None:
+    folder.mkdir()
+    for name in names:
+        shutil.copyfile(bundle.folder / name, folder / name)
+
+
+def _write_worker(site: Path) -> None:
+    """What keeps the site for when there is no network; another content is another cache."""
+    files = files_in(site)
+    digest = hashlib.sha256()
+    for each in files:
+        digest.update(hashlib.sha256((site / each).read_bytes()).digest())
+    kept = json.dumps(["./", *(f"./{each.as_posix()}" for each in files)], indent=2)
+    told = {"digest": digest.hexdigest()[:16], "files": kept}
+    (site / "worker.js").write_text(filled("web/worker.js", told), encoding="utf-8")
+
+
+def _fetch_onnxruntime(site: Path) -> None:
+    """The files that compute, by npm, which keeps what it fetched before. Raises ExportError."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ExportError("onnxruntime-web is fetched by npm, which is not installed. Install Node.js.")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", "--silent", f"onnxruntime-web@{ONNXRUNTIME_WEB}"]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        archives = list(Path(folder).glob("*.tgz"))
+        if result.returncode or len(archives) != 1:
+            raise ExportError(f"npm cannot fetch onnxruntime-web {ONNXRUNTIME_WEB}:\n{result.stderr.strip()[-1500:]}")
+        with tarfile.open(archives[0]) as archive:
+            for name, expected in ONNXRUNTIME_FILES.items():
+                member = archive.extractfile(f"package/dist/{name}")
+                content = b"" if member is None else member.read()
+                if hashlib.sha256(content).hexdigest() != expected:
+                    raise ExportError(f"{name} of onnxruntime-web {ONNXRUNTIME_WEB} is not the file that was pinned.")
+                (site / name).write_bytes(content)
