@@ -6,7 +6,7 @@ import { readPicture } from "./reading.js";
 ort.env.wasm.numThreads = 1; // several need headers that few static hosts send
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url).href };
 
-const PIXEL_MOST = 8; // of 255: as `signs verify` allows for other decoders
+const PIXEL_MOST = 3; // of 255: as `signs verify` allows for other decoders
 const PIXEL_MEAN = 1;
 
 /** Fetch a file of the site, its bytes counted by `onBytes`. */
