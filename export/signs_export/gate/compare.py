@@ -59,7 +59,8 @@ def compare(
     with progress(f"Proving {variant}", len(evidence.files) * len(sizes)) as on_done:
         difference = read_differently(classifier, evidence)
         # Files that give the pixels which Keras saw are decoded for one of the sizes only.
-        pixels: Sequence[Picture] = evidence.files if difference else list(evidence.images)
+        images = list(evidence.input.in_rgb(evidence.images))
+        pixels: Sequence[Picture] = evidence.files if difference else images
         asked = {size: _ask(classifier, evidence, pixels, size, on_done) for size in sizes[:-1]}
         asked |= {size: _ask(classifier, evidence, evidence.files, size, on_done) for size in sizes[-1:]}
     answers = {size: given for size, (given, _) in asked.items()}
