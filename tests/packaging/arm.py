@@ -3,7 +3,8 @@
     python -m tests.packaging.arm BUNDLE [PICTURES]
 
 Needs Linux, root, and Debian's mmdebstrap and qemu-user-static. Each CPU verifies the bundle, and labels PICTURES (by
-default the golden ones alone) with each variant: int8 must give the same bits as here. Ends with 1 where one does not.
+default the golden ones alone) with int8. Its integers must be those of here: answers may differ by what the float layer
+at the end loses, which sums in another order on each CPU. Ends with 1 where one does not.
 """
 
 import json
@@ -29,6 +30,7 @@ from signs_runtime.pictures.find import find_pictures
 CPUS = {"cortex-a72": "0xd08", "cortex-a76": "0xd0b"}  # Raspberry Pi 4 and 5, with the part that /proc/cpuinfo tells
 FEATURES = {"cortex-a72": "", "cortex-a76": " atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"}
 PACKAGES = "libstdc++6,python3.11-minimal,libpython3.11-stdlib,zlib1g"
+LAST_LAYER = 1e-6  # of a probability; measured 2.7e-7 beside AVX-512, and one other integer on the way moves some 1e-4
 TOOLS = ("mmdebstrap", "qemu-aarch64-static")
 
 CODE = """
@@ -54,7 +56,8 @@ def main(bundle: Path, pictures: Path | None) -> None:
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         sys.exit(f"{', '.join(missing)} missing: apt-get install --no-install-recommends mmdebstrap qemu-user-static")
     files = [] if pictures is None else [str(each.resolve()) for each in find_pictures([pictures]).pictures]
-    variants = [each.name for each in open_bundle(bundle).manifest.variants]
+    names = [each.name for each in open_bundle(bundle).manifest.variants]
+    variants = [name for name in names if name == "int8"] or names  # float32 takes seconds a picture there
     here = {
         name: np.array([Classifier(bundle, variant=name, threads=1).predict(each).probabilities for each in files])
         for name in variants
@@ -73,7 +76,7 @@ def main(bundle: Path, pictures: Path | None) -> None:
             passed = passed and found["passed"]
             for name in variants:
                 difference = 0.0 if not files else float(np.abs(np.float32(found["answers"][name]) - here[name]).max())
-                passed = passed and (name != "int8" or difference == 0)
+                passed = passed and (name != "int8" or difference <= LAST_LAYER)
                 told = "the same bits" if difference == 0 else f"at most {difference:.1e} apart"
                 rows.append(
                     (cpu, "passed" if found["passed"] else found["failures"], name, told if files else "not asked")
