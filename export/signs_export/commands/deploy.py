@@ -5,7 +5,15 @@ from pathlib import Path
 
 import click
 
-from signs_export.deploy.platforms import PLATFORMS, PYTHONS, BoardConfig, ContainerConfig
+from signs_export.deploy.platforms import (
+    PLATFORMS,
+    PROCESSORS,
+    PYTHONS,
+    BoardConfig,
+    ContainerConfig,
+    Processor,
+    SmallConfig,
+)
 from signs_runtime.commands.options import bundle_argument
 from signs_runtime.commands.shared import Command, json_option, print_json
 
@@ -95,6 +103,26 @@ def web(bundle: Path, variant: str | None, title: str | None, output: Path, as_j
         print_json({"output": str(output), "files": [each.as_posix() for each in files]})
         return
     click.echo(f"Wrote {output}: {len(files)} files. To look at it: python -m http.server --directory {output}")
+
+
+@deploy.command(cls=Command)
+@bundle_argument
+@click.option("--variant", help="Which to convert.  [default: int8 where there is one, else the first]")
+@click.option(
+    "--processor", type=click.Choice(PROCESSORS), default=PROCESSORS[0], show_default=True, help="Where it will run."
+)
+@output_option
+@json_option
+def small(bundle: Path, variant: str | None, processor: Processor, output: Path, as_json: bool) -> None:
+    """Write BUNDLE's model in onnxruntime's own format, and the operators that a build of onnxruntime for it needs."""
+    from signs_builder.commands.progress_bar import progress_bar
+    from signs_export.deploy.small import deploy_small
+
+    files = deploy_small(bundle, output, SmallConfig(variant, processor), progress=progress_bar)
+    if as_json:
+        print_json({"output": str(output), "files": [each.as_posix() for each in files]})
+        return
+    click.echo(f"Wrote {output}: {len(files)} files. Its README.md has the command that builds onnxruntime.")
 
 
 def _show(output: Path, files: Sequence[Path], platform: str, python: str, follows: str, *, as_json: bool) -> None:

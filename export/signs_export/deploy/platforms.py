@@ -3,9 +3,12 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from signs_export.errors import ExportError
 
+Processor = Literal["arm", "amd64"]  # as onnxruntime's own script calls them
+PROCESSORS: tuple[Processor, ...] = get_args(Processor)
 PYTHONS = ("3.11", "3.12", "3.13")
 MANYLINUX = "manylinux_2_28"  # what onnxruntime's wheels for Linux need
 
@@ -45,6 +48,14 @@ class ContainerConfig:
 
     platform: str = "linux-x86_64"
     python: str = "3.11"
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """What a small build of onnxruntime is for."""
+
+    variant: str | None = None  # None: int8 where there is one, else the first
+    processor: Processor = "arm"
 
 
 _REFUSED = (
