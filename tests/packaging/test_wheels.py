@@ -60,11 +60,13 @@ def test_each_wheel_holds_its_packages_typed_and_licensed(wheels: dict[str, zipf
         assert {f"{package}/py.typed" for package in packages(wheel)} <= set(wheel.namelist())
 
 
-def test_the_reports_templates_are_in_the_wheel(wheels: dict[str, zipfile.ZipFile]) -> None:
+def test_the_templates_are_in_the_wheel(wheels: dict[str, zipfile.ZipFile]) -> None:
     templates = {
-        path.relative_to(ROOT / "export") for path in (ROOT / "export/signs_export/report/templates").iterdir()
+        path.relative_to(ROOT / "export")
+        for path in (ROOT / "export/signs_export").glob("*/templates/**/*")
+        if path.is_file()
     }
-    assert len(templates) == 4
+    assert {"report", "deploy"} == {path.parts[1] for path in templates}
     assert set(map(str, templates)) <= set(wheels["signs-edge"].namelist())
 
 
