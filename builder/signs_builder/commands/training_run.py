@@ -225,6 +225,8 @@ def _refuse_early(dataset: "Dataset", config: TrainConfig, spec: InputSpec, opti
         dataset.check(spec, on_done)
     if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ModelError("--tensorboard needs the package tensorboard: pip install 'signs-edge[tensorboard]'.")
+    if options.teacher is not None and options.strategy == DATA_PARALLEL:
+        raise StrategyError(f"--strategy {DATA_PARALLEL} takes no --teacher; train on one host, or without a teacher.")
     if config.validate and options.strategy == DATA_PARALLEL:
         raise StrategyError(f"--strategy {DATA_PARALLEL} cannot validate: each process sees a part of the answers.")
 

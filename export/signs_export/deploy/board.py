@@ -1,5 +1,6 @@
 """A folder, or a tar file, that installs a bundle on a board without a network and proves it there."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,9 @@ def deploy_board(
     """Write what installs a bundle on a board, and give its files. Raises as `new_folder` does."""
     if config.program is not None and not config.program.is_file():
         raise ExportError(f"No program at {config.program}.")
+    name = destination.name.removesuffix(".tar")
+    if config.program is not None and not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        raise ExportError(f"systemd takes no folder called {name!r}. Choose an -o of letters, digits and dashes.")
     with new_folder(bundle, destination, config.platform, config.python, progress=progress) as folder:
         folder.fill_in("install.sh", "install.sh", executable=True)
         folder.fill_in("board.md", "README.md")

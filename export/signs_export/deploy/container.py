@@ -4,7 +4,7 @@ from pathlib import Path
 
 from signs_builder.progress import Progress, no_progress
 from signs_export.deploy.folder import new_folder
-from signs_export.deploy.platforms import MANYLINUX, ContainerConfig, find_platform
+from signs_export.deploy.platforms import ContainerConfig, find_platform
 from signs_export.errors import ExportError
 
 
@@ -12,7 +12,7 @@ def deploy_container(
     bundle: Path, destination: Path, config: ContainerConfig, *, progress: Progress = no_progress
 ) -> tuple[Path, ...]:
     """Write what a container is built from, and give its files. Raises as `new_folder` does, and for another system."""
-    if find_platform(config.platform).for_uv.partition("-")[2] != MANYLINUX:
+    if not find_platform(config.platform).for_docker:
         raise ExportError(f"Containers run Linux, not {config.platform}. Choose linux-x86_64 or linux-aarch64.")
     with new_folder(bundle, destination, config.platform, config.python, progress=progress) as folder:
         folder.fill_in("Dockerfile", "Dockerfile")

@@ -43,6 +43,7 @@ class Folder:
             "machine": platform.machine,
             "python": python,
             "name": shlex.quote(path.name),
+            "docker": platform.for_docker,
             "digest": bundle.manifest.digest,
             "labels": ", ".join(bundle.manifest.labels),
         }
@@ -50,7 +51,7 @@ class Folder:
     def fill_in(self, template: str, name: str, *, executable: bool = False) -> None:
         """Write the file `name` from a template of this room."""
         path = self.path / name
-        path.write_text(filled(template, self._told), encoding="utf-8")
+        path.write_text(filled(template, self._told), encoding="utf-8", newline="\n")
         if executable:
             path.chmod(0o755)
 
@@ -63,7 +64,23 @@ class Folder:
         lines = [
             f"{hashlib.sha256((self.path / each).read_bytes()).hexdigest()}  {each.as_posix()}" for each in self.files()
         ]
-        (self.path / SUMS).write_text("\n".join([*lines, ""]), encoding="utf-8")
+        (self.path / SUMS).write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
+
+
+def open_whole(path: Path) -> Bundle:
+    """A bundle of which every file is the one that was sealed. Raises BundleError."""
+    bundle = open_bundle(path)
+    for record in bundle.manifest.files:
+        bundle.check(record)
+    return bundle
+
+
+def _anybodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A tar file's member without its maker's name, which may be executed where its name says so, on Windows too."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o755 if member.isdir() or member.name.endswith(".sh") else 0o644
+    return member
 
 
 @contextmanager
@@ -83,7 +100,7 @@ def placed(destination: Path) -> Iterator[Path]:
         if destination.suffix == _TAR:
             made = Path(beside, destination.name)
             with tarfile.open(made, "w") as archive:
-                archive.add(work, work.name)
+                archive.add(work, work.name, filter=_anybodys)
         elif destination.is_dir():
             destination.rmdir()
         made.rename(destination)
@@ -100,7 +117,7 @@ def new_folder(
     """
     system = find_platform(platform)
     check_python(python)
-    opened = open_bundle(bundle)
+    opened = open_whole(bundle)
     with placed(destination) as work:
         (work / WHEELS).mkdir()
         with progress("Finding wheels", 0):
@@ -109,4 +126,6 @@ def new_folder(
         write_runtime_wheel(work / WHEELS)
         write_requirements(work / WHEELS, work / REQUIREMENTS)
         shutil.copytree(opened.folder, work / BUNDLE)
+        for each in (work, *work.rglob("*")):  # whoever runs it may read it
+            each.chmod(0o755 if each.is_dir() else 0o644)
         yield Folder(work, opened, system, python)

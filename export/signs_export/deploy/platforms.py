@@ -20,15 +20,17 @@ class Platform:
     name: str
     for_uv: str  # as `uv pip compile --python-platform` calls it
     machine: str  # what `uname -m` says there
+    for_docker: str  # as Docker calls it; "" where it has none
     needs: str  # of the system, in words
 
 
+_LINUX = "64-bit Linux with glibc 2.28 or newer"
 PLATFORMS = {
     each.name: each
     for each in (
-        Platform("linux-aarch64", f"aarch64-{MANYLINUX}", "aarch64", "64-bit Linux with glibc 2.28 or newer"),
-        Platform("linux-x86_64", f"x86_64-{MANYLINUX}", "x86_64", "64-bit Linux with glibc 2.28 or newer"),
-        Platform("macos-arm64", "aarch64-apple-darwin", "arm64", "macOS on Apple silicon"),
+        Platform("linux-aarch64", f"aarch64-{MANYLINUX}", "aarch64", "linux/arm64", _LINUX),
+        Platform("linux-x86_64", f"x86_64-{MANYLINUX}", "x86_64", "linux/amd64", _LINUX),
+        Platform("macos-arm64", "aarch64-apple-darwin", "arm64", "", "macOS on Apple silicon"),
     )
 }
 

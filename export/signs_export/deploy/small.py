@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from signs_builder.progress import Progress, no_progress
-from signs_export.deploy.folder import files_in, filled, placed
+from signs_export.deploy.folder import files_in, filled, open_whole, placed
 from signs_export.deploy.platforms import Processor, SmallConfig
 from signs_export.errors import ExportError
-from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
+from signs_runtime.bundle.folder import MANIFEST, Bundle
 from signs_runtime.bundle.manifest import Variant
 from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
 from signs_runtime.engine.session import import_onnxruntime
@@ -29,7 +29,7 @@ def deploy_small(
     The model answers the golden pictures here before it is written. Raises ExportError, and BundleError for a bundle
     that is not whole.
     """
-    opened = open_bundle(bundle)
+    opened = open_whole(bundle)
     names = [each.name for each in opened.manifest.variants]
     variant = opened.variant(config.variant or ("int8" if "int8" in names else names[0]))
     with placed(destination) as folder:

@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 from signs_builder.progress import Progress, no_progress
-from signs_export.deploy.folder import BUNDLE, files_in, filled, placed
+from signs_export.deploy.folder import BUNDLE, files_in, filled, open_whole, placed
 from signs_export.errors import ExportError
-from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
+from signs_runtime.bundle.folder import MANIFEST, Bundle
 
 # onnxruntime-web: the one that the page was tested with, held to these digests.
 ONNXRUNTIME_WEB = "1.30.0"
@@ -38,7 +38,7 @@ def deploy_web(
     bundle: Path, destination: Path, config: WebConfig, *, progress: Progress = no_progress
 ) -> tuple[Path, ...]:
     """Write the site, and give its files. Raises ExportError, and BundleError for a bundle that is not whole."""
-    opened = open_bundle(bundle)
+    opened = open_whole(bundle)
     names = [each.name for each in opened.manifest.variants]
     variant = opened.variant(config.variant or (_PREFERRED if _PREFERRED in names else names[0]))
     with placed(destination) as site:

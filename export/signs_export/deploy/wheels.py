@@ -117,7 +117,7 @@ def write_requirements(folder: Path, file: Path) -> None:
     for wheel in sorted(folder.glob("*.whl")):
         name, version, *_ = wheel.name.split("-")
         lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}")
-    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
 
 
 def _package() -> Path:

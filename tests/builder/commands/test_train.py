@@ -50,6 +50,8 @@ def test_a_slim_network_learns_from_a_teacher(few: Path, tmp_path: Path) -> None
     result = run(*common, "--teacher", ignorant)
     assert result.exit_code == 1
     assert "cannot teach this" in result.stderr
+    result = run(*common, "--teacher", teacher, "--strategy", "data-parallel")
+    assert (result.exit_code, "takes no --teacher" in result.stderr) == (1, True)
     config = json.loads(run(*common, "--width", 0.125, "--teacher", teacher).stdout)["config"]
     assert (config["width"], config["taught"], config["teacher"]) == (0.125, 0.5, weights_sha256(flat))
     assert keras.saving.load_model(slim).get_layer("conv1").filters == 8

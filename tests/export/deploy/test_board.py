@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board's folder for this machine."""
     if HERE not in PLATFORMS:
         pytest.skip(f"no board folder for {HERE}")
-    output = tmp_path_factory.mktemp("deployed") / "a board"
+    output = tmp_path_factory.mktemp("deployed") / "a-board"
     program = output.with_name("loop.py")
     program.write_text("print('a program')\n")
     words = ["deploy", "board", str(STORED), "--platform", HERE, "--python", PYTHON]
@@ -104,7 +104,8 @@ def test_a_tar_file_holds_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     files = deploy_board(STORED, tmp_path / "new" / "board.tar", BoardConfig())
     with tarfile.open(tmp_path / "new" / "board.tar") as archive:
         assert {each.name for each in archive if each.isfile()} == {f"board/{path.as_posix()}" for path in files}
-        assert archive.getmember("board/install.sh").mode & 0o100
+        assert archive.getmember("board/install.sh").mode == 0o755
+        assert {(each.uid, each.uname) for each in archive} == {(0, "")}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["board.tar"]
 
 
@@ -136,6 +137,15 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(tmp_path: Path, mo
         deploy_board(tmp_path / "none", tmp_path / "board", BoardConfig())
     with pytest.raises(ExportError, match="No program"):
         deploy_board(STORED, tmp_path / "board", BoardConfig(program=tmp_path / "none.py"))
+    with pytest.raises(ExportError, match="systemd takes no folder called 'a board'"):
+        deploy_board(STORED, tmp_path / "a board", BoardConfig(program=Path(__file__)))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(STORED, damaged)
+    content = (damaged / "fp32.onnx").read_bytes()
+    (damaged / "fp32.onnx").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BundleError, match=r"fp32\.onnx"):
+        deploy_board(damaged, tmp_path / "board", BoardConfig())
+    shutil.rmtree(damaged)
     wheel = tmp_path / "a-1-py3-none-any.whl"
     wheel.write_bytes(b"a wheel")
     other = Wheel("a", wheel.as_uri(), 7, "0" * 64)

@@ -41,7 +41,8 @@ def test_the_container_proves_its_bundle_as_nobody_on_a_read_only_disk(tmp_path:
     deploy_container(STORED, folder, ContainerConfig(HERE, PYTHON))
     steps = re.sub(r"\\\n\s*", "", (folder / "Dockerfile").read_text())
     told = dict(line.split(maxsplit=1) for line in steps.splitlines() if line and not line.startswith("#"))
-    assert told["FROM"] == f"python:{PYTHON}-slim"
+    assert told["FROM"] == f"--platform={PLATFORMS[HERE].for_docker} python:{PYTHON}-slim"
+    assert all(path.stat().st_mode & 0o004 for path in (folder / "bundle").rglob("*"))
     assert told["USER"] == "10001:10001"
     venv.create(folder / "root", with_pip=True)
     install = told["RUN"].partition(" && ")[0].replace("/wheels/requirements.txt", str(folder / "requirements.txt"))

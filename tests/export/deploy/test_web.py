@@ -134,6 +134,7 @@ def test_what_is_no_picture_is_said_and_the_next_one_works(page: Any, picture: P
     assert page.locator("#answer").is_hidden()
     page.set_input_files("#file", picture)
     assert answer(page)
+    assert page.get_attribute("#state", "data-state") == "passed"  # the proof's verdict is there again
 
 
 def test_the_keyboard_alone_suffices_and_the_page_speaks_german(page: Any, address: str) -> None:

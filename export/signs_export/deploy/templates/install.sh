@@ -20,11 +20,15 @@ fail() {
 command -v "$$python" >/dev/null || fail "there is no $$python. Install Python $python, or name it by PYTHON=."
 "$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$python")' ||
     fail "$$python is not Python $python, for which these wheels are."
+"$$python" -c 'import struct; exit(struct.calcsize("P") != 8)' ||
+    fail "$$python is a 32-bit program, and onnxruntime has wheels for 64-bit ones only."
+[ "$$(uname -s)" != Linux ] || "$$python" -c 'import platform; exit(platform.libc_ver()[0] != "glibc")' ||
+    fail "$$python does not use glibc, for which these wheels are."
 if command -v sha256sum >/dev/null; then
-    (cd "$$here" && sha256sum --quiet --check SHA256SUMS) || fail "files are damaged: copy the folder again."
+    (cd "$$here" && sha256sum -c SHA256SUMS >/dev/null) || fail "files are damaged: copy the folder again."
 fi
 
-"$$python" -m venv "$$target" || fail "no virtual environment. On Debian: apt install python$python-venv."
+"$$python" -m venv --clear "$$target" || fail "no virtual environment. On Debian: apt install python$python-venv."
 "$$target/bin/python" -m pip install --quiet --disable-pip-version-check --no-index \
     --find-links "$$here/wheels" --require-hashes --requirement "$$here/requirements.txt"
 "$$target/bin/signs" verify "$$here/bundle"

@@ -6,6 +6,7 @@ import { readPicture } from "./reading.js";
 ort.env.wasm.numThreads = 1; // several need headers that few static hosts send
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url).href };
 
+const SCHEMAS = [4, 5, 6];
 const PIXEL_MOST = 3; // of 255: as `signs verify` allows for other decoders
 const PIXEL_MEAN = 1;
 
@@ -21,6 +22,7 @@ async function fetched(name, onBytes) {
 /** Open a variant of the bundle beside this page. `onBytes` hears what was read. Throws where a digest differs. */
 export async function openBundle(name, onBytes = () => {}) {
   const manifest = JSON.parse(new TextDecoder().decode(await fetched("manifest.json", onBytes)));
+  if (!SCHEMAS.includes(manifest.schema)) throw new Error(`The bundle is of schema ${manifest.schema}.`);
   const variant = manifest.variants.find((each) => each.name === name);
   const [model, golden] = await Promise.all(
     [variant.file, manifest.golden.file].map(async (record) => {
@@ -56,12 +58,7 @@ export class Classifier {
     return probabilities.data;
   }
 
-  /** What the model says of a picture file: [{label, probability}], the most probable first, and whether it is sure. */
-  async predict(file) {
-    return this.told(await this.probabilities(await readPicture(file, this.input)));
-  }
-
-  /** Probabilities as labels. */
+  /** Probabilities as labels: [{label, probability}], the most probable first, and whether the model is sure. */
   told(probabilities) {
     const ranked = Array.from(probabilities, (probability, i) => ({ label: this.labels[i], probability }));
     const thresholds = this.manifest.thresholds ?? [];

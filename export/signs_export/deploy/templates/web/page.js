@@ -1,7 +1,7 @@
 // The page: a picture, pasted, dropped, chosen or from the camera, and what the model says of it.
 
 import { openBundle } from "./classifier.js";
-import { readFrame } from "./reading.js";
+import { readFrame, readPicture } from "./reading.js";
 import { chosenLanguage, TEXTS } from "./texts.js";
 
 const MOST_SHOWN = 10; // labels
@@ -14,6 +14,8 @@ const element = (id) => document.getElementById(id);
 let classifier = null;
 let stream = null;
 let shownPicture = null;
+let verdict = null; // of the proof: [words, state]
+let asked = 0; // pictures and cameras so far: what an earlier one answers comes too late
 
 function fillIn() {
   document.documentElement.lang = language;
@@ -57,18 +59,25 @@ function show({ ranked, sure, found }, took, rate = null) {
 }
 
 async function answer(file) {
+  if (file === null) return;
   stopCamera();
-  if (classifier === null || file === null) return;
+  const own = ++asked;
+  const start = performance.now();
+  let pixels;
   try {
-    const start = performance.now();
-    const told = await classifier.predict(file);
-    show(told, performance.now() - start);
+    pixels = await readPicture(file, classifier.input);
   } catch (error) {
     console.warn(error);
-    element("answer").hidden = true;
-    tell(text.noPicture, "failed");
+    if (own === asked) {
+      element("answer").hidden = true;
+      tell(text.noPicture, "failed");
+    }
     return;
   }
+  const told = classifier.told(await classifier.probabilities(pixels));
+  if (own !== asked) return;
+  tell(...verdict);
+  show(told, performance.now() - start);
   if (shownPicture !== null) URL.revokeObjectURL(shownPicture);
   shownPicture = URL.createObjectURL(file);
   element("picture").src = shownPicture;
@@ -76,24 +85,37 @@ async function answer(file) {
 }
 
 async function startCamera() {
-  if (stream !== null) return stopCamera();
+  const own = ++asked;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    if (!navigator.mediaDevices) throw new Error(text.needsHttps);
+    const opened = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    if (own !== asked) return stop(opened);
+    stream = opened;
+    const [track] = opened.getVideoTracks();
+    track.addEventListener("ended", stopCamera);
+    const video = element("video");
+    video.srcObject = opened;
+    await video.play();
+    element("picture").hidden = true;
+    video.hidden = false;
+    element("camera").textContent = text.stop;
+    tell(...verdict);
+    await watch(video, own);
   } catch (error) {
-    return tell(text.noCamera(error.message), "failed");
+    if (own !== asked) return;
+    stopCamera();
+    tell(text.noCamera(error.message), "failed");
   }
-  const video = element("video");
-  video.srcObject = stream;
-  await video.play();
-  element("picture").hidden = true;
-  video.hidden = false;
-  element("camera").textContent = text.stop;
+}
+
+/** Label the camera's frames until something else was asked for. */
+async function watch(video, own) {
   let before = performance.now();
   let rate = null;
-  while (stream !== null) {
-    const told = classifier.told(
-      await classifier.probabilities(readFrame(video, video.videoWidth, video.videoHeight, classifier.input)),
-    );
+  while (own === asked) {
+    const pixels = readFrame(video, video.videoWidth, video.videoHeight, classifier.input);
+    const told = classifier.told(await classifier.probabilities(pixels));
+    if (own !== asked) return;
     const now = performance.now();
     rate = rate === null ? 1000 / (now - before) : 0.9 * rate + 100 / (now - before);
     show(told, now - before, rate);
@@ -102,9 +124,14 @@ async function startCamera() {
   }
 }
 
+function stop(opened) {
+  for (const track of opened.getTracks()) track.stop();
+}
+
 function stopCamera() {
+  asked++;
   if (stream === null) return;
-  for (const track of stream.getTracks()) track.stop();
+  stop(stream);
   stream = null;
   element("video").hidden = true;
   element("camera").textContent = text.camera;
@@ -112,8 +139,11 @@ function stopCamera() {
 
 function listen() {
   element("file").addEventListener("change", (event) => answer(event.target.files[0] ?? null));
-  element("choose").addEventListener("click", () => element("file").click());
-  element("camera").addEventListener("click", startCamera);
+  element("choose").addEventListener("click", () => {
+    element("file").value = ""; // the same file again is a change, too
+    element("file").click();
+  });
+  element("camera").addEventListener("click", () => (stream === null ? startCamera() : stopCamera()));
   document.addEventListener("paste", (event) => answer(event.clipboardData?.files[0] ?? null));
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -135,7 +165,8 @@ async function main() {
     classifier = await openBundle(document.documentElement.dataset.variant);
     tell(text.proving);
     const proof = await classifier.verify();
-    tell(proof.passed ? text.proved(proof) : text.failed(proof), proof.passed ? "passed" : "failed");
+    verdict = proof.passed ? [text.proved(proof), "passed"] : [text.failed(proof), "failed"];
+    tell(...verdict);
     Object.assign(globalThis, { signs: { classifier, proof } }); // for tests, and the curious
     listen();
     for (const id of ["choose", "camera"]) element(id).disabled = false;

@@ -1,14 +1,16 @@
 // Keeps the whole site, so that it works without a network once it was loaded.
 
-const CACHE = "signs-$digest";
+// An origin may hold several sites: each has caches of its own.
+const OWN = `signs $${self.registration.scope} `;
+const CACHE = `$${OWN}$digest`;
 const FILES = $files;
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES)).then(() => self.skipWaiting()));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })))));
 });
 
 self.addEventListener("activate", (event) => {
-  const others = async () => (await caches.keys()).filter((name) => name.startsWith("signs-") && name !== CACHE);
+  const others = async () => (await caches.keys()).filter((name) => name.startsWith(OWN) && name !== CACHE);
   event.waitUntil(others().then((names) => Promise.all(names.map((name) => caches.delete(name)))).then(() => self.clients.claim()));
 });
 
