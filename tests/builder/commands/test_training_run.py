@@ -19,7 +19,8 @@ from .invoke import run
 
 def test_train_is_one_json_document_and_the_same_twice(few: Path, tmp_path: Path) -> None:
     def train(name: str) -> Any:
-        options = ("--epochs", 2, "--image-size", 37, "--batch-size", 12, "--patience", 1, "--tensorboard")
+        small = ("--image-size", 37, "--width", 0.125, "--batch-size", 12)
+        options = ("--epochs", 2, *small, "--patience", 1, "--tensorboard")
         result = run("train", few, *options, "-o", tmp_path / f"{name}.keras", "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
@@ -27,6 +28,7 @@ def test_train_is_one_json_document_and_the_same_twice(few: Path, tmp_path: Path
     first, second = train("first"), train("second")
     assert first["config"] == {
         **asdict(RECIPES["hands"]),
+        "width": 0.125,
         "epochs": 2,
         "batch_size": 12,
         "validate": True,
@@ -49,7 +51,8 @@ def test_train_is_one_json_document_and_the_same_twice(few: Path, tmp_path: Path
 def test_an_interrupted_training_says_how_to_go_on_and_goes_on(few: Path, tmp_path: Path) -> None:
     model = tmp_path / "model.keras"
     signs = Path(sys.executable).with_name("signs")
-    command = [signs, "train", few, "--epochs", "3", "--image-size", "37", "--batch-size", "12", "-o", model]
+    small = ("--image-size", "37", "--width", "0.125", "--batch-size", "12")
+    command = [signs, "train", few, "--epochs", "3", *small, "-o", model]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     while not process.stdout.readline().startswith("Epoch 1/3"):
@@ -83,7 +86,8 @@ def test_a_training_that_nobody_reads_is_saved_whole_with_its_caveats(few: Path,
     shutil.copytree(data / "train_signs", data / "test_signs")
     model = tmp_path / "model.keras"
     signs = Path(sys.executable).with_name("signs")
-    options = ("--recipe", "course", "--epochs", "2", "--image-size", "37", "--batch-size", "12", "-o", model)
+    small = ("--image-size", "37", "--width", "0.125", "--batch-size", "12")
+    options = ("--recipe", "course", "--epochs", "2", *small, "-o", model)
     command = list(map(str, [signs, "train", data, *options]))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None

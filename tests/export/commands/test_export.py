@@ -177,7 +177,8 @@ def test_scaling_twice_is_warned_of(tmp_path: Path, keras_file: Path, data: Path
 
 
 def test_a_training_leaves_the_keras_model_beside_the_bundle(tmp_path: Path, data: Path) -> None:
-    result = run(data, "--epochs", "1", "--image-size", "37", "-o", tmp_path / "out" / "bundle", "--json")
+    small = ("--epochs", "1", "--image-size", "37", "--width", "0.125")
+    result = run(data, *small, "-o", tmp_path / "out" / "bundle", "--json")
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "bundle",
@@ -366,7 +367,7 @@ def closed_pipe() -> int:
 def test_a_pipe_that_nobody_reads_costs_no_work_and_no_traceback(
     tmp_path: Path, data: Path, options: tuple[str, ...]
 ) -> None:
-    command = [str(SCRIPTS / "build-and-export"), str(data), "--epochs", "1", "--image-size", "37"]
+    command = [str(SCRIPTS / "build-and-export"), str(data), "--epochs", "1", "--image-size", "37", "--width", "0.125"]
     stdout = closed_pipe()
     result = subprocess.run(
         [*command, "-o", str(tmp_path / "bundle"), *options], stdout=stdout, stderr=subprocess.PIPE, text=True
