@@ -16,6 +16,7 @@ from signs_export.deploy.platforms import Platform, check_python, find_platform
 from signs_export.deploy.wheels import download, resolve, write_requirements, write_runtime_wheel
 from signs_export.errors import ExportError
 from signs_runtime.bundle.folder import Bundle, open_bundle
+from signs_runtime.bundle.manifest import Variant
 
 BUNDLE, WHEELS, REQUIREMENTS, SUMS = "bundle", "wheels", "requirements.txt", "SHA256SUMS"
 _TAR = ".tar"
@@ -73,6 +74,12 @@ def open_whole(path: Path) -> Bundle:
     for record in bundle.manifest.files:
         bundle.check(record)
     return bundle
+
+
+def lightest(bundle: Bundle, name: str | None) -> Variant:
+    """The variant of this name, or int8 where there is one, or the first. Raises BundleNotFoundError."""
+    names = [each.name for each in bundle.manifest.variants]
+    return bundle.variant(name or ("int8" if "int8" in names else names[0]))
 
 
 def _anybodys(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from signs_builder.progress import Progress, no_progress
-from signs_export.deploy.folder import files_in, filled, open_whole, placed
+from signs_export.deploy.folder import files_in, filled, lightest, open_whole, placed
 from signs_export.deploy.platforms import Processor, SmallConfig
 from signs_export.errors import ExportError
 from signs_runtime.bundle.folder import MANIFEST, Bundle
@@ -30,8 +30,7 @@ def deploy_small(
     that is not whole.
     """
     opened = open_whole(bundle)
-    names = [each.name for each in opened.manifest.variants]
-    variant = opened.variant(config.variant or ("int8" if "int8" in names else names[0]))
+    variant = lightest(opened, config.variant)
     with placed(destination) as folder:
         model = folder / f"{variant.name}.ort"
         with progress("Converting to the ORT format", 0):

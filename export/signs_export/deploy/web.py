@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from signs_builder.progress import Progress, no_progress
-from signs_export.deploy.folder import BUNDLE, files_in, filled, open_whole, placed
+from signs_export.deploy.folder import BUNDLE, files_in, filled, lightest, open_whole, placed
 from signs_export.errors import ExportError
 from signs_runtime.bundle.folder import MANIFEST, Bundle
 
@@ -23,7 +23,6 @@ ONNXRUNTIME_FILES = {
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 SCRIPTS = ("page.js", "classifier.js", "reading.js", "texts.js", "style.css")
-_PREFERRED = "int8"  # a quarter of the bytes to load
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,13 @@ def deploy_web(
 ) -> tuple[Path, ...]:
     """Write the site, and give its files. Raises ExportError, and BundleError for a bundle that is not whole."""
     opened = open_whole(bundle)
-    names = [each.name for each in opened.manifest.variants]
-    variant = opened.variant(config.variant or (_PREFERRED if _PREFERRED in names else names[0]))
+    variant = lightest(opened, config.variant)
     with placed(destination) as site:
         with progress("Fetching onnxruntime-web", 0):
             _fetch_onnxruntime(site)
         templates = resources.files("signs_export.deploy").joinpath("templates", "web")
         for name in SCRIPTS:
-            (site / name).write_text(templates.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+            (site / name).write_bytes(templates.joinpath(name).read_bytes())
         told = {"title": html.escape(config.title), "variant": html.escape(variant.name)}
         (site / "index.html").write_text(filled("web/index.html", told), encoding="utf-8")
         _copy(opened, (MANIFEST, opened.manifest.golden.file.path, variant.file.path), site / BUNDLE)

@@ -72,6 +72,14 @@ def test_a_damaged_folder_and_another_machine_are_refused(folder: Path, tmp_path
     assert result.returncode == 1
     assert "files are damaged" in result.stderr
     assert not (copy / "venv").exists()
+    shutil.copytree(folder / "bundle", copy / "bundle", dirs_exist_ok=True)
+    (copy / "mine").mkdir()
+    (copy / "mine" / "file").write_text("mine")
+    result = subprocess.run(
+        ["sh", copy / "install.sh", copy / "mine"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, "is no virtual environment" in result.stderr) == (1, True), result.stderr
+    assert (copy / "mine" / "file").read_text() == "mine"
     script = copy / "install.sh"
     for here, other, words in (
         (platform.machine(), "riscv", "this folder is for"),

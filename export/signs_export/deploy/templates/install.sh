@@ -28,6 +28,8 @@ if command -v sha256sum >/dev/null; then
     (cd "$$here" && sha256sum -c SHA256SUMS >/dev/null) || fail "files are damaged: copy the folder again."
 fi
 
+[ ! -e "$$target" ] || [ -f "$$target/pyvenv.cfg" ] ||
+    fail "$$target is there and is no virtual environment; it is not overwritten. Name another folder."
 "$$python" -m venv --clear "$$target" || fail "no virtual environment. On Debian: apt install python$python-venv."
 "$$target/bin/python" -m pip install --quiet --disable-pip-version-check --no-index \
     --find-links "$$here/wheels" --require-hashes --requirement "$$here/requirements.txt"
