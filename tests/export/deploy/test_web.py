@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from playwright.sync_api import expect
 
 from signs_export.deploy.web import WebConfig, deploy_web
 from signs_export.errors import ExportError
@@ -121,7 +122,7 @@ def test_pictures_come_from_the_chooser_a_drop_and_the_clipboard(page: Any, pict
 def test_the_camera_is_read_until_it_is_stopped(page: Any) -> None:
     page.get_by_role("button", name="Use the camera").click()
     page.wait_for_selector("#video:not([hidden])")
-    page.wait_for_function("document.getElementById('detail').textContent.includes('pictures a second')")
+    expect(page.locator("#detail")).to_contain_text("pictures a second")
     page.get_by_role("button", name="Stop the camera").click()
     assert page.locator("#video").is_hidden()
     assert page.get_by_role("button", name="Use the camera").is_visible()
@@ -130,7 +131,7 @@ def test_the_camera_is_read_until_it_is_stopped(page: Any) -> None:
 def test_what_is_no_picture_is_said_and_the_next_one_works(page: Any, picture: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     page.set_input_files("#file", tmp_path / "text.png")
-    page.wait_for_function("document.getElementById('state').textContent.includes('no picture')")
+    expect(page.locator("#state")).to_contain_text("no picture")
     assert page.locator("#answer").is_hidden()
     page.set_input_files("#file", picture)
     assert answer(page)
@@ -155,13 +156,17 @@ def test_the_keyboard_alone_suffices_and_the_page_speaks_german(page: Any, addre
 KEYS = "async (language) => JSON.stringify(Object.keys((await import('./texts.js')).TEXTS[language]))"
 
 
+CONTROLLED = """() => navigator.serviceWorker.controller
+    || new Promise((done) => navigator.serviceWorker.addEventListener('controllerchange', () => done()))"""
+
+
 def test_it_works_without_a_network_once_it_was_loaded(chromium: Any, site: Path, picture: Path) -> None:
     context = chromium.new_context()
     page = context.new_page()
     with served(site) as address:
         opened(page, address)
         page.evaluate("navigator.serviceWorker.ready")
-        page.wait_for_function("navigator.serviceWorker.controller !== null")
+        page.evaluate(CONTROLLED)
     context.set_offline(True)  # and the server is gone
     page.reload()
     page.wait_for_selector("#state[data-state=passed]", timeout=60_000)
