@@ -11,6 +11,7 @@ from signs_export.deploy.platforms import (
     PYTHONS,
     BoardConfig,
     ContainerConfig,
+    Language,
     Processor,
     SmallConfig,
 )
@@ -123,6 +124,34 @@ def small(bundle: Path, variant: str | None, processor: Processor, output: Path,
         print_json({"output": str(output), "files": [each.as_posix() for each in files]})
         return
     click.echo(f"Wrote {output}: {len(files)} files. Its README.md has the command that builds onnxruntime.")
+
+
+@deploy.command(cls=Command)
+@bundle_argument
+@output_option
+@json_option
+def node(bundle: Path, output: Path, as_json: bool) -> None:
+    """Write a small program for Node.js that proves BUNDLE and labels pictures with it."""
+    _program(bundle, output, "node", "npm install && node classify.js --verify", as_json=as_json)
+
+
+@deploy.command(cls=Command)
+@bundle_argument
+@output_option
+@json_option
+def cpp(bundle: Path, output: Path, as_json: bool) -> None:
+    """Write a small program in C++ that proves BUNDLE and labels pictures with it."""
+    _program(bundle, output, "cpp", "its README.md has the commands that build it", as_json=as_json)
+
+
+def _program(bundle: Path, output: Path, language: Language, follows: str, *, as_json: bool) -> None:
+    from signs_export.deploy.program import deploy_program
+
+    files = deploy_program(bundle, output, language)
+    if as_json:
+        print_json({"output": str(output), "files": [each.as_posix() for each in files]})
+        return
+    click.echo(f"Wrote {output}: {len(files)} files. Next, in there: {follows}")
 
 
 def _show(output: Path, files: Sequence[Path], platform: str, python: str, follows: str, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from signs_builder.progress import Progress, no_progress
 from signs_export.deploy.platforms import Platform, check_python, find_platform
 from signs_export.deploy.wheels import download, resolve, write_requirements, write_runtime_wheel
 from signs_export.errors import ExportError
-from signs_runtime.bundle.folder import Bundle, open_bundle
+from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
 from signs_runtime.bundle.manifest import Variant
 
 BUNDLE, WHEELS, REQUIREMENTS, SUMS = "bundle", "wheels", "requirements.txt", "SHA256SUMS"
@@ -26,6 +26,20 @@ def filled(template: str, told: Mapping[str, str]) -> str:
     """A template of this room with its $names filled in."""
     text = resources.files("signs_export.deploy").joinpath("templates", template).read_text(encoding="utf-8")
     return Template(text).substitute(told)
+
+
+def copy_templates(room: str, folder: Path, *, leaving: Collection[str] = ()) -> None:
+    """Copy the files of a folder of templates that need no filling in."""
+    for each in resources.files("signs_export.deploy").joinpath("templates", room).iterdir():
+        if each.is_file() and each.name not in leaving:
+            (folder / each.name).write_bytes(each.read_bytes())
+
+
+def copy_bundle(bundle: Bundle, variants: Iterable[Variant], folder: Path) -> None:
+    """Copy what a device needs of a bundle: its manifest, its golden pictures, and these variants."""
+    folder.mkdir()
+    for name in (MANIFEST, bundle.manifest.golden.file.path, *(each.file.path for each in variants)):
+        shutil.copyfile(bundle.folder / name, folder / name)
 
 
 def files_in(folder: Path) -> tuple[Path, ...]:

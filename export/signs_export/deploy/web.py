@@ -8,13 +8,20 @@ import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from signs_builder.progress import Progress, no_progress
-from signs_export.deploy.folder import BUNDLE, files_in, filled, lightest, open_whole, placed
+from signs_export.deploy.folder import (
+    BUNDLE,
+    copy_bundle,
+    copy_templates,
+    files_in,
+    filled,
+    lightest,
+    open_whole,
+    placed,
+)
 from signs_export.errors import ExportError
-from signs_runtime.bundle.folder import MANIFEST, Bundle
 
 # onnxruntime-web: the one that the page was tested with, held to these digests.
 ONNXRUNTIME_WEB = "1.30.0"
@@ -22,7 +29,7 @@ ONNXRUNTIME_FILES = {
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-SCRIPTS = ("page.js", "classifier.js", "reading.js", "texts.js", "style.css")
+_PAGE, _WORKER = "index.html", "worker.js"  # filled in
 
 
 @dataclass(frozen=True)
@@ -42,20 +49,13 @@ def deploy_web(
     with placed(destination) as site:
         with progress("Fetching onnxruntime-web", 0):
             _fetch_onnxruntime(site)
-        templates = resources.files("signs_export.deploy").joinpath("templates", "web")
-        for name in SCRIPTS:
-            (site / name).write_bytes(templates.joinpath(name).read_bytes())
+        copy_templates("javascript", site)
+        copy_templates("web", site, leaving=(_PAGE, _WORKER))
         told = {"title": html.escape(config.title), "variant": html.escape(variant.name)}
-        (site / "index.html").write_text(filled("web/index.html", told), encoding="utf-8")
-        _copy(opened, (MANIFEST, opened.manifest.golden.file.path, variant.file.path), site / BUNDLE)
+        (site / _PAGE).write_text(filled(f"web/{_PAGE}", told), encoding="utf-8")
+        copy_bundle(opened, [variant], site / BUNDLE)
         _write_worker(site)
         return files_in(site)
-
-
-def _copy(bundle: Bundle, names: tuple[str, ...], folder: Path) -> None:
-    folder.mkdir()
-    for name in names:
-        shutil.copyfile(bundle.folder / name, folder / name)
 
 
 def _write_worker(site: Path) -> None:
@@ -66,7 +66,7 @@ def _write_worker(site: Path) -> None:
         digest.update(hashlib.sha256((site / each).read_bytes()).digest())
     kept = json.dumps(["./", *(f"./{each.as_posix()}" for each in files)], indent=2)
     told = {"digest": digest.hexdigest()[:16], "files": kept}
-    (site / "worker.js").write_text(filled("web/worker.js", told), encoding="utf-8")
+    (site / _WORKER).write_text(filled(f"web/{_WORKER}", told), encoding="utf-8")
 
 
 def _fetch_onnxruntime(site: Path) -> None:

@@ -1,6 +1,6 @@
 // The page: a picture, pasted, dropped, chosen or from the camera, and what the model says of it.
 
-import { openBundle } from "./classifier.js";
+import { openHere } from "./opening.js";
 import { readFrame, readPicture } from "./reading.js";
 import { chosenLanguage, TEXTS } from "./texts.js";
 
@@ -34,7 +34,7 @@ function tell(message, state = "") {
 
 /** Show what the model says; `took` are milliseconds. */
 function show({ ranked, sure, found }, took, rate = null) {
-  const multiple = (classifier.manifest.thresholds ?? []).length > 0;
+  const multiple = classifier.findsSeveral;
   let label = multiple ? found.join(", ") : ranked[0].label;
   if (!sure) label = multiple ? text.none : text.unsure;
   element("label").textContent = label;
@@ -162,7 +162,7 @@ async function main() {
   tell(text.loading);
   if ("serviceWorker" in navigator) navigator.serviceWorker.register("./worker.js").catch(console.warn);
   try {
-    classifier = await openBundle(document.documentElement.dataset.variant);
+    classifier = await openHere(document.documentElement.dataset.variant);
     tell(text.proving);
     const proof = await classifier.verify();
     verdict = proof.passed ? [text.proved(proof), "passed"] : [text.failed(proof), "failed"];

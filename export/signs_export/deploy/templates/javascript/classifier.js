@@ -1,42 +1,39 @@
-// A bundle in the browser: its manifest, its model in onnxruntime-web, and its proof.
+// A bundle that was opened: what it answers, and its proof on this device.
 
-import * as ort from "./ort.wasm.bundle.min.mjs";
-import { readPicture } from "./reading.js";
-
-ort.env.wasm.numThreads = 1; // several need headers that few static hosts send
-ort.env.wasm.wasmPaths = { wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url).href };
+import { unpacked } from "./golden.js";
 
 const SCHEMAS = [4, 5, 6];
 const PIXEL_MOST = 3; // of 255: as `signs verify` allows for other decoders
 const PIXEL_MEAN = 1;
 
-/** Fetch a file of the site, its bytes counted by `onBytes`. */
-async function fetched(name, onBytes) {
-  const answer = await fetch(new URL(`./bundle/${name}`, import.meta.url));
-  if (!answer.ok) throw new Error(`${name}: ${answer.status} ${answer.statusText}`);
-  const content = new Uint8Array(await answer.arrayBuffer());
-  onBytes(content.length);
-  return content;
-}
-
-/** Open a variant of the bundle beside this page. `onBytes` hears what was read. Throws where a digest differs. */
-export async function openBundle(name, onBytes = () => {}) {
-  const manifest = JSON.parse(new TextDecoder().decode(await fetched("manifest.json", onBytes)));
+/**
+ * Open the variant `name` of a bundle; null takes int8, or the first. `fetched` gives a file's bytes by its name, `read`
+ * takes a picture file's bytes and the manifest's `input` to pixels, `ort` is onnxruntime, and `options` are its
+ * session's. Throws where a file is not the one that was sealed.
+ */
+export async function openBundle(name, { fetched, read, ort, options }) {
+  const manifest = JSON.parse(new TextDecoder().decode(await fetched("manifest.json")));
   if (!SCHEMAS.includes(manifest.schema)) throw new Error(`The bundle is of schema ${manifest.schema}.`);
-  const variant = manifest.variants.find((each) => each.name === name);
+  const named = (wanted) => manifest.variants.find((each) => each.name === wanted);
+  const variant = name === null ? (named("int8") ?? manifest.variants[0]) : named(name);
+  if (!variant) throw new Error(`The bundle has no ${name}; it has ${manifest.variants.map((each) => each.name).join(", ")}.`);
   const [model, golden] = await Promise.all(
     [variant.file, manifest.golden.file].map(async (record) => {
-      const content = await fetched(record.path, onBytes);
+      const content = await fetched(record.path);
       const digest = await sha256(content);
       if (digest !== null && digest !== record.sha256) throw new Error(`${record.path} is not the file that was sealed.`);
       return content;
     }),
   );
-  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
-  return new Classifier(manifest, variant, session, unpacked(golden));
+  const session = await ort.InferenceSession.create(model, options);
+  const run = async (pixels, shape) => {
+    const { probabilities } = await session.run({ image: new ort.Tensor("uint8", pixels, shape) });
+    return probabilities.data;
+  };
+  return new Classifier(manifest, variant, unpacked(golden), { run, read });
 }
 
-/** In hex; null where the browser does not have it: it does on https and localhost only. */
+/** In hex; null where a browser does not have it: it does on https and localhost only. */
 async function sha256(content) {
   if (!globalThis.crypto?.subtle) return null;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
@@ -44,8 +41,14 @@ async function sha256(content) {
 }
 
 export class Classifier {
-  constructor(manifest, variant, session, golden) {
-    Object.assign(this, { manifest, variant, session, golden, labels: manifest.labels, input: manifest.input });
+  /** A model that runs: `run` takes pixels and their shape to probabilities, `read` a picture file's bytes to pixels. */
+  constructor(manifest, variant, golden, { run, read }) {
+    Object.assign(this, { manifest, variant, golden, run, read, labels: manifest.labels, input: manifest.input });
+  }
+
+  /** Whether each label is decided on its own. */
+  get findsSeveral() {
+    return (this.manifest.thresholds ?? []).length > 0;
   }
 
   /** Probabilities for pixels, a Uint8Array of whole images one after the other: a Float32Array of labels each. */
@@ -53,9 +56,7 @@ export class Classifier {
     const { height, width } = this.input;
     const channels = this.input.colour === "L" ? 1 : 3;
     const count = pixels.length / (height * width * channels);
-    const image = new ort.Tensor("uint8", pixels, [count, height, width, channels]);
-    const { probabilities } = await this.session.run({ image });
-    return probabilities.data;
+    return this.run(pixels, [count, height, width, channels]);
   }
 
   /** Probabilities as labels: [{label, probability}], the most probable first, and whether the model is sure. */
@@ -89,9 +90,8 @@ export class Classifier {
     let mean = 0;
     let start = 0;
     for (let i = 0; i < fileSizes.length; i++) {
-      const file = new Blob([files.subarray(start, start + fileSizes[i])]);
+      const given = await this.read(files.subarray(start, start + fileSizes[i]), this.input);
       start += fileSizes[i];
-      const given = await readPicture(file, this.input);
       const wanted = fileImages.subarray(i * size, (i + 1) * size);
       let total = 0;
       for (let j = 0; j < size; j++) {
@@ -116,41 +116,4 @@ export class Classifier {
 
 function argmax(values) {
   return values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
-}
-
-/** The arrays of an .npz as numpy.savez writes it: a zip whose members are stored as they are. */
-export function unpacked(content) {
-  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  const arrays = {};
-  let place = 0;
-  while (view.getUint32(place, true) === 0x04034b50) {
-    const nameLength = view.getUint16(place + 26, true);
-    const extraLength = view.getUint16(place + 28, true);
-    const name = new TextDecoder().decode(content.subarray(place + 30, place + 30 + nameLength));
-    const start = place + 30 + nameLength + extraLength;
-    let size = view.getUint32(place + 22, true);
-    if (size === 0xffffffff) size = Number(view.getBigUint64(place + 30 + nameLength + 4, true)); // zip64's extra field
-    arrays[name.replace(".npy", "")] = parsed(content.slice(start, start + size));
-    place = start + size;
-  }
-  return {
-    images: arrays.images,
-    probabilities: arrays.probabilities,
-    files: arrays.files,
-    fileSizes: Array.from(arrays.file_sizes, Number),
-    fileImages: arrays.file_images,
-  };
-}
-
-const KINDS = { "|u1": Uint8Array, "<f4": Float32Array, "<i8": BigInt64Array };
-
-/** The numbers of an .npy: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. */
-function parsed(content) {
-  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  const long = content[6] > 1;
-  const length = long ? view.getUint32(8, true) : view.getUint16(8, true);
-  const start = (long ? 12 : 10) + length;
-  const header = new TextDecoder().decode(content.subarray(long ? 12 : 10, start));
-  const kind = KINDS[/'descr': '([^']+)'/.exec(header)[1]];
-  return kind ? new kind(content.slice(start).buffer) : null; // null: strings, which the manifest has, too
 }

@@ -1,11 +1,10 @@
-"""The page's way of resizing pictures gives the very pixels of the runtime's, for every filter and fit."""
+"""JavaScript's way of resizing pictures gives the very pixels of the runtime's, for every filter and fit."""
 
 import base64
 import itertools
 import json
 import shutil
 import subprocess
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import PIL
 import pytest
 from PIL import Image
 
+from signs_export.deploy.folder import copy_templates
 from signs_runtime.pictures.input_spec import FITS, RESIZE_FILTERS, InputSpec
 from signs_runtime.pictures.read import fit
 
@@ -21,7 +21,7 @@ SIZES = ((37, 23), (16, 16), (64, 48), (9, 70), (200, 2), (12, 5))  # of picture
 SPECS = ((16, 16), (20, 12), (7, 31))  # height and width of models
 
 SCRIPT = """
-import { resized, withoutOrientation } from "./reading.mjs";
+import { resized } from "./fitting.js";
 let text = "";
 for await (const part of process.stdin) text += part;
 const answers = JSON.parse(text).map(({ image, input }) => {
@@ -37,8 +37,8 @@ def test_every_filter_and_fit_is_the_runtimes_bit_for_bit(tmp_path: Path, colour
     node = shutil.which("node")
     if node is None or int(PIL.__version__.split(".")[0]) < 13:  # older ones always resize across first
         pytest.skip("needs Node.js, and Pillow 13")
-    source = resources.files("signs_export.deploy").joinpath("templates", "web", "reading.js")
-    (tmp_path / "reading.mjs").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    copy_templates("javascript", tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "ask.mjs").write_text(SCRIPT)
     rng = np.random.default_rng(0)
     asked, expected, names = [], [], []

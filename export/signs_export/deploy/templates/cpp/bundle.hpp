@@ -1,0 +1,70 @@
+// A bundle: what its manifest says, its golden pictures, and a variant that runs.
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "fit.hpp"
+
+using Bytes = std::vector<std::uint8_t>;
+
+/// A file's bytes. Throws std::runtime_error.
+Bytes read_file(const std::filesystem::path& path);
+
+/// The manifest's `input`; what is missing has the contract's default.
+Input parse_input(const nlohmann::json& input);
+
+/// A picture file's bytes as the model wants it.
+Image read_picture(const Bytes& file, const Input& input);
+
+/// What the golden pictures showed of this device.
+struct Proof {
+  int pictures = 0;
+  int same_label = 0;
+  double largest = 0;    // difference from Keras's probabilities
+  double tolerance = 0;  // that the bundle allows
+  int files = 0;
+  int pixels = 0;   // the largest difference from what training saw, of 255
+  double mean = 0;  // of a picture's differences, where it is largest
+  bool passed = false;
+};
+
+class Classifier {
+ public:
+  /// Opens the variant of this name; "" takes int8 where there is one, else the first. Throws std::runtime_error where a
+  /// file is not the one that was sealed, and Ort::Exception.
+  explicit Classifier(const std::filesystem::path& folder, const std::string& variant = "");
+
+  const std::vector<std::string>& labels() const { return labels_; }
+  const Input& input() const { return input_; }
+  const std::string& variant() const { return variant_; }
+
+  /// Whether each label is decided on its own.
+  bool finds_several() const { return !thresholds_.empty(); }
+
+  /// Whole images one after the other in, probabilities for each label out.
+  std::vector<float> probabilities(const std::uint8_t* pixels, std::size_t count);
+
+  /// The labels that these probabilities mean: one, several, or none where the model is unsure.
+  std::vector<std::string> told(const float* probabilities) const;
+
+  Proof verify();
+
+ private:
+  std::vector<std::uint8_t> decided(const float* probabilities) const;
+
+  std::vector<std::string> labels_;
+  std::vector<float> thresholds_;  // of a multi-label classifier
+  float unsure_below_ = 0;
+  Input input_;
+  std::string variant_;
+  double tolerance_ = 0;
+  Bytes golden_;
+  Ort::Env env_;
+  Ort::Session session_{nullptr};
+};

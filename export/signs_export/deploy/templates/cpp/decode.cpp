@@ -1,0 +1,89 @@
+#include "decode.hpp"
+
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_NO_STDIO
+#include <stb_image.h>
+
+namespace {
+using Bytes = std::vector<std::uint8_t>;
+
+/// Numbers of a TIFF header, of either byte order; 0 beyond its end.
+struct Tiff {
+  const std::uint8_t* start;
+  std::size_t size;
+
+  unsigned number(std::size_t place, int bytes) const {
+    if (place + bytes > size) return 0;
+    unsigned value = 0;
+    for (int i = 0; i < bytes; ++i) value = value << 8 | start[place + (start[0] == 'I' ? bytes - 1 - i : i)];
+    return value;
+  }
+
+  int orientation() const {
+    const std::size_t directory = number(4, 4);
+    const unsigned entries = number(directory, 2);
+    for (unsigned i = 0; i < entries; ++i) {
+      const std::size_t entry = directory + 2 + 12 * std::size_t(i);
+      if (number(entry, 2) == 0x0112) return int(number(entry + 8, 2));
+    }
+    return 1;
+  }
+};
+
+/// The TIFF header in which a JPEG or a PNG says how its camera was held.
+Tiff exif_of(const Bytes& file) {
+  if (file.size() > 4 && file[0] == 0xff && file[1] == 0xd8) {
+    for (std::size_t place = 2; place + 10 <= file.size() && file[place] == 0xff && file[place + 1] != 0xda;) {
+      const std::size_t length = file[place + 2] << 8 | file[place + 3];
+      if (place + 2 + length > file.size()) break;
+      if (file[place + 1] == 0xe1 && length > 8 && std::memcmp(&file[place + 4], "Exif\0\0", 6) == 0) {
+        return {&file[place + 10], length - 8};
+      }
+      place += 2 + length;
+    }
+  }
+  if (file.size() > 8 && std::memcmp(file.data(), "\x89PNG", 4) == 0) {
+    for (std::size_t place = 8; place + 12 <= file.size();) {
+      const std::size_t length = std::size_t(file[place]) << 24 | file[place + 1] << 16 | file[place + 2] << 8 | file[place + 3];
+      if (place + 12 + length > file.size()) break;
+      if (std::memcmp(&file[place + 4], "eXIf", 4) == 0) return {&file[place + 8], length};
+      place += 12 + length;
+    }
+  }
+  return {nullptr, 0};
+}
+
+/// Orientations 5 to 8 change places of rows and columns; each then mirrors rows, columns, or both.
+Image turned_by(int orientation, const Image& image) {
+  const bool swapped = orientation >= 5;
+  const bool across = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+  const bool down = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+  Image made(swapped ? image.height : image.width, swapped ? image.width : image.height, image.channels);
+  for (int y = 0; y < made.height; ++y) {
+    for (int x = 0; x < made.width; ++x) {
+      const int from_x = across ? made.width - 1 - x : x;
+      const int from_y = down ? made.height - 1 - y : y;
+      std::memcpy(made.at(x, y), swapped ? image.at(from_y, from_x) : image.at(from_x, from_y), made.channels);
+    }
+  }
+  return made;
+}
+}  // namespace
+
+Image decode(const Bytes& file, bool turned) {
+  int width = 0;
+  int height = 0;
+  int channels = 0;
+  stbi_uc* pixels = stbi_load_from_memory(file.data(), int(file.size()), &width, &height, &channels, 4);
+  if (!pixels) throw std::runtime_error(std::string("is no picture that can be read: ") + stbi_failure_reason());
+  Image image(width, height, 4);
+  std::memcpy(image.data.data(), pixels, image.data.size());
+  stbi_image_free(pixels);
+  const Tiff exif = turned ? exif_of(file) : Tiff{nullptr, 0};
+  const int orientation = exif.size > 8 ? exif.orientation() : 1;
+  return orientation >= 2 && orientation <= 8 ? turned_by(orientation, image) : image;
+}

@@ -1,0 +1,29 @@
+// An image: rows from the top, `channels` bytes a pixel.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+struct Image {
+  int width = 0;
+  int height = 0;
+  int channels = 0;
+  std::vector<std::uint8_t> data;
+
+  Image() = default;
+  Image(int width, int height, int channels)
+      : width(width), height(height), channels(channels), data(std::size_t(width) * height * channels) {}
+
+  std::uint8_t* at(int x, int y) { return data.data() + (std::size_t(y) * width + x) * channels; }
+  const std::uint8_t* at(int x, int y) const { return data.data() + (std::size_t(y) * width + x) * channels; }
+};
+
+/// As Python rounds: halves to the even number.
+double round_half_even(double value);
+
+/// The crossings of these columns and rows; black where they lie beyond the edges.
+Image picked(const Image& image, const std::vector<int>& columns, const std::vector<int>& rows);
+
+/// RGBA to RGB, or to grey where `colour` is "L", by Pillow's arithmetic; transparent pixels show white.
+Image with_colour(const Image& rgba, const std::string& colour);

@@ -1,0 +1,215 @@
+"""The programs in other languages: built, they read every picture of the test vectors, and pass the golden test."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from signs_export.deploy.program import deploy_program
+from signs_export.errors import ExportError
+from signs_runtime import Classifier
+from signs_runtime.commands.signs import signs
+from signs_runtime.pictures.input_spec import InputSpec
+from signs_runtime.pictures.read import read_image
+
+from .vectors import VECTORS, cases, spec_fields
+
+STORED = Path(__file__).parents[2] / "runtime/bundle/stored/schema6"
+# onnxruntime's headers are in no Python package; Debian has them in one of its own.
+HEADERS = "http://deb.debian.org/debian/pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb"
+HEADERS_SHA256 = "14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08"
+LIBRARIES = ("nlohmann/json.hpp", "stb/stb_image.h", "openssl/evp.h")
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_the_vectors_are_what_the_runtime_reads() -> None:
+    stored = json.loads(VECTORS.read_text(encoding="utf-8"))
+    assert [(each["picture"], each["input"]) for each in stored["cases"]] == [
+        (name, spec_fields(spec)) for name, spec in cases()
+    ]
+    for case in stored["cases"]:
+        file = io.BytesIO(base64.b64decode(stored["pictures"][case["picture"]]))
+        given = read_image(file, InputSpec(**case["input"]))
+        wanted = np.frombuffer(base64.b64decode(case["pixels"]), np.uint8).reshape(given.shape)
+        assert np.abs(given.astype(int) - wanted).max() <= case["most"], case["input"]
+
+
+def node(folder: Path) -> list[str]:
+    if shutil.which("npm") is None:
+        pytest.skip("needs Node.js")
+    environment = os.environ | {"ONNXRUNTIME_NODE_INSTALL": "skip"}  # no files for GPUs
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund"]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.skip(f"npm cannot fetch onnxruntime-node and sharp: {result.stderr[-300:]}")
+    return ["node", "classify.js"]
+
+
+def cpp(folder: Path) -> list[str]:
+    missing = [name for name in LIBRARIES if not Path("/usr/include", name).exists()]
+    if missing or shutil.which("cmake") is None or shutil.which("g++") is None or shutil.which("dpkg-deb") is None:
+        pytest.skip(f"needs CMake, g++, and Debian's nlohmann-json3-dev, libstb-dev, libssl-dev; without {missing}")
+    configure = ["cmake", "-B", "build", "-D", f"ONNXRUNTIME_ROOT={release(folder.parent)}"]
+    for command in (configure, ["cmake", "--build", "build", "--parallel", "2"]):
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "warning" not in result.stderr
+    return ["build/classify"]
+
+
+def release(folder: Path) -> Path:
+    """onnxruntime as its releases lay it out: Debian's headers, and the library of the Python package."""
+    try:
+        with urllib.request.urlopen(HEADERS, timeout=60) as answer:
+            content = answer.read()
+    except OSError as error:
+        pytest.skip(f"cannot fetch onnxruntime's headers: {error}")
+    assert hashlib.sha256(content).hexdigest() == HEADERS_SHA256
+    package = folder / "headers.deb"
+    package.write_bytes(content)
+    root = folder / "onnxruntime"
+    subprocess.run(["dpkg-deb", "-x", package, root], check=True)
+    (root / "usr/include").rename(root / "include")
+    (root / "lib").mkdir()
+    (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (root / "lib" / name).symlink_to(library)
+    return root
+
+
+@pytest.fixture(scope="module", params=[node, cpp])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A program's folder, built, and how to start it there."""
+    made = tmp_path_factory.mktemp("program") / "program"
+    result = CliRunner().invoke(signs, ["deploy", request.param.__name__, str(STORED), "-o", str(made)])
+    assert result.exit_code == 0, result.output
+    return made, request.param(made)
+
+
+@pytest.fixture(scope="module")
+def program(folder: tuple[Path, list[str]]) -> Program:
+    place, start = folder
+
+    def run(*arguments: str | Path, bundle: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command: list[str | Path] = [*start, *([] if bundle is None else ["--bundle", bundle]), *arguments]
+        return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+def test_every_vector_is_read_as_the_runtime_does(program: Program) -> None:
+    result = program("--vectors", VECTORS)
+    count = len(list(cases()))
+    assert (result.returncode, result.stdout) == (0, f"{count} of {count}\n"), result.stderr
+
+
+def test_another_pixel_in_a_vector_is_told(program: Program, tmp_path: Path) -> None:
+    vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
+    pixels = bytearray(base64.b64decode(vectors["cases"][0]["pixels"]))
+    pixels[7] ^= 1
+    vectors["cases"][0]["pixels"] = base64.b64encode(pixels).decode()
+    (tmp_path / "vectors.json").write_text(json.dumps(vectors))
+    result = program("--vectors", tmp_path / "vectors.json")
+    assert result.returncode == 1
+    assert "off by 1" in result.stderr
+
+
+def test_the_golden_pictures_are_proved(program: Program) -> None:
+    result = program("--verify")
+    assert result.returncode == 0, result.stderr
+    proof = json.loads(result.stdout)
+    assert proof["passed"]
+    assert proof["pictures"] == proof["sameLabel"] == 3
+    assert proof["files"] == 3
+
+
+def test_pictures_get_the_runtimes_labels_and_bad_files_an_error(program: Program, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    good = tmp_path / "picture.png"
+    Image.fromarray(rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)).save(good)
+    (tmp_path / "text.jpg").write_text("no picture")
+    result = program(good, tmp_path / "text.jpg", tmp_path / "missing.png")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 2
+    expected = Classifier(STORED).predict(good)
+    (line,) = result.stdout.splitlines()
+    name, label, *shares = line.split("\t")
+    assert (name, label) == (str(good), expected.label)
+    given = dict(each.rsplit(" ", 1) for each in shares)
+    for each, probability in zip(Classifier(STORED).labels, expected.probabilities, strict=True):
+        assert float(given[each]) == pytest.approx(float(probability), abs=1e-4)
+
+
+@pytest.fixture
+def bundle(folder: tuple[Path, list[str]], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder[0] / "bundle", tmp_path / "bundle"))
+
+
+def changed(bundle: Path, **fields: Any) -> None:  # Any: JSON
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | fields))
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".npz"])
+def test_another_file_than_the_sealed_one_is_refused(program: Program, bundle: Path, suffix: str) -> None:
+    (file,) = bundle.glob(f"*{suffix}")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    result = program("--verify", bundle=bundle)
+    assert result.returncode == 2
+    assert f"{file.name} is not the file that was sealed" in result.stderr
+
+
+def test_a_proof_that_misses_ends_with_one(program: Program, bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    changed(bundle, variants=[{**manifest["variants"][0], "tolerance": -1.0}])
+    result = program("--verify", bundle=bundle)
+    assert result.returncode == 1
+    assert not json.loads(result.stdout)["passed"]
+
+
+def test_a_later_schema_a_missing_bundle_and_another_variant_are_told(
+    program: Program, bundle: Path, tmp_path: Path
+) -> None:
+    assert "int4" in program("--verify", "--variant", "int4").stderr
+    assert "manifest.json" in program("--verify", bundle=tmp_path / "none").stderr
+    changed(bundle, schema=99)
+    assert "schema" in program("--verify", bundle=bundle).stderr
+
+
+def test_what_is_unsure_and_several_labels_are_told(program: Program, bundle: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (20, 20), "red").save(picture)
+    labels = Classifier(STORED).labels
+
+    def label() -> str:
+        result = program(picture, bundle=bundle)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.split("\t")[1]
+
+    changed(bundle, unsure_below=1.0)
+    assert label() == "unsure"
+    changed(bundle, unsure_below=0.0, kind="multi-label", thresholds=[0.0] * len(labels))
+    assert label() == ", ".join(labels)
+    changed(bundle, thresholds=[2.0] * len(labels))
+    assert label() == "none"
+
+
+def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("")
+    with pytest.raises(ExportError, match="is not overwritten"):
+        deploy_program(STORED, tmp_path, "node")
