@@ -104,7 +104,8 @@ def program(folder: tuple[Path, list[str]]) -> Program:
     place, start = folder
 
     def run(*arguments: str | Path, bundle: Path | None = None) -> subprocess.CompletedProcess[str]:
-        command: list[str | Path] = [*start, *([] if bundle is None else ["--bundle", bundle]), *arguments]
+        place_of_bundle: list[str | Path] = [] if bundle is None else ["--bundle", bundle]
+        command = [*start, *place_of_bundle, *arguments]
         return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=60)
 
     return run
