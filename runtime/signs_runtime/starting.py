@@ -14,7 +14,8 @@ from signs_runtime.bundle.onnx_metadata import INPUT, INPUT_KEY, LABELS_KEY, OUT
 from signs_runtime.bundle.strict_json import from_json, parse_json
 from signs_runtime.engine.device import this_device
 from signs_runtime.engine.kept_graphs import Model, start
-from signs_runtime.engine.session import PROVIDERS, Setting, count_nodes
+from signs_runtime.engine.nodes import count_nodes
+from signs_runtime.engine.session import PROVIDERS, Setting
 from signs_runtime.errors import (
     EXIT_PARITY,
     AnswerError,

@@ -1,6 +1,7 @@
 """The two wheels hold what they should, and the edge wheel works alone with its `cpu` extra."""
 
 import json
+import shutil
 import subprocess
 import venv
 import zipfile
@@ -125,6 +126,27 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "bundle"
     export_bundle(Job(examine(model), Dataset("hands", LABELS, split, None, split), ExportConfig()), folder)
     return folder
+
+
+def test_the_edge_wheel_proves_and_tunes_on_the_oldest_python(edge: Path, bundle: Path, tmp_path: Path) -> None:
+    """JetPack 6 has Python 3.10, for which onnxruntime 1.23 is the newest."""
+    found = [*Path("~/.pyenv/versions").expanduser().glob("3.10.*/bin/python"), shutil.which("python3.10")]
+    python = next((each for each in found if each and run(each, "--version", check=False).returncode == 0), None)
+    if python is None:  # none, or a shim without one
+        pytest.skip("needs Python 3.10")
+    run(python, "-m", "venv", tmp_path / "venv")
+    (wheel,) = edge.parents[1].glob("signs_runtime-*.whl")
+    scripts = tmp_path / "venv/bin"
+    run(scripts / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", f"{wheel}[cpu]")
+    Image.new("RGB", (50, 40), "red").save(tmp_path / "red.png")
+    for name, *options in (["verify"], ["tune", "--threads", "1"], ["info"], ["predict", tmp_path / "red.png"]):
+        result = run(scripts / "signs", name, bundle, *options, check=False)
+        assert result.returncode == 0, result.stderr
+    assert "python" not in [
+        each["check"]
+        for each in json.loads(run(scripts / "signs", "doctor", "--json", check=False).stdout)["findings"]
+        if each["level"] == "problem"
+    ]
 
 
 def test_predict_and_verify_work_with_the_edge_wheel_alone(edge: Path, bundle: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from signs_export.errors import ExportError
 Processor = Literal["arm", "amd64"]  # as onnxruntime's own script calls them
 PROCESSORS: tuple[Processor, ...] = get_args(Processor)
 Language = Literal["node", "cpp"]
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 MANYLINUX = "manylinux_2_28"  # what onnxruntime's wheels for Linux need
 
 

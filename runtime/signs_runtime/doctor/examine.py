@@ -35,7 +35,7 @@ from signs_runtime.placement.limits import Limits, available_memory, find_limits
 if TYPE_CHECKING:
     from signs_runtime.bundle.manifest import Run, Variant
 
-PYTHONS = ((3, 11), (3, 14))  # from the first to before the second, as runtime/pyproject.toml has it
+PYTHONS = ((3, 10), (3, 14))  # from the first to before the second, as runtime/pyproject.toml has it
 OLDEST_ONNXRUNTIME = "1.23"  # as its extras have it
 
 # Of no use to most who have the GPU wheel, and not among its extras: missing is only wrong where it is asked for.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 _PATIENCE = 120  # seconds; an import takes half a second on two cores, many on a small board with a slow card
 
@@ -17,9 +18,17 @@ def can_start_python() -> bool:
     return not getattr(sys, "frozen", False) and re.match(r"(python|pypy)[\d.]*w?(\.exe)?$", name) is not None
 
 
-def python_command(arguments: Sequence[str]) -> list[str]:
-    """A command that starts this Python; -P keeps the folder that it is started in out of its imports."""
-    return [sys.executable, "-P", *arguments]
+# What `python -P` does, for Python 3.10, which has no -P.
+_AS_WITH_P = (
+    "import runpy, sys; del sys.path[0]; kind, what = sys.argv[1:3]; del sys.argv[1:3]; "
+    "exec(what) if kind == '-c' else runpy.run_module(what, run_name='__main__', alter_sys=True)"
+)
+
+
+def python_command(kind: Literal["-c", "-m"], what: str, arguments: Sequence[str]) -> list[str]:
+    """A command that starts this Python with code or a module; nothing is imported from the folder it starts in."""
+    safely = ["-P"] if sys.version_info >= (3, 11) else ["-c", _AS_WITH_P]
+    return [sys.executable, *safely, kind, what, *arguments]
 
 
 def run_apart(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -29,7 +38,7 @@ def run_apart(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         "PYTHONPATH": os.pathsep.join(each or os.curdir for each in sys.path),
         "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
     }
-    command = python_command(["-c", code, *arguments])
+    command = python_command("-c", code, arguments)
     try:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_PATIENCE)
     except subprocess.TimeoutExpired:

@@ -1,12 +1,12 @@
 """Starts onnxruntime: telemetry off, and on the execution provider that was asked for or not at all."""
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from signs_runtime.engine.nodes import recording
 from signs_runtime.errors import BundleFormatError, OnnxruntimeMissingError, ProviderError
 
 PROVIDERS = {
@@ -28,7 +28,6 @@ _PROVIDER_OPTIONS: Mapping[str, dict[str, str]] = {
     "openvino": {"device_type": "CPU", "precision": "ACCURACY"},
 }
 
-_NODES = "session.record_ep_graph_assignment_info"
 _SPIN, _STOP_SPINNING = "session.intra_op.allow_spinning", "session.force_spinning_stop"
 
 
@@ -84,7 +83,6 @@ def start_session(
     options.add_session_config_entry(_SPIN, str(int(setting.spin)))
     # Spinning on after a run takes the core from others; stopping costs nothing (benchmarks/session_settings.py).
     options.add_session_config_entry(_STOP_SPINNING, "1")
-    options.add_session_config_entry(_NODES, "1")
     # As fast without, and int8 peaks at 97 MiB instead of 107 (the same benchmark).
     options.enable_cpu_mem_arena = False
     if not optimize:
@@ -101,33 +99,26 @@ def start_session(
     content = model if isinstance(model, bytes) else os.fspath(model)
     own = {"num_of_threads": str(setting.threads)} if setting.device == "openvino" else {}
     providers = [(provider, {**_PROVIDER_OPTIONS.get(setting.device, {}), **own})]
-    try:
-        # Its fallback to the CPU prints to stdout, and is refused below.
-        session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime's exceptions share no base class but this
-        _explain_provider(setting.device, provider, str(error))
-        raise BundleFormatError(f"onnxruntime cannot load the model: {error}") from error
-    if session.get_providers()[0] != provider:
-        _explain_provider(setting.device, provider)
-        raise ProviderError(f"device={setting.device!r}: {provider} did not start here; its libraries may be missing.")
-    session.disable_fallback()  # or a failed run would print a line and start again on the CPU
-    nodes = count_nodes(session)
+    with recording(onnxruntime, options, always=setting.device != "cpu") as count:
+        try:
+            # Its fallback to the CPU prints to stdout, and is refused below.
+            session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            _explain_provider(setting.device, provider, str(error))
+            raise BundleFormatError(f"onnxruntime cannot load the model: {error}") from error
+        if session.get_providers()[0] != provider:
+            _explain_provider(setting.device, provider)
+            raise ProviderError(
+                f"device={setting.device!r}: {provider} did not start here; its libraries may be missing."
+            )
+        session.disable_fallback()  # or a failed run would print a line and start again on the CPU
+        nodes = count(session)
     if nodes is not None and provider not in nodes:
         raise ProviderError(
             f"device={setting.device!r}: {provider} takes none of the model's nodes, which would all run on "
             f"{', '.join(nodes)}; choose another device or variant."
         )
     return session
-
-
-def count_nodes(session: Any) -> dict[str, int] | None:  # Any: onnxruntime.InferenceSession
-    """Nodes of the optimised graph by execution provider; None where onnxruntime, before 1.24, does not tell."""
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return None
-    counted: Counter[str] = Counter()
-    for part in session.get_provider_graph_assignment_info():
-        counted[part.ep_name] += len(part.get_nodes())
-    return dict(counted.most_common())
 
 
 def require_provider(device: str) -> str:

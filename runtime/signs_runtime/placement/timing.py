@@ -60,7 +60,7 @@ class Timer:
                 f"{Path(sys.executable).name} is a program and no Python that could be started for each candidate; run "
                 "`signs tune` with signs-runtime installed on this device: this program will use what it finds."
             )
-        command = python_command(["-m", WORKER, json.dumps(asdict(candidate)), str(time.time())])
+        command = python_command("-m", WORKER, [json.dumps(asdict(candidate)), str(time.time())])
         pipe = subprocess.PIPE
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed by __exit__
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._said, text=True)

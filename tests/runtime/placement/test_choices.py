@@ -11,15 +11,18 @@ from signs_runtime import Classifier, OptionError, ProviderError
 from signs_runtime.commands.signs import signs
 from signs_runtime.engine.session import PROVIDERS
 
+TELLS = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")  # from onnxruntime 1.24 on
+
 
 def test_a_placement_says_what_was_asked_for_what_was_chosen_and_counts_the_nodes(bundle: Path) -> None:
     placement = Classifier(bundle).placement
     assert (placement.requested, placement.device, placement.provider) == ("auto", "cpu", "CPUExecutionProvider")
     assert placement.why == "this onnxruntime has no other device"
     assert placement.variant == "fp32"
-    assert placement.nodes is not None
-    assert placement.nodes.keys() == {"CPUExecutionProvider"}
-    assert placement.nodes["CPUExecutionProvider"] > 1
+    if TELLS:
+        assert placement.nodes is not None
+        assert placement.nodes.keys() == {"CPUExecutionProvider"}
+        assert placement.nodes["CPUExecutionProvider"] > 1
     named = Classifier(bundle / "fp32.onnx", device="cpu", threads=3).placement
     assert (named.requested, named.why, named.threads) == ("cpu", "asked for by name", 3)
 
@@ -66,9 +69,9 @@ def test_threads_that_compute_nothing_are_refused(bundle: Path) -> None:
 def test_info_shows_how_a_bundle_would_run_here(bundle: Path) -> None:
     shown = CliRunner().invoke(signs, ["info", str(bundle)])
     assert "fp32 on cpu (asked for: auto)" in shown.stdout
-    assert "nodes on CPUExecutionProvider" in shown.stdout
+    assert ("nodes on CPUExecutionProvider" in shown.stdout) == TELLS
     assert "100 MB" in shown.stdout  # the memory that the manifest states
     document = json.loads(CliRunner().invoke(signs, ["info", str(bundle), "--threads", "1", "--json"]).stdout)
     assert document["placement"]["threads"] == 1
-    assert document["placement"]["nodes"]["CPUExecutionProvider"] > 1
+    assert not TELLS or document["placement"]["nodes"]["CPUExecutionProvider"] > 1
     assert document["refusal"] is None
