@@ -100,10 +100,7 @@ def web(bundle: Path, variant: str | None, title: str | None, output: Path, as_j
 
     config = WebConfig(variant, title or WebConfig.title)
     files = deploy_web(bundle, output, config, progress=progress_bar)
-    if as_json:
-        print_json({"output": str(output), "files": [each.as_posix() for each in files]})
-        return
-    click.echo(f"Wrote {output}: {len(files)} files. To look at it: python -m http.server --directory {output}")
+    _tell(output, files, f"To look at it: python -m http.server --directory {output}", as_json=as_json)
 
 
 @deploy.command(cls=Command)
@@ -120,10 +117,7 @@ def small(bundle: Path, variant: str | None, processor: Processor, output: Path,
     from signs_export.deploy.small import deploy_small
 
     files = deploy_small(bundle, output, SmallConfig(variant, processor), progress=progress_bar)
-    if as_json:
-        print_json({"output": str(output), "files": [each.as_posix() for each in files]})
-        return
-    click.echo(f"Wrote {output}: {len(files)} files. Its README.md has the command that builds onnxruntime.")
+    _tell(output, files, "Its README.md has the command that builds onnxruntime.", as_json=as_json)
 
 
 @deploy.command(cls=Command)
@@ -144,14 +138,33 @@ def cpp(bundle: Path, output: Path, as_json: bool) -> None:
     _program(bundle, output, "cpp", "its README.md has the commands that build it", as_json=as_json)
 
 
+@deploy.command("gpu-check", cls=Command)
+@bundle_argument
+@output_option
+@json_option
+def gpu_check(bundle: Path, output: Path, as_json: bool) -> None:
+    """Write a folder that proves, tunes and times BUNDLE on another machine's NVIDIA GPU, and reports back.
+
+    There it installs onnxruntime for CUDA and TensorRT, and with --train also trains an epoch on JAX.
+    """
+    from signs_export.deploy.gpu_check import deploy_gpu_check
+
+    files = deploy_gpu_check(bundle, output)
+    _tell(output, files, "Copy it to that machine, and run there: python3 check_gpu.py", as_json=as_json)
+
+
 def _program(bundle: Path, output: Path, language: Language, follows: str, *, as_json: bool) -> None:
     from signs_export.deploy.program import deploy_program
 
     files = deploy_program(bundle, output, language)
+    _tell(output, files, f"Next, in there: {follows}", as_json=as_json)
+
+
+def _tell(output: Path, files: Sequence[Path], follows: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"output": str(output), "files": [each.as_posix() for each in files]})
         return
-    click.echo(f"Wrote {output}: {len(files)} files. Next, in there: {follows}")
+    click.echo(f"Wrote {output}: {len(files)} files. {follows}")
 
 
 def _show(output: Path, files: Sequence[Path], platform: str, python: str, follows: str, *, as_json: bool) -> None:

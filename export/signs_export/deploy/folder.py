@@ -13,7 +13,7 @@ from string import Template
 
 from signs_builder.progress import Progress, no_progress
 from signs_export.deploy.platforms import Platform, check_python, find_platform
-from signs_export.deploy.wheels import download, resolve, write_requirements, write_runtime_wheel
+from signs_export.deploy.wheels import RUNTIME, download, resolve, write_own_wheel, write_requirements
 from signs_export.errors import ExportError
 from signs_runtime.bundle.folder import MANIFEST, Bundle, open_bundle
 from signs_runtime.bundle.manifest import Variant
@@ -144,7 +144,7 @@ def new_folder(
         with progress("Finding wheels", 0):
             wheels = resolve(system, python)
         download(wheels, work / WHEELS, progress=progress)
-        write_runtime_wheel(work / WHEELS)
+        write_own_wheel(RUNTIME, work / WHEELS)
         write_requirements(work / WHEELS, work / REQUIREMENTS)
         shutil.copytree(opened.folder, work / BUNDLE)
         for each in (work, *work.rglob("*")):  # whoever runs it may read it

@@ -9,16 +9,21 @@ import urllib.request
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import signs_runtime
 from signs_builder.progress import Progress, no_progress
 from signs_export.deploy.platforms import Platform
 from signs_export.errors import ExportError
 
-RUNTIME = "signs-runtime"
+OwnDistribution = Literal["signs-runtime", "signs-edge"]
+RUNTIME: OwnDistribution = "signs-runtime"
+EDGE: OwnDistribution = "signs-edge"
+_PACKAGES: dict[OwnDistribution, tuple[str, ...]] = {
+    "signs-runtime": ("signs_runtime",),
+    "signs-edge": ("signs_builder", "signs_export"),
+}
 _EXTRA = "cpu"
 _SECONDS = 60  # without a byte, until a download is given up
 _CHUNK = 2**20
@@ -84,21 +89,20 @@ def download(wheels: Iterable[Wheel], folder: Path, *, progress: Progress = no_p
                 raise ExportError(f"{wheel.file} is not the file that was pinned: its SHA-256 differs. Try again.")
 
 
-def write_runtime_wheel(folder: Path) -> Path:
-    """Make the wheel of the runtime that is installed here; it is pure Python."""
-    about = metadata.distribution(RUNTIME)
-    name = f"{RUNTIME.replace('-', '_')}-{about.version}"
+def write_own_wheel(distribution: OwnDistribution, folder: Path) -> Path:
+    """Make the wheel of one of our distributions, as it is installed here; both are pure Python."""
+    about = metadata.distribution(distribution)
+    name = f"{distribution.replace('-', '_')}-{about.version}"
     info = f"{name}.dist-info"
-    scripts = [f"{each.name} = {each.value}" for each in about.entry_points if each.group == "console_scripts"]
-    contents = {
-        path: (_package() / path).read_bytes()
-        for path in sorted(each.relative_to(_package()) for each in _package().rglob("*") if _is_source(each))
-    }
-    files = {f"{signs_runtime.__name__}/{path.as_posix()}": content for path, content in contents.items()}
+    files: dict[str, bytes] = {}
+    for module in _PACKAGES[distribution]:
+        package = Path(str(import_module(module).__file__)).parent
+        sources = sorted(each.relative_to(package) for each in package.rglob("*") if _is_source(each))
+        files |= {f"{module}/{path.as_posix()}": (package / path).read_bytes() for path in sources}
     files |= {
         f"{info}/METADATA": str(about.read_text("METADATA")).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: signs-edge\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "\n".join(["[console_scripts]", *scripts, ""]).encode(),
+        f"{info}/entry_points.txt": str(about.read_text("entry_points.txt")).encode(),
     }
     if licence := about.read_text("licenses/LICENSE"):
         files[f"{info}/licenses/LICENSE"] = licence.encode()
@@ -118,10 +122,6 @@ def write_requirements(folder: Path, file: Path) -> None:
         name, version, *_ = wheel.name.split("-")
         lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}")
     file.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
-
-
-def _package() -> Path:
-    return Path(str(signs_runtime.__file__)).parent
 
 
 def _is_source(path: Path) -> bool:

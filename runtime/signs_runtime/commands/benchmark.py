@@ -48,7 +48,8 @@ def benchmark(
     """Measure what BUNDLE takes on this device: time, start, memory, and whether it answers as Keras did.
 
     Every variant is a process of its own, and they take turns; times are of the model alone, without reading pictures.
-    No setting is kept: `signs tune` finds the fastest and keeps it. Ends with 3 where a variant answers otherwise.
+    No setting is kept: `signs tune` finds the fastest and keeps it. Ends with 3 where a variant's answers are not
+    Keras's, and with 1 where one does not start.
     """
     from signs_runtime.bundle.folder import open_bundle
     from signs_runtime.engine.device import this_device
@@ -64,9 +65,11 @@ def benchmark(
         found = measure(bundle, config, on_done=progress.update)
     here = this_device(device)
     passed = all(each.passed for each in found)
+    wrong = any(each.started and not each.passed for each in found)
+    exit_code = 0 if passed else EXIT_PARITY if wrong else 1
     if as_json:
         print_json({"passed": passed, "machine": asdict(here), "variants": [asdict(each) for each in found]})
-        sys.exit(0 if passed else EXIT_PARITY)
+        sys.exit(exit_code)
     print_table(
         [
             (
@@ -97,4 +100,4 @@ def benchmark(
         header=("variant", "threads", "batch", "a picture", "95% within", "pictures a second"),
     )
     click.echo(f"\n{here.cpu}, onnxruntime {here.onnxruntime}, {device}")
-    sys.exit(0 if passed else EXIT_PARITY)
+    sys.exit(exit_code)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from signs_runtime.bundle.folder import open_bundle
+from signs_runtime.engine.session import require_provider
 from signs_runtime.placement.limits import find_limits
 from signs_runtime.placement.timing import SECONDS, Candidate, Ready, Timer, TimingError
 
@@ -44,6 +45,7 @@ class Benchmark:
     seconds: float | None  # from nothing to the first answer
     peak_memory: int | None  # bytes of a process that labels one picture at a time; None: not told by this system
     timings: tuple[Timing, ...]
+    started: bool = False  # at least once, so that its answers are known
 
 
 def benchmark(
@@ -51,9 +53,11 @@ def benchmark(
 ) -> list[Benchmark]:
     """Time a bundle's variants, each in its own process, in rounds; `on_done` hears of each round of one cell.
 
-    A variant that does not start here says so in `says`. Raises BundleError.
+    A variant that does not start here says so in `says`. Raises BundleError, and ProviderError for a device that this
+    onnxruntime was not built for.
     """
     bundle = open_bundle(path)
+    require_provider(config.device)
     names = dict.fromkeys(bundle.variant(name).name for name in config.variants) or [
         each.name for each in bundle.manifest.variants
     ]
@@ -94,6 +98,7 @@ def _with_start(found: Benchmark, ready: Ready) -> Benchmark:
         says=ready.says if first or found.passed else found.says,
         seconds=ready.seconds if found.seconds is None else found.seconds,
         peak_memory=max(ready.peak_memory or 0, found.peak_memory or 0) or None,
+        started=True,
     )
 
 

@@ -18,7 +18,7 @@ import signs_runtime
 from signs_export.deploy import folder as deploying
 from signs_export.deploy.board import deploy_board
 from signs_export.deploy.platforms import PLATFORMS, BoardConfig
-from signs_export.deploy.wheels import Wheel, download, write_requirements, write_runtime_wheel
+from signs_export.deploy.wheels import RUNTIME, Wheel, download, write_own_wheel, write_requirements
 from signs_export.errors import ExportError
 from signs_runtime import BundleError
 from signs_runtime.commands.signs import signs
@@ -167,7 +167,7 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(tmp_path: Path, mo
 
 
 def test_the_runtimes_wheel_is_the_installed_runtime(tmp_path: Path) -> None:
-    wheel = write_runtime_wheel(tmp_path)
+    wheel = write_own_wheel(RUNTIME, tmp_path)
     package = Path(str(signs_runtime.__file__)).parent
     sources = {path.relative_to(package.parent).as_posix() for path in package.rglob("*.py")}
     with zipfile.ZipFile(wheel) as archive:
@@ -178,7 +178,7 @@ def test_the_runtimes_wheel_is_the_installed_runtime(tmp_path: Path) -> None:
         listed = {line.split(",")[0] for line in archive.read(f"{info}/RECORD").decode().splitlines()}
         assert listed == names
     first = wheel.read_bytes()
-    assert write_runtime_wheel(tmp_path).read_bytes() == first
+    assert write_own_wheel(RUNTIME, tmp_path).read_bytes() == first
     write_requirements(tmp_path, tmp_path / "requirements.txt")
     (line,) = (tmp_path / "requirements.txt").read_text().splitlines()
     assert line == f"signs_runtime=={signs_runtime.__version__} --hash=sha256:{hashlib.sha256(first).hexdigest()}"

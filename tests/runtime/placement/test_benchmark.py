@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from signs_runtime.bundle.folder import open_bundle
@@ -94,3 +95,13 @@ def test_a_variant_that_does_not_start_leaves_the_others(three_variants: Path, m
     assert found["fp32"].passed
     assert (found["int8"].passed, found["int8"].timings) == (False, ())
     assert "no memory" in found["int8"].says
+    shown = run("benchmark", three_variants, "--threads", 1, "--rounds", 1)
+    assert (shown.exit_code, "no memory" in shown.stdout) == (1, True)  # not 3: no answer was wrong
+
+
+def test_a_device_that_this_onnxruntime_lacks_is_an_error_and_no_wrong_answer(bundle: Path) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    shown = run("benchmark", bundle, "--device", "cuda")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "needs CUDAExecutionProvider" in shown.stderr
