@@ -135,7 +135,7 @@ def node(bundle: Path, output: Path, as_json: bool) -> None:
 @json_option
 def cpp(bundle: Path, output: Path, as_json: bool) -> None:
     """Write a small program in C++ that proves BUNDLE and labels pictures with it."""
-    _program(bundle, output, "cpp", "its README.md has the commands that build it", as_json=as_json)
+    _program(bundle, output, "cpp", "see README.md for the commands that build it", as_json=as_json)
 
 
 @deploy.command("gpu-check", cls=Command)

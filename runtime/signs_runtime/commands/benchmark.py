@@ -65,8 +65,7 @@ def benchmark(
         found = measure(bundle, config, on_done=progress.update)
     here = this_device(device)
     passed = all(each.passed for each in found)
-    wrong = any(each.started and not each.passed for each in found)
-    exit_code = 0 if passed else EXIT_PARITY if wrong else 1
+    exit_code = 0 if passed else EXIT_PARITY if any(each.wrong for each in found) else 1
     if as_json:
         print_json({"passed": passed, "machine": asdict(here), "variants": [asdict(each) for each in found]})
         sys.exit(exit_code)

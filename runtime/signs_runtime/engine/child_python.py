@@ -20,8 +20,8 @@ def can_start_python() -> bool:
 
 # What `python -P` does, for Python 3.10, which has no -P.
 _AS_WITH_P = (
-    "import runpy, sys; del sys.path[0]; kind, what = sys.argv[1:3]; del sys.argv[1:3]; "
-    "exec(what) if kind == '-c' else runpy.run_module(what, run_name='__main__', alter_sys=True)"
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); kind, what = sys.argv[1:3]; del sys.argv[1:3]; "
+    "exec(what) if kind == '-c' else __import__('runpy').run_module(what, run_name='__main__', alter_sys=True)"
 )
 
 

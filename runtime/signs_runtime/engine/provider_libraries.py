@@ -107,7 +107,10 @@ def how_to_get_library(reason: str) -> str:
     if library.startswith("libcuda.so"):
         return "it is of NVIDIA's driver: install that; in a container, docker run --gpus all"
     if library.startswith(("libnvinfer", "libnvonnxparser")):
-        return "pip install tensorrt, or choose another device"
+        return (
+            "pip install 'tensorrt-cu13<11' ('tensorrt-cu12<11' for a driver of CUDA 12), and put its folder "
+            "tensorrt_libs into LD_LIBRARY_PATH; or choose another device"
+        )
     if library.startswith(("libcu", "libnv")):
         return (
             "pip install 'onnxruntime-gpu[cuda,cudnn]', which brings CUDA and cuDNN; for a driver of CUDA 12, "

@@ -112,7 +112,11 @@ def start_session(
                 f"device={setting.device!r}: {provider} did not start here; its libraries may be missing."
             )
         session.disable_fallback()  # or a failed run would print a line and start again on the CPU
-        nodes = count(session)
+        try:
+            nodes = count(session)
+        except Exception as error:  # a run may be part of it, which fails as runs do
+            _explain_provider(setting.device, provider, str(error))
+            raise ProviderError(f"device={setting.device!r}: {provider} fails to run the model: {error}") from error
     if nodes is not None and provider not in nodes:
         raise ProviderError(
             f"device={setting.device!r}: {provider} takes none of the model's nodes, which would all run on "

@@ -45,7 +45,7 @@ class Benchmark:
     seconds: float | None  # from nothing to the first answer
     peak_memory: int | None  # bytes of a process that labels one picture at a time; None: not told by this system
     timings: tuple[Timing, ...]
-    started: bool = False  # at least once, so that its answers are known
+    wrong: bool = False  # it answered, and not as Keras did
 
 
 def benchmark(
@@ -98,7 +98,7 @@ def _with_start(found: Benchmark, ready: Ready) -> Benchmark:
         says=ready.says if first or found.passed else found.says,
         seconds=ready.seconds if found.seconds is None else found.seconds,
         peak_memory=max(ready.peak_memory or 0, found.peak_memory or 0) or None,
-        started=True,
+        wrong=found.wrong or not ready.passed,
     )
 
 

@@ -45,6 +45,7 @@ class Verification:
                     "same_label": each.same_label,
                     "max_difference": finite(each.max_difference),
                     "tolerance": each.tolerance,
+                    "error": each.error,
                 }
                 for each in self.variants
             ],

@@ -183,6 +183,19 @@ def test_a_proof_that_misses_ends_with_one(program: Program, bundle: Path) -> No
     assert not json.loads(result.stdout)["passed"]
 
 
+def test_other_labels_than_the_golden_ones_fail_the_proof(program: Program, bundle: Path) -> None:
+    labels = Classifier(STORED).labels
+    changed(bundle, labels=[labels[1], labels[0], *labels[2:]])
+    result = program("--verify", bundle=bundle)
+    assert result.returncode == 1
+    assert not json.loads(result.stdout)["sameOrder"]
+    for wrong in ({"labels": [*labels, "more"]}, {"labels": list(labels), "thresholds": [0.5]}):
+        changed(bundle, **wrong)
+        result = program("--verify", bundle=bundle)
+        assert result.returncode == 2
+        assert "label" in result.stderr
+
+
 def test_a_later_schema_a_missing_bundle_and_another_variant_are_told(
     program: Program, bundle: Path, tmp_path: Path
 ) -> None:

@@ -36,15 +36,27 @@ def pictures() -> dict[str, bytes]:
         "grey.png": _file(Image.fromarray(noise[:16, :20, 0])),
         "grey16.png": _file(Image.fromarray(rng.integers(0, 2**16, (16, 20)).astype(np.uint16))),
         "palette.png": _file(Image.fromarray(noise[:16, :20, :3]).quantize(16)),
+        "clear.png": _file(Image.fromarray(noise[:16, :20, :3]).quantize(16), transparency=3),
+        "frame.gif": _file(Image.fromarray(noise[:16, :20, :3]).quantize(16), "GIF"),
+        "inks.jpg": _file(
+            Image.fromarray(np.repeat(np.repeat(noise[:2, :3], 16, 0), 16, 1), "CMYK"), "JPEG", quality=95
+        ),
     }
     quarters = np.kron([[0, 1], [2, 3]], np.ones((16, 24), int))
     colours = np.array([[230, 40, 40], [40, 200, 60], [40, 60, 220], [220, 210, 50]], np.uint8)
     for orientation in range(1, 9):
-        exif = Image.Exif()
-        exif[ORIENTATION] = orientation
-        picture = Image.fromarray(colours[quarters])
+        exif, picture = exif_of(orientation), Image.fromarray(colours[quarters])
         made[f"held{orientation}.jpg"] = _file(picture, "JPEG", quality=95, subsampling=0, exif=exif)
+    made["held6.png"] = _file(Image.fromarray(noise[:13, :, :3]), exif=exif_of(6))
+    made["soft.jpg"] = _file(Image.fromarray(colours[quarters]), "JPEG", quality=80)  # colours of half the size
     return made
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    """How a camera was held."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
 
 
 def cases() -> Iterator[tuple[str, InputSpec]]:
@@ -57,7 +69,10 @@ def cases() -> Iterator[tuple[str, InputSpec]]:
         yield name, InputSpec(12, 10, "L", "box", "pad")
     for orientation in range(1, 9):
         yield f"held{orientation}.jpg", InputSpec(12, 10)
-    yield "held6.jpg", InputSpec(12, 10, exif="ignored")
+    for name in ("held6.jpg", "held6.png"):
+        yield name, InputSpec(12, 10, exif="ignored")
+    for name in ("held6.png", "clear.png", "frame.gif", "inks.jpg", "soft.jpg"):
+        yield name, InputSpec(12, 10)
 
 
 def vectors() -> dict[str, Any]:  # Any: JSON

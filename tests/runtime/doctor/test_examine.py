@@ -324,7 +324,7 @@ def test_a_provider_without_a_library_of_its_own_has_nothing_to_load() -> None:
         ("libcudart.so.13", "onnxruntime-gpu[cuda,cudnn]"),
         ("libcudnn.so.9", "onnxruntime-gpu[cuda,cudnn]"),
         ("libcuda.so.1", "docker run --gpus all"),
-        ("libnvinfer.so.10", "pip install tensorrt"),
+        ("libnvinfer.so.10", "pip install 'tensorrt-cu13<11'"),
         ("libc.so.6", "--force-reinstall"),
     ],
 )

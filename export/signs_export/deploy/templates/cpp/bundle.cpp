@@ -41,15 +41,42 @@ Bytes read_sealed(const std::filesystem::path& folder, const nlohmann::json& rec
   return content;
 }
 
+void append_utf8(std::string& text, std::uint32_t character) {
+  if (character < 0x80) {
+    text += char(character);
+  } else if (character < 0x800) {
+    text += {char(0xc0 | character >> 6), char(0x80 | (character & 0x3f))};
+  } else if (character < 0x10000) {
+    text += {char(0xe0 | character >> 12), char(0x80 | (character >> 6 & 0x3f)), char(0x80 | (character & 0x3f))};
+  } else {
+    text += {char(0xf0 | character >> 18), char(0x80 | (character >> 12 & 0x3f)), char(0x80 | (character >> 6 & 0x3f)),
+             char(0x80 | (character & 0x3f))};
+  }
+}
+
 /// The bytes of an array, which lie in the .npz file.
 struct Array {
   const std::uint8_t* data = nullptr;
   std::size_t size = 0;
+  std::string type;  // as NumPy calls it
 
   template <typename T>
   std::vector<T> values() const {
     std::vector<T> made(size / sizeof(T));
     std::memcpy(made.data(), data, made.size() * sizeof(T));
+    return made;
+  }
+
+  /// Texts of a fixed length: "<U5" has five characters of four bytes each, filled up with zeros.
+  std::vector<std::string> texts() const {
+    const std::size_t length = type.rfind("<U", 0) == 0 ? std::strtoul(type.c_str() + 2, nullptr, 10) : 0;
+    std::vector<std::string> made;
+    if (length == 0) return made;
+    const auto characters = values<std::uint32_t>();
+    for (std::size_t i = 0; i + length <= characters.size(); i += length) {
+      made.emplace_back();
+      for (std::size_t j = i; j < i + length && characters[j] != 0; ++j) append_utf8(made.back(), characters[j]);
+    }
     return made;
   }
 };
@@ -78,7 +105,10 @@ std::map<std::string, Array> unpacked(const Bytes& content) {
     const bool is_long = little_endian(content, start + 6, 1) > 1;  // the .npy's version
     const std::size_t header = (is_long ? 12 : 10) + little_endian(content, start + 8, is_long ? 4 : 2);
     if (header > size) throw std::runtime_error("The golden pictures are damaged.");
-    arrays[name] = {content.data() + start + header, std::size_t(size) - header};
+    const std::string about(content.begin() + long(start), content.begin() + long(start + header));
+    const std::size_t type = about.find("'descr': '") + 10;
+    arrays[name] = {content.data() + start + header, std::size_t(size) - header,
+                    about.substr(type, about.find('\'', type) - type)};
     place = start + size;
   }
   return arrays;
@@ -111,11 +141,14 @@ Image read_picture(const Bytes& file, const Input& input) { return fitted(decode
 Classifier::Classifier(const std::filesystem::path& folder, const std::string& variant) : env_(ORT_LOGGING_LEVEL_WARNING) {
   const Bytes text = read_file(folder / "manifest.json");
   const auto manifest = nlohmann::json::parse(text);
-  if (!schemas.count(manifest.at("schema"))) throw std::runtime_error("This program does not know the bundle's schema.");
+  const int schema = manifest.at("schema");
+  if (!schemas.count(schema)) throw std::runtime_error("The bundle is of schema " + std::to_string(schema) + ".");
   labels_ = manifest.at("labels").get<std::vector<std::string>>();
   input_ = parse_input(manifest.at("input"));
   thresholds_ = optional_floats(manifest, "thresholds");
   unsure_below_ = manifest.value("unsure_below", 0.0f);
+  if (labels_.empty()) throw std::runtime_error("The bundle has no labels.");
+  if (!thresholds_.empty() && thresholds_.size() != labels_.size()) throw std::runtime_error("A label has no threshold.");
   const auto& variants = manifest.at("variants");
   const auto named = [&](const std::string& name) {
     return std::find_if(variants.begin(), variants.end(), [&](const auto& each) { return each.at("name") == name; });
@@ -139,7 +172,14 @@ std::vector<float> Classifier::probabilities(const std::uint8_t* pixels, std::si
   const char* inputs[] = {"image"};
   const char* outputs[] = {"probabilities"};
   const auto answers = session_.Run(Ort::RunOptions(), inputs, &image, 1, outputs, 1);
+  const auto given = answers[0].GetTensorTypeAndShapeInfo();
+  if (given.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || given.GetElementCount() != count * labels_.size()) {
+    throw std::runtime_error("The model has other labels than its manifest.");
+  }
   const float* values = answers[0].GetTensorData<float>();
+  if (!std::all_of(values, values + count * labels_.size(), [](float value) { return std::isfinite(value); })) {
+    throw std::runtime_error("The model answers with NaN or infinite numbers.");
+  }
   return std::vector<float>(values, values + count * labels_.size());
 }
 
@@ -164,6 +204,8 @@ std::vector<std::string> Classifier::told(const float* probabilities) const {
 
 Proof Classifier::verify() {
   const auto arrays = unpacked(golden_);
+  const auto labels = arrays.at("labels").texts();
+  if (labels.size() != labels_.size()) throw std::runtime_error("The golden pictures have other labels than the manifest.");
   const Array images = arrays.at("images");
   const auto wanted = arrays.at("probabilities").values<float>();
   const std::size_t count = wanted.size() / labels_.size();
@@ -172,6 +214,7 @@ Proof Classifier::verify() {
   Proof proof;
   proof.tolerance = tolerance_;
   proof.pictures = int(count);
+  proof.same_order = labels == labels_;
   for (std::size_t i = 0; i < count; ++i) {
     const auto given = probabilities(images.data + i * size, 1);
     const float* keras = &wanted[i * labels_.size()];
@@ -181,27 +224,25 @@ Proof Classifier::verify() {
       proof.largest = std::max(proof.largest, std::isfinite(off) ? off : std::numeric_limits<double>::infinity());
     }
   }
-  if (arrays.count("files")) {  // older bundles have none
-    const Array files = arrays.at("files");
-    const auto sizes = arrays.at("file_sizes").values<std::int64_t>();
-    const Array seen = arrays.at("file_images");
-    proof.files = int(sizes.size());
-    std::size_t start = 0;
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-      const std::size_t length = std::size_t(sizes[i]);
-      if (length > files.size - start || seen.size < (i + 1) * size) throw std::runtime_error("The golden pictures are damaged.");
-      const Image given = read_picture(Bytes(files.data + start, files.data + start + length), input_);
-      start += length;
-      double total = 0;
-      for (std::size_t j = 0; j < size; ++j) {
-        const int off = std::abs(int(given.data[j]) - int(seen.data[i * size + j]));
-        proof.pixels = std::max(proof.pixels, off);
-        total += off;
-      }
-      proof.mean = std::max(proof.mean, total / double(size));
+  const Array files = arrays.at("files");
+  const auto sizes = arrays.at("file_sizes").values<std::int64_t>();
+  const Array seen = arrays.at("file_images");
+  proof.files = int(sizes.size());
+  std::size_t start = 0;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const std::size_t length = std::size_t(sizes[i]);
+    if (length > files.size - start || seen.size < (i + 1) * size) throw std::runtime_error("The golden pictures are damaged.");
+    const Image given = read_picture(Bytes(files.data + start, files.data + start + length), input_);
+    start += length;
+    double total = 0;
+    for (std::size_t j = 0; j < size; ++j) {
+      const int off = std::abs(int(given.data[j]) - int(seen.data[i * size + j]));
+      proof.pixels = std::max(proof.pixels, off);
+      total += off;
     }
+    proof.mean = std::max(proof.mean, total / double(size));
   }
-  proof.passed = proof.same_label == proof.pictures && proof.largest <= proof.tolerance && proof.pixels <= pixel_most &&
+  proof.passed = proof.same_order && proof.same_label == proof.pictures && proof.largest <= proof.tolerance && proof.pixels <= pixel_most &&
                  proof.mean <= pixel_mean;
   return proof;
 }

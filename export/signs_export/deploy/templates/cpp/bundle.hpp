@@ -26,6 +26,7 @@ Image read_picture(const Bytes& file, const Input& input);
 struct Proof {
   int pictures = 0;
   int same_label = 0;
+  bool same_order = false;  // of the labels
   double largest = 0;    // difference from Keras's probabilities
   double tolerance = 0;  // that the bundle allows
   int files = 0;

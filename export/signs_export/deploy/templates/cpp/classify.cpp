@@ -1,4 +1,4 @@
-// Labels picture files with a bundle, once the bundle has proved itself on this machine.
+// Labels picture files with a bundle, or proves the bundle on this machine.
 
 #include <openssl/evp.h>
 
@@ -47,7 +47,7 @@ bool verify(Classifier& classifier) {
   const nlohmann::json told = {
       {"variant", classifier.variant()}, {"passed", proof.passed},       {"pictures", proof.pictures},
       {"sameLabel", proof.same_label},   {"largest", proof.largest},     {"tolerance", proof.tolerance},
-      {"files", proof.files},            {"pixels", proof.pixels},
+      {"files", proof.files},            {"pixels", proof.pixels},       {"sameOrder", proof.same_order},
   };
   std::cout << told.dump() << std::endl;
   return proof.passed;
@@ -56,7 +56,7 @@ bool verify(Classifier& classifier) {
 Bytes from_base64(const std::string& text) {
   Bytes made(text.size() / 4 * 3);
   const auto* characters = reinterpret_cast<const unsigned char*>(text.data());
-  if (EVP_DecodeBlock(made.data(), characters, int(text.size())) < 0) throw std::runtime_error("No base64.");
+  if (EVP_DecodeBlock(made.data(), characters, int(text.size())) < 0) throw std::runtime_error("The vectors are damaged: base64.");
   made.resize(made.size() - std::size_t(std::count(text.begin(), text.end(), '=')));
   return made;
 }

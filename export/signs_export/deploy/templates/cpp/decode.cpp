@@ -1,15 +1,23 @@
 #include "decode.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_NO_STDIO
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#define STBI_ONLY_GIF
 #include <stb_image.h>
 
 namespace {
 using Bytes = std::vector<std::uint8_t>;
+
+constexpr long long most_pixels = 89478485;  // and a side: as the Python runtime reads
+constexpr int longest_side = 65535;
 
 /// Numbers of a TIFF header, of either byte order; 0 beyond its end.
 struct Tiff {
@@ -28,7 +36,8 @@ struct Tiff {
     const unsigned entries = number(directory, 2);
     for (unsigned i = 0; i < entries; ++i) {
       const std::size_t entry = directory + 2 + 12 * std::size_t(i);
-      if (number(entry, 2) == 0x0112) return int(number(entry + 8, 2));
+      const int bytes = number(entry + 2, 2) == 4 ? 4 : 2;  // LONG, or SHORT
+      if (number(entry, 2) == 0x0112) return int(number(entry + 8, bytes));
     }
     return 1;
   }
@@ -38,6 +47,10 @@ struct Tiff {
 Tiff exif_of(const Bytes& file) {
   if (file.size() > 4 && file[0] == 0xff && file[1] == 0xd8) {
     for (std::size_t place = 2; place + 10 <= file.size() && file[place] == 0xff && file[place + 1] != 0xda;) {
+      if (file[place + 1] == 0xff) {  // fills up
+        ++place;
+        continue;
+      }
       const std::size_t length = file[place + 2] << 8 | file[place + 3];
       if (place + 2 + length > file.size()) break;
       if (file[place + 1] == 0xe1 && length > 8 && std::memcmp(&file[place + 4], "Exif\0\0", 6) == 0) {
@@ -49,7 +62,7 @@ Tiff exif_of(const Bytes& file) {
   if (file.size() > 8 && std::memcmp(file.data(), "\x89PNG", 4) == 0) {
     for (std::size_t place = 8; place + 12 <= file.size();) {
       const std::size_t length = std::size_t(file[place]) << 24 | file[place + 1] << 16 | file[place + 2] << 8 | file[place + 3];
-      if (place + 12 + length > file.size()) break;
+      if (length > file.size() - place - 12) break;
       if (std::memcmp(&file[place + 4], "eXIf", 4) == 0) return {&file[place + 8], length};
       place += 12 + length;
     }
@@ -78,6 +91,10 @@ Image decode(const Bytes& file, bool turned) {
   int width = 0;
   int height = 0;
   int channels = 0;
+  const bool known = stbi_info_from_memory(file.data(), int(file.size()), &width, &height, &channels);
+  if (known && (std::max(width, height) > longest_side || (long long)width * height > most_pixels)) {
+    throw std::runtime_error("has more than the " + std::to_string(most_pixels) + " pixels allowed");
+  }
   stbi_uc* pixels = stbi_load_from_memory(file.data(), int(file.size()), &width, &height, &channels, 4);
   if (!pixels) throw std::runtime_error(std::string("is no picture that can be read: ") + stbi_failure_reason());
   Image image(width, height, 4);

@@ -1,10 +1,10 @@
 """Proves, tunes and times the bundle on this machine's NVIDIA GPU, and writes report.json to send back.
 
-    python3 check_gpu.py            installs the wheels into venv, beside this file, first
+    python3 check_gpu.py            first installs the wheels into the folder venv
     python3 check_gpu.py --here     takes the signs that is installed for this Python
     python3 check_gpu.py --train    also trains an epoch on the GPU, by Keras on JAX, in an environment of its own
 
-Needs Python 3.10 to 3.13. Exit codes: 0 all passed, 1 a step did not run, 3 the GPU's answers are not Keras's.
+Needs Python 3.10 to 3.13. Exit codes: 0 all passed, 1 a step failed, 3 answers on the GPU are not Keras's.
 """
 
 import argparse
@@ -14,57 +14,100 @@ import platform
 import subprocess
 import sys
 import time
-import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+REPORT = HERE / "report.json"
 DEVICES = ("cuda", "tensorrt")
 BATCHES = (1, 16, 64)
 LONGEST = 1800  # seconds a step may take; TensorRT builds an engine in minutes
-WRONG = 3  # the exit code of a command whose answers are not Keras's
+WRONG = 3  # the exit code of a signs command whose answers are not Keras's
 KEPT = 4000  # characters of what a failed step said
+DRIVER_OF_CUDA_13 = 580  # an older one takes the last onnxruntime for CUDA 12
 
 Command = list[str | Path]
 Step = dict[str, Any]  # JSON
 
 
-def run(name: str, command: Command, variables: Mapping[str, str] | None = None) -> Step:
-    """Run a step, say how it went, and give what the report has of it."""
-    print(f"{name} ...", end=" ", flush=True)
-    start = time.monotonic()
-    try:
-        child = subprocess.run(
-            [str(each) for each in command],
-            env={**os.environ, **(variables or {})},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST,
-        )
-        code, out, said = child.returncode, child.stdout, child.stderr
-    except subprocess.TimeoutExpired:
-        code, out, said = 1, "", f"It did not end within {LONGEST} seconds."
-    except OSError as error:
-        code, out, said = 1, "", str(error)
-    try:
-        found = json.loads(out)
-    except ValueError:
-        found = out[-KEPT:]
-    step = {"step": name, "exit_code": code, "seconds": round(time.monotonic() - start, 1), "found": found}
-    if code:
-        step["said"] = said[-KEPT:]
-    last = said.strip().splitlines()[-1] if code and said.strip() else ""
-    print({0: "passed", WRONG: "WRONG ANSWERS"}.get(code, "failed"), f"({step['seconds']} s)", last)
-    return step
+class Check:
+    """The steps so far; the report has each as soon as it ended."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        REPORT.unlink(missing_ok=True)
+
+    def run(self, name: str, command: Command, variables: Mapping[str, str] | None = None) -> Step:
+        """Run a step, say how it went, and keep it."""
+        print(f"{name} ...", end=" ", flush=True)
+        start = time.monotonic()
+        try:
+            child = subprocess.run(
+                [str(each) for each in command],
+                env={**os.environ, **(variables or {})},
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                timeout=LONGEST,
+            )
+            code, out, said = child.returncode, child.stdout, child.stderr
+        except subprocess.TimeoutExpired:
+            code, out, said = 1, "", f"It did not end within {LONGEST} seconds."
+        except OSError as error:
+            code, out, said = 1, "", str(error)
+        try:
+            found = json.loads(out)
+        except ValueError:
+            found = out[-KEPT:]
+        step = {"step": name, "exit_code": code, "seconds": round(time.monotonic() - start, 1), "found": found}
+        if code:
+            step["said"] = said[-KEPT:]
+        last = said.strip().splitlines()[-1] if code and said.strip() else ""
+        print("passed" if code == 0 else "FAILED", f"({step['seconds']} s)", last)
+        self.steps.append(step)
+        self.write()
+        return step
+
+    def install(self, folder: Path, wanted: list[str]) -> bool:
+        """Install into an environment, which is made where it is not there; whether that went well."""
+        if not (folder / "pyvenv.cfg").exists():
+            made = self.run(f"making {folder.name}", [sys.executable, "-m", "venv", folder])
+            if made["exit_code"]:
+                print("    On Debian and Ubuntu: apt install python3-venv")
+                return False
+        pip: Command = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        return not self.run(f"installing {', '.join(map(_short, wanted))}", [*pip, *wanted])["exit_code"]
+
+    @property
+    def failed(self) -> list[Step]:
+        return [each for each in self.steps if each["exit_code"]]
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a GPU's answers are not Keras's."""
+        return any(map(_answers_wrongly, self.failed))
+
+    def write(self) -> None:
+        """Write the report of the steps so far."""
+        about = {"system": platform.platform(), "python": platform.python_version()}
+        report = {"passed": not self.failed, **about, "steps": self.steps}
+        beside = REPORT.with_suffix(".part")
+        beside.write_text(json.dumps(report, indent=2), encoding="utf-8")
+        beside.replace(REPORT)
 
 
-def install(folder: Path, wanted: Sequence[str]) -> Step:
-    """Make an environment, and install into it."""
-    venv.create(folder, with_pip=True, clear=True)
-    pip: Command = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    return run(f"installing into {folder.name}", [*pip, *wanted])
+def _answers_wrongly(step: Step) -> bool:
+    """Where a variant gave no answer at all, for want of memory or an engine, none was wrong."""
+    if step["exit_code"] != WRONG or not step["step"].startswith("signs") or step["step"].endswith("cpu"):
+        return False
+    variants = step["found"]["variants"] if isinstance(step["found"], dict) else []
+    return not any(each.get("error") for each in variants)
+
+
+def _short(wanted: str) -> str:
+    return Path(wanted).name.partition("-")[0] if ".whl" in wanted else wanted
 
 
 def wheel(name: str) -> Path:
@@ -72,30 +115,42 @@ def wheel(name: str) -> Path:
     return next((HERE / "wheels").glob(f"{name}-*.whl"))
 
 
-def prove(signs: Path, variants: Sequence[str]) -> list[Step]:
+def install_runtime(check: Check, driver: str) -> dict[str, str]:
+    """Install onnxruntime for CUDA, then TensorRT; gives the variables by which a process finds TensorRT."""
+    folder = HERE / "venv"
+    is_old = driver.partition(".")[0].isdigit() and int(driver.partition(".")[0]) < DRIVER_OF_CUDA_13
+    for_cuda_12 = is_old or sys.version_info < (3, 11)
+    onnxruntime = "onnxruntime-gpu[cuda,cudnn]" + ("<1.27" if for_cuda_12 else "")
+    if check.install(folder, [f"{wheel('signs_runtime')}[gpu]", onnxruntime]):
+        check.install(folder, ["tensorrt-cu12>=10,<11" if for_cuda_12 else "tensorrt-cu13>=10,<11"])
+    found = [str(each) for each in folder.glob("lib/python*/site-packages/tensorrt_libs")]
+    return {"LD_LIBRARY_PATH": os.pathsep.join([*found, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])}
+
+
+def prove(check: Check, signs: Path, variables: Mapping[str, str]) -> None:
     """Everything that is asked of a GPU."""
     bundle = HERE / "bundle"
-    steps = [run("signs doctor", [signs, "doctor", "--device", "cuda", "--json"])]
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    check.run("signs doctor", [signs, "doctor", "--device", "cuda", "--json"], variables)
     for device in DEVICES:
-        for variant in variants:
+        for variant in (each["name"] for each in manifest["variants"]):
             command: Command = [signs, "verify", bundle, "--device", device, "--variant", variant, "--json"]
-            steps.append(run(f"signs verify, {variant} on {device}", command))
-    steps.append(run("signs tune", [signs, "tune", bundle, "--json"]))
+            check.run(f"signs verify, {variant} on {device}", command, variables)
+    check.run("signs tune", [signs, "tune", bundle, "--json"], variables)
     batches = [option for size in BATCHES for option in ("--batch-size", str(size))]
     for device in (*DEVICES, "cpu"):
-        timed: Command = [signs, "benchmark", bundle, "--device", device, *batches, "--json"]
-        steps.append(run(f"signs benchmark on {device}", timed))
-    return steps
+        threads = [] if device == "cpu" else ["--threads", "1"]
+        timed: Command = [signs, "benchmark", bundle, "--device", device, *threads, *batches, "--json"]
+        check.run(f"signs benchmark on {device}", timed, variables)
 
 
-def train() -> list[Step]:
-    """An epoch on drawn hands, by Keras on JAX; ends with 1 where JAX finds no GPU."""
+def train(check: Check) -> None:
+    """An epoch on drawn hands, by Keras on JAX; fails where JAX finds no GPU."""
     folder = HERE / "venv-train"
-    steps = [install(folder, [f"{wheel('signs_runtime')}[cpu]", str(wheel("signs_edge")), "jax[cuda12]"])]
-    if steps[-1]["exit_code"]:
-        return steps
+    if not check.install(folder, [f"{wheel('signs_runtime')}[cpu]", str(wheel("signs_edge")), "jax[cuda12]"]):
+        return
     found = "import jax, json; print(json.dumps([d.device_kind for d in jax.devices('gpu')]))"
-    steps.append(run("the GPUs that JAX finds", [folder / "bin/python", "-c", found]))
+    check.run("the GPUs that JAX finds", [folder / "bin/python", "-c", found])
     command: Command = [
         folder / "bin/signs",
         "train",
@@ -106,8 +161,7 @@ def train() -> list[Step]:
         HERE / "epoch.keras",
         "--json",
     ]
-    steps.append(run("an epoch of training on JAX", command, {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cuda"}))
-    return steps
+    check.run("an epoch of training on JAX", command, {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cuda"})
 
 
 def main() -> int:
@@ -116,29 +170,19 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="install nothing: take this Python's signs")
     parser.add_argument("--train", action="store_true", help="also train an epoch")
     chosen = parser.parse_args()
-    query: Command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,compute_cap", "--format=csv,noheader"]
-    steps = [run("the GPU, by nvidia-smi", query)]
-    signs = Path(sys.executable).with_name("signs")
+    check = Check()
+    query: Command = ["nvidia-smi", "--query-gpu=driver_version,name,memory.total,compute_cap", "--format=csv,noheader"]
+    gpu = check.run("nvidia-smi", query)
+    signs, variables = Path(sys.executable).with_name("signs"), {}
     if not chosen.here:
-        signs = HERE / "venv/bin/signs"
-        onnxruntime = "onnxruntime-gpu[cuda,cudnn]"  # CUDA's libraries from the package index, too
-        steps.append(install(HERE / "venv", [f"{wheel('signs_runtime')}[gpu]", onnxruntime, "tensorrt-cu12"]))
-    manifest = json.loads((HERE / "bundle/manifest.json").read_text(encoding="utf-8"))
-    steps += prove(signs, [each["name"] for each in manifest["variants"]])
+        signs, variables = HERE / "venv/bin/signs", install_runtime(check, str(gpu["found"]))
+    prove(check, signs, variables)
     if chosen.train:
-        steps += train()
-    failed = [each for each in steps if each["exit_code"]]
-    report = {
-        "passed": not failed,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "steps": steps,
-    }
-    (HERE / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-    print(f"{len(steps) - len(failed)} of {len(steps)} steps passed. Send {HERE / 'report.json'} back.")
-    if any(each["exit_code"] == WRONG for each in failed):
+        train(check)
+    print(f"{len(check.steps) - len(check.failed)} of {len(check.steps)} steps passed. Send {REPORT} back.")
+    if check.is_wrong:
         return WRONG
-    return 1 if failed else 0
+    return 1 if check.failed else 0
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ export async function openBundle(name, { fetched, read, ort, options }) {
     const { probabilities } = await session.run({ image: new ort.Tensor("uint8", pixels, shape) });
     return probabilities.data;
   };
+  const thresholds = manifest.thresholds ?? [];
+  if (thresholds.length && thresholds.length !== manifest.labels.length) throw new Error("A label has no threshold.");
   return new Classifier(manifest, variant, unpacked(golden), { run, read });
 }
 
@@ -56,7 +58,10 @@ export class Classifier {
     const { height, width } = this.input;
     const channels = this.input.colour === "L" ? 1 : 3;
     const count = pixels.length / (height * width * channels);
-    return this.run(pixels, [count, height, width, channels]);
+    const found = await this.run(pixels, [count, height, width, channels]);
+    if (found.length !== count * this.labels.length) throw new Error("The model has other labels than its manifest.");
+    if (!found.every(Number.isFinite)) throw new Error("The model answers with NaN or infinite numbers.");
+    return found;
   }
 
   /** Probabilities as labels: [{label, probability}], the most probable first, and whether the model is sure. */
@@ -73,6 +78,8 @@ export class Classifier {
   async verify() {
     const { images, probabilities, files, fileSizes, fileImages } = this.golden;
     const labels = this.labels.length;
+    if (this.golden.labels.length !== labels) throw new Error("The golden pictures have other labels than the manifest.");
+    const sameOrder = JSON.stringify(this.golden.labels) === JSON.stringify(this.labels);
     const count = probabilities.length / labels;
     const size = images.length / count;
     let largest = 0;
@@ -83,8 +90,7 @@ export class Classifier {
       const thresholds = this.manifest.thresholds ?? [];
       const decided = (values) => (thresholds.length ? values.map((p, j) => (p >= thresholds[j] ? 1 : 0)).join() : argmax(values));
       sameLabel += decided(given) === decided(wanted) ? 1 : 0;
-      for (let j = 0; j < labels; j++) largest = Math.max(largest, Math.abs(given[j] - wanted[j]) || 0);
-      if (given.some((value) => !Number.isFinite(value))) largest = Infinity;
+      for (let j = 0; j < labels; j++) largest = Math.max(largest, Math.abs(given[j] - wanted[j]));
     }
     let pixels = 0;
     let mean = 0;
@@ -103,7 +109,8 @@ export class Classifier {
     }
     const tolerance = this.variant.tolerance;
     return {
-      passed: sameLabel === count && largest <= tolerance && pixels <= PIXEL_MOST && mean <= PIXEL_MEAN,
+      passed: sameOrder && count > 0 && sameLabel === count && largest <= tolerance && pixels <= PIXEL_MOST && mean <= PIXEL_MEAN,
+      sameOrder,
       pictures: count,
       sameLabel,
       largest,

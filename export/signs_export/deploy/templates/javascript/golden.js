@@ -21,6 +21,7 @@ export function unpacked(content) {
     files: arrays.files,
     fileSizes: Array.from(arrays.file_sizes, Number),
     fileImages: arrays.file_images,
+    labels: arrays.labels,
   };
 }
 
@@ -33,6 +34,14 @@ function parsed(content) {
   const length = long ? view.getUint32(8, true) : view.getUint16(8, true);
   const start = (long ? 12 : 10) + length;
   const header = new TextDecoder().decode(content.subarray(long ? 12 : 10, start));
-  const kind = KINDS[/'descr': '([^']+)'/.exec(header)[1]];
-  return kind ? new kind(content.slice(start).buffer) : null; // null: strings, which the manifest has, too
+  const type = /'descr': '([^']+)'/.exec(header)[1];
+  if (type.startsWith("<U")) return texts(new Uint32Array(content.slice(start).buffer), Number(type.slice(2)));
+  return new KINDS[type](content.slice(start).buffer);
+}
+
+/** Texts of up to `length` characters each, a number a character, filled up with zeros. */
+function texts(characters, length) {
+  return Array.from({ length: characters.length / length }, (_, i) =>
+    String.fromCodePoint(...characters.subarray(i * length, (i + 1) * length).filter((each) => each !== 0)),
+  );
 }

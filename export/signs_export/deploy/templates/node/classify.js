@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-// Labels picture files with a bundle, once the bundle has proved itself on this machine.
+// Labels picture files with a bundle, or proves the bundle on this machine.
 
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import * as ort from "onnxruntime-node";
 
@@ -14,7 +15,7 @@ const USAGE = `node classify.js [--bundle FOLDER] [--variant NAME] PICTURE...   
 node classify.js [--bundle FOLDER] [--variant NAME] --verify    prove the bundle on this machine
 node classify.js --vectors FILE                                 read the contract's test pictures`;
 const OPTIONS = {
-  bundle: { type: "string", default: path.join(import.meta.dirname, "bundle") },
+  bundle: { type: "string", default: fileURLToPath(new URL("./bundle", import.meta.url)) },
   variant: { type: "string" },
   verify: { type: "boolean" },
   vectors: { type: "string" },
@@ -64,10 +65,11 @@ async function readVectors(file) {
 async function main() {
   const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
   if (values.vectors) return readVectors(values.vectors);
-  if (values.help || !(values.verify || positionals.length)) {
+  if (values.help) {
     console.log(USAGE);
-    return Boolean(values.help);
+    return true;
   }
+  if (!values.verify && positionals.length === 0) throw new Error(USAGE);
   const fetched = async (name) => new Uint8Array(await readFile(path.join(values.bundle, name)));
   const classifier = await openBundle(values.variant ?? null, { fetched, read: readPicture, ort, options: {} });
   return values.verify ? verify(classifier) : label(classifier, positionals);

@@ -3,10 +3,26 @@
 import sharp from "sharp";
 import { fitted } from "./fitting.js";
 
+// As training read pictures: no colour management, and no refusal of what a decoder only warns of.
+const OPTIONS = { ignoreIcc: true, failOn: "error", limitInputPixels: 89_478_485 };
+
 /** A picture file's bytes as the model wants it, by the manifest's `input`. */
 export async function readPicture(content, input) {
-  const opened = sharp(content, { ignoreIcc: true }); // as training read it: no colour management
+  const opened = sharp(content, OPTIONS);
+  const { space } = await opened.metadata();
   const turned = input.exif === "ignored" ? opened : opened.rotate();
-  const { data, info } = await turned.toColourspace("srgb").ensureAlpha().raw().toBuffer({ resolveWithObject: true });
+  const inks = space === "cmyk";
+  const coloured = inks ? turned.pipelineColourspace("cmyk").toColourspace("cmyk") : turned.toColourspace("srgb").ensureAlpha();
+  const { data, info } = await coloured.raw().toBuffer({ resolveWithObject: true });
+  if (inks) mixInks(data);
   return fitted({ width: info.width, height: info.height, channels: 4, data }, input);
+}
+
+/** Cyan, magenta, yellow and black to RGBA, without a colour profile. */
+function mixInks(data) {
+  for (let i = 0; i < data.length; i += 4) {
+    const light = 255 - data[i + 3];
+    for (let c = 0; c < 3; c++) data[i + c] = Math.round(((255 - data[i + c]) * light) / 255);
+    data[i + 3] = 255;
+  }
 }
