@@ -31,7 +31,7 @@ STORED = Path(__file__).parents[2] / "runtime/bundle/stored/schema6"
 # onnxruntime's headers are in no Python package; Debian has them in one of its own.
 HEADERS = "http://deb.debian.org/debian/pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb"
 HEADERS_SHA256 = "14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08"
-LIBRARIES = ("nlohmann/json.hpp", "stb/stb_image.h", "openssl/evp.h")
+LIBRARIES = ("nlohmann/json.hpp", "stb/stb_image.h", "openssl/evp.h", "jpeglib.h")
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -61,7 +61,9 @@ def node(folder: Path) -> list[str]:
 def cpp(folder: Path) -> list[str]:
     missing = [name for name in LIBRARIES if not Path("/usr/include", name).exists()]
     if missing or shutil.which("cmake") is None or shutil.which("g++") is None or shutil.which("dpkg-deb") is None:
-        pytest.skip(f"needs CMake, g++, and Debian's nlohmann-json3-dev, libstb-dev, libssl-dev; without {missing}")
+        pytest.skip(
+            f"needs CMake, g++, and Debian's libjpeg-dev, nlohmann-json3-dev, libstb-dev, libssl-dev; without {missing}"
+        )
     configure = ["cmake", "-B", "build", "-D", f"ONNXRUNTIME_ROOT={release(folder.parent)}"]
     for command in (configure, ["cmake", "--build", "build", "--parallel", "2"]):
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -142,9 +144,15 @@ def test_pictures_get_the_runtimes_labels_and_bad_files_an_error(program: Progra
     good = tmp_path / "picture.png"
     Image.fromarray(rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)).save(good)
     (tmp_path / "text.jpg").write_text("no picture")
-    result = program(good, tmp_path / "text.jpg", tmp_path / "missing.png")
+    Image.open(good).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "head.jpg").write_bytes(content[:20])
+    Image.new("1", (16_000, 16_000)).save(tmp_path / "large.png")
+    bad = [tmp_path / name for name in ("text.jpg", "missing.png", "half.jpg", "head.jpg", "large.png")]
+    result = program(good, *bad)
     assert result.returncode == 1
-    assert len(result.stderr.splitlines()) == 2
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [str(each) for each in bad]
     expected = Classifier(STORED).predict(good)
     (line,) = result.stdout.splitlines()
     name, label, *shares = line.split("\t")

@@ -1,23 +1,21 @@
 #include "decode.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_NO_STDIO
-#define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_ONLY_GIF
 #include <stb_image.h>
 
+#include "jpeg.hpp"
+#include "limits.hpp"
+
 namespace {
 using Bytes = std::vector<std::uint8_t>;
-
-constexpr long long most_pixels = 89478485;  // and a side: as the Python runtime reads
-constexpr int longest_side = 65535;
 
 /// Numbers of a TIFF header, of either byte order; 0 beyond its end.
 struct Tiff {
@@ -85,21 +83,23 @@ Image turned_by(int orientation, const Image& image) {
   }
   return made;
 }
-}  // namespace
-
-Image decode(const Bytes& file, bool turned) {
+Image decode_other(const Bytes& file) {
   int width = 0;
   int height = 0;
   int channels = 0;
   const bool known = stbi_info_from_memory(file.data(), int(file.size()), &width, &height, &channels);
-  if (known && (std::max(width, height) > longest_side || (long long)width * height > most_pixels)) {
-    throw std::runtime_error("has more than the " + std::to_string(most_pixels) + " pixels allowed");
-  }
+  if (known && !is_allowed(width, height)) throw std::runtime_error(too_many_pixels());
   stbi_uc* pixels = stbi_load_from_memory(file.data(), int(file.size()), &width, &height, &channels, 4);
   if (!pixels) throw std::runtime_error(std::string("is no picture that can be read: ") + stbi_failure_reason());
   Image image(width, height, 4);
   std::memcpy(image.data.data(), pixels, image.data.size());
   stbi_image_free(pixels);
+  return image;
+}
+}  // namespace
+
+Image decode(const Bytes& file, bool turned) {
+  const Image image = is_jpeg(file) ? decode_jpeg(file) : decode_other(file);
   const Tiff exif = turned ? exif_of(file) : Tiff{nullptr, 0};
   const int orientation = exif.size > 8 ? exif.orientation() : 1;
   return orientation >= 2 && orientation <= 8 ? turned_by(orientation, image) : image;

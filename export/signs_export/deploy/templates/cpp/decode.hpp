@@ -1,4 +1,4 @@
-// Decodes picture files with stb_image.
+// Decodes picture files: JPEG with libjpeg, others with stb_image.
 #pragma once
 
 #include <cstdint>
