@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from signs_export.deploy.platforms import Language
+from signs_export.deploy.program import deploy_program
 from signs_export.deploy.web import WebConfig, deploy_web
 from signs_export.onnx_graph import attribute
 from signs_runtime import Classifier
 
 from ..export.deploy.browser import browser, opened, served
+from ..export.deploy.programs import build_cpp, build_node
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -145,6 +148,32 @@ def test_a_browser_reads_and_labels_the_test_pictures_as_the_runtime_does(
         expected = classifier.predict(file)
         assert np.abs(np.array(probabilities) - expected.probabilities).max() < 5e-3  # measured 1.6e-3
         assert int(np.argmax(probabilities)) == expected.index
+
+
+@pytest.mark.parametrize(("language", "build"), [("node", build_node), ("cpp", build_cpp)])
+def test_a_program_in_another_language_proves_the_bundle_and_labels_the_test_pictures(
+    exported: tuple[Path, Any],
+    signs_data: Path,
+    tmp_path: Path,
+    language: Language,
+    build: Callable[[Path], list[str]],
+) -> None:
+    """All 120 files: the same golden pixels, and the same probabilities, as far as they are printed."""
+    folder = tmp_path / "program"
+    deploy_program(exported[0], folder, language)
+    start = build(folder)
+    proof = subprocess.run([*start, "--verify"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert json.loads(proof)["pixels"] == 0
+    files = sorted((signs_data / "test_signs").iterdir())
+    shown = subprocess.run([*start, *files], cwd=folder, capture_output=True, text=True, check=True).stdout
+    lines = [line.split("\t") for line in shown.splitlines()]
+    classifier = Classifier(exported[0], variant="int8")
+    assert [line[0] for line in lines] == [str(file) for file in files]
+    for file, (_, label, *shares) in zip(files, lines, strict=True):
+        expected = classifier.predict(file)
+        assert label == expected.label
+        given = [float(each.rsplit(" ", 1)[1]) for each in shares]
+        assert np.abs(np.array(given) - expected.probabilities).max() < 1e-4
 
 
 def run_integers(model: onnx.ModelProto, names: list[str], images: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
