@@ -164,7 +164,12 @@ def _tell(output: Path, files: Sequence[Path], follows: str, *, as_json: bool) -
     if as_json:
         print_json({"output": str(output), "files": [each.as_posix() for each in files]})
         return
-    click.echo(f"Wrote {output}: {len(files)} files. {follows}")
+    click.echo(f"Wrote {output}: {len(files)} files, {_megabytes(output, files):.1f} MB. {follows}")
+
+
+def _megabytes(output: Path, files: Sequence[Path]) -> float:
+    whole = [output] if output.is_file() else [output / each for each in files]
+    return sum(each.stat().st_size for each in whole) / 1e6
 
 
 def _show(output: Path, files: Sequence[Path], platform: str, python: str, follows: str, *, as_json: bool) -> None:
@@ -172,5 +177,6 @@ def _show(output: Path, files: Sequence[Path], platform: str, python: str, follo
         names = [each.as_posix() for each in files]
         print_json({"output": str(output), "files": names, "platform": platform, "python": python})
         return
-    click.echo(f"Wrote {output}: {len(files)} files for {platform} and Python {python}.")
+    size = f"{len(files)} files, {_megabytes(output, files):.1f} MB"
+    click.echo(f"Wrote {output}: {size}, for {platform} and Python {python}.")
     click.echo(follows)
