@@ -92,10 +92,23 @@ def make_variants(
             changed = int8.model
         elif name == "fp16":
             changed = to_float16(model)
-        made.append(replace(_written(name, changed, evidence, job, folder), int8=int8))
+        written = _written(name, changed, evidence, job, folder)
+        if name == "fp16" and not written.verdict.passed and written.verdict.hardly_differs:
+            (folder / written.file.path).unlink()
+            left_out.append(LeftOut(name, _why_undecidable(written.verdict)))
+            continue
+        made.append(replace(written, int8=int8))
         if not made[-1].verdict.passed:
             return Variants(tuple(made), tuple(left_out))
     return Variants(tuple(_timed(made, folder, job)), tuple(left_out))
+
+
+def _why_undecidable(verdict: Verdict) -> str:
+    return (
+        f"it would give {int(verdict.flips.sum()):,} of {verdict.pictures:,} pictures another label than Keras, which "
+        f"sees at most {float(verdict.flipped_margins.max()):.1e} of a probability between their labels; float16 loses "
+        f"up to {verdict.max_difference:.1e}. A model that is trained to tell its labels apart can have it"
+    )
 
 
 def _written(name: VariantName, model: onnx.ModelProto, evidence: Evidence, job: Job, folder: Path) -> Made:

@@ -37,7 +37,7 @@ class PairedFigures:
 class LabelFigures:
     """One label of a multi-label classifier: how often the variant decides it as Keras does, and who is right alone."""
 
-    agreement: float  # share of the pictures, 0..1
+    agreement: float  # share of the pictures, 0..1; one of which Keras is undecided agrees
     only_keras: int  # test pictures on which Keras alone is right about this label
     only_variant: int
     p_value: float  # McNemar's
@@ -60,6 +60,32 @@ class Verdict(Comparison):
     @property
     def flipped(self) -> NDArray[np.bool_]:
         return self.flips
+
+    @cached_property
+    def undecided(self) -> NDArray[np.bool_]:
+        """(n,): Keras's decision is closer than float32 may lose, and no more was lost: either label is right."""
+        lost = self.budget.max_difference or 0.0
+        undecided: NDArray[np.bool_] = (margins(self.expected, self.thresholds) <= 2 * lost) & (
+            self.differences <= lost
+        )
+        return undecided
+
+    @property
+    def judged(self) -> NDArray[np.float32]:
+        """The answers (n, labels) whose decisions are judged: Keras's own where it is undecided."""
+        return np.where(self.undecided[:, None], self.expected, self.given)
+
+    @property
+    def hardly_differs(self) -> bool:
+        """Nothing but labels is missed, and only of pictures whose labels Keras hardly tells apart."""
+        hardly = 2 * (self.budget.mean_difference or 0.0)
+        missed = {check.name for check in self.misses}
+        return missed <= {"agreement", "accuracy"} and bool((self.flipped_margins <= hardly).all())
+
+    @property
+    def flipped_margins(self) -> NDArray[np.floating]:
+        """How far Keras's probabilities are from another decision, of the pictures that have another label."""
+        return margins(self.expected[self.flips], self.thresholds)
 
     @property
     def p99_difference(self) -> float:
@@ -114,7 +140,11 @@ class Verdict(Comparison):
         least, n = self.budget.agreement, self.pictures
         if not self.thresholds:
             share = self.same_label / n
-            return "agreement", share >= least, f"Keras's label on {share:.2%} of {n:,} pictures, at least {least:.2%}"
+            equal = int((self.flips & self.undecided).sum())
+            says = f"Keras's label on {share:.2%} of {n:,} pictures, at least {least:.2%}"
+            if equal:
+                says += f"; on {equal:,} of the others Keras's own two likeliest labels differ by float32's noise alone"
+            return "agreement", share + equal / n >= least, says
         label, worst = min(self.by_label.items(), key=lambda item: item[1].agreement)
         says = (
             f"Keras's decision on {worst.agreement:.2%} of {n:,} pictures for {label}, the label that differs most, at "
@@ -124,7 +154,7 @@ class Verdict(Comparison):
 
     def _accuracy(self) -> tuple[str, bool, str]:
         """No fewer pictures right than in Keras; of a multi-label classifier, for no label."""
-        paired = self.paired
+        paired = self.evidence.paired(self.judged)
         says = (
             f"{self.accuracy} of the test pictures right; {paired.only_keras} in Keras alone, {paired.only_variant} in "
             f"the variant alone: McNemar's p {paired.p_value:.2g}"
@@ -143,10 +173,12 @@ class Verdict(Comparison):
     @cached_property
     def by_label(self) -> dict[str, LabelFigures]:
         """Each label of a multi-label classifier; none of another."""
-        other = self.other_decisions | ~np.isfinite(self.differences)[:, None]
+        other = self.other_decisions & ~self.undecided[:, None] | ~np.isfinite(self.differences)[:, None]
         return {
             label: LabelFigures(1 - float(changed.mean()), pairs.only_keras, pairs.only_variant, pairs.p_value)
-            for (label, pairs), changed in zip(self.evidence.paired_by_label(self.given).items(), other.T, strict=False)
+            for (label, pairs), changed in zip(
+                self.evidence.paired_by_label(self.judged).items(), other.T, strict=False
+            )
         }
 
     @property
