@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from signs_export.bundle_files import write_file
 from signs_export.config import VARIANTS, VariantName
-from signs_export.float16 import to_float16
+from signs_export.float16 import beyond_float16, to_float16
 from signs_export.gate.compare import compare, verdict_at_once
 from signs_export.gate.evidence import Evidence
 from signs_export.gate.verdict import Verdict
@@ -30,6 +30,7 @@ FP32: VariantName = "fp32"
 WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
 WORTH_ROUNDS = 7  # of timing at least, where it decides whether int8 is shipped
 SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger and not faster is left out
+LOOKED_AT = 8  # pictures, those that differ most, in which numbers too large for float16 are looked for
 SMALL, SLOWER = 0.5, 0.9  # one that has more than half of the bytes must have nearly float32's speed, too
 
 
@@ -93,9 +94,9 @@ def make_variants(
         elif name == "fp16":
             changed = to_float16(model)
         written = _written(name, changed, evidence, job, folder)
-        if name == "fp16" and not written.verdict.passed and written.verdict.hardly_differs:
+        if name == "fp16" and (why := _why_no_float16(written.verdict, model)):
             (folder / written.file.path).unlink()
-            left_out.append(LeftOut(name, _why_undecidable(written.verdict)))
+            left_out.append(LeftOut(name, why))
             continue
         made.append(replace(written, int8=int8))
         if not made[-1].verdict.passed:
@@ -103,7 +104,14 @@ def make_variants(
     return Variants(tuple(_timed(made, folder, job)), tuple(left_out))
 
 
-def _why_undecidable(verdict: Verdict) -> str:
+def _why_no_float16(verdict: Verdict, float32: onnx.ModelProto) -> str:
+    """Why a float16 variant that failed cannot be had of an honest model; "" where that is not known, or it passed."""
+    if verdict.passed:
+        return ""
+    if large := beyond_float16(float32, verdict.evidence.images[verdict.worst(LOOKED_AT)]):
+        return f"float16 holds numbers up to 65,504, and {large}. Normalize that layer, or rescale the model's input"
+    if not verdict.hardly_differs:
+        return ""
     return (
         f"it would give {int(verdict.flips.sum()):,} of {verdict.pictures:,} pictures another label than Keras, which "
         f"sees at most {float(verdict.flipped_margins.max()):.1e} of a probability between their labels; float16 loses "

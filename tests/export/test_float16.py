@@ -13,6 +13,7 @@ from signs_export.gate.evidence import Evidence
 from signs_export.job import Job
 from signs_export.source.reference import Reference, examine
 from signs_runtime.bundle.folder import open_bundle
+from signs_runtime.pictures.input_spec import InputSpec
 
 CONFIG = ExportConfig(command="pytest", golden_pictures=8, variants=("fp32", "int8"), speed_rounds=1)
 
@@ -45,6 +46,25 @@ def test_float16_is_left_out_where_the_model_hardly_tells_its_labels_apart(
     assert "another label than Keras" in left_out.why
     assert not (tmp_path / "bundle/fp16.onnx").exists()
     assert "There is no fp16 variant" in (tmp_path / "bundle/report.html").read_text()
+
+
+def test_float16_is_left_out_where_a_layer_outgrows_it(dataset: Dataset, tmp_path: Path) -> None:
+    """Pixels from 0 to 255, and no normalization: a sum of thousands of them leaves float16."""
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.layers.Flatten(),
+        keras.layers.Dense(8, kernel_initializer="ones"),
+        keras.layers.LayerNormalization(),
+    ]
+    side = dataset.test.images(InputSpec(32, 32)).shape[1]
+    model = keras.Sequential([keras.Input((side, side, 3)), *layers, keras.layers.Dense(6, activation="softmax")])
+    reference, config = examine(model, scaling="none"), replace(CONFIG, variants=("fp32", "fp16"), as_is=True)
+    export = seal_model(
+        convert(reference, dataset.labels, config), Job(reference, dataset, config), tmp_path / "bundle"
+    )
+    assert [each.name for each in export.made] == ["fp32"]
+    (left_out,) = export.left_out
+    assert "float16 holds numbers up to 65,504" in left_out.why
 
 
 def test_what_float16_costs_by_nature_is_allowed_up_to_int8s_budget(evidence: Evidence) -> None:

@@ -16,6 +16,8 @@ from signs_export.convert.tf2onnx_fixes import (
     bring_weights_back,
     captured_constants,
     convert_erfc,
+    convert_nearest,
+    convert_reverse,
     tf2onnx_patched,
 )
 from signs_export.convert.tidy import tidy
@@ -117,7 +119,11 @@ def _trace(reference: Reference, config: ExportConfig) -> tuple[onnx.ModelProto,
                 classify,
                 input_signature=classify.input_signature,
                 opset=config.opset,
-                custom_op_handlers={"Erfc": (convert_erfc, [])},
+                custom_op_handlers={
+                    "Erfc": (convert_erfc, []),
+                    "ResizeNearestNeighbor": (convert_nearest, []),
+                    "ReverseV2": (convert_reverse, []),
+                },
                 large_model=True,
             )
     except Exception as error:  # tf2onnx raises whatever its passes stumble over

@@ -29,6 +29,53 @@ def convert_erfc(graph: Any, node: Any, name: str, _: Any) -> None:  # Any: tf2o
     graph.replace_all_inputs(output, difference.output[0], ops=[op for op in graph.get_nodes() if op is not difference])
 
 
+def convert_reverse(graph: Any, node: Any, name: str, _: Any) -> None:  # Any: tf2onnx's own
+    """Read axes backwards by a slice: tf2onnx 1.17 makes a ReverseSequence, of sizes that only a run tells."""
+    values = node.input[0]
+    places = np.asarray(node.inputs[1].get_tensor_value(as_list=False), np.int64).reshape(-1)
+    shapes, types = node.output_shapes, node.output_dtypes
+    (output,) = node.output
+    graph.remove_node(node.name)
+    ends = np.full(len(places), np.iinfo(np.int64).min + 1, np.int64)
+    given = {"starts": np.full(len(places), -1, np.int64), "ends": ends, "axes": places, "steps": -np.ones_like(places)}
+    inputs = [values, *(graph.make_const(f"{name}_{each}", value).output[0] for each, value in given.items())]
+    graph.make_node("Slice", inputs, outputs=[output], name=name, shapes=shapes, dtypes=types)
+
+
+def convert_nearest(graph: Any, node: Any, name: str, arguments: Any) -> None:  # Any: tf2onnx's own
+    """Take the nearest pixels by their places, where onnxruntime's way of finding them rounds a tie otherwise.
+
+    TensorFlow takes pixel floor((i + 0.5) * old / new): https://www.tensorflow.org/api_docs/python/tf/image/resize.
+    """
+    from tf2onnx.onnx_opset.nn import Resize
+
+    shape = graph.get_shape(node.input[0])  # (n, h, w, c)
+    sizes = node.inputs[1].get_tensor_value() if node.inputs[1].is_const() else None
+    centred = "half_pixel_centers" in node.attr and node.attr["half_pixel_centers"].i
+    if not centred or sizes is None or shape is None or min(shape[1:3]) < 1:
+        Resize.version_11(graph, node)
+        return
+    places = [_nearest(old, new) for old, new in zip(shape[1:3], sizes, strict=True)]
+    if all(np.array_equal(*each) for each in places):
+        Resize.version_11(graph, node)
+        return
+    values, (output,), shapes, types = node.input[0], node.output, node.output_shapes, node.output_dtypes
+    graph.remove_node(node.name)
+    rows, columns = (graph.make_const(f"{name}_{i}", own).output[0] for i, (own, _) in enumerate(places))
+    tall = [shape[0], sizes[0], *shape[2:]]
+    picked = graph.make_node("Gather", [values, rows], attr={"axis": 1}, shapes=[tall], dtypes=types)
+    whole = [picked.output[0], columns]
+    graph.make_node("Gather", whole, attr={"axis": 2}, outputs=[output], name=name, shapes=shapes, dtypes=types)
+
+
+def _nearest(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of the nearest pixels, by TensorFlow's float32 arithmetic and by onnxruntime's."""
+    middles = np.arange(new, dtype=np.float32) + np.float32(0.5)
+    by_tensorflow = np.minimum(np.floor(middles * (np.float32(old) / np.float32(new))), old - 1)
+    by_onnxruntime = np.minimum(np.floor(middles / np.float32(new / old)), old - 1)
+    return by_tensorflow.astype(np.int64), by_onnxruntime.astype(np.int64)
+
+
 @contextmanager
 def _numpy_product() -> Iterator[None]:
     """tf2onnx 1.17 calls np.product for large models, which numpy 2 has dropped: lend it np.prod."""

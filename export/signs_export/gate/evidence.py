@@ -1,7 +1,7 @@
 """The pictures of a proof, and all that Keras says of them: asked once, for every variant."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +92,7 @@ def asked(job: Job) -> Iterator[tuple[Answers, Path]]:
         images = chosen.images(reference.input)
         with job.progress("Asking Keras", len(images)) as on_done:
             rebuilt = reference.probabilities(images, on_done)
+        _refuse_unanswered(rebuilt, files)
         answers = Answers(
             labels=dataset.labels,
             thresholds=reference.thresholds,
@@ -104,6 +105,17 @@ def asked(job: Job) -> Iterator[tuple[Answers, Path]]:
             rebuilt=rebuilt,
         )
         yield answers, Path(folder)
+
+
+def _refuse_unanswered(given: NDArray[np.float32], files: Sequence[Path]) -> None:
+    """Raise ExportError where Keras itself answers a picture with no number."""
+    unanswered = np.flatnonzero(~np.isfinite(given).all(axis=1))
+    if len(unanswered):
+        named = ", ".join(files[i].name for i in unanswered[:5])
+        raise ExportError(
+            f"Keras itself answers {len(unanswered):,} of {len(given):,} pictures with NaN or infinite numbers, "
+            f"such as {named}. Look for a division by zero: a picture of one colour has no spread."
+        )
 
 
 def evidence_of(job: Job, answers: Answers, folder: Path) -> Evidence:

@@ -72,8 +72,8 @@ def _einsum(call: Call) -> list[Value]:
     return [made]
 
 
-def _window(call: Call, kernel: Sequence[int], spatial: Sequence[int]) -> list[int]:
-    """The sides that a sliding window makes."""
+def _window(call: Call, kernel: Sequence[int], spatial: Sequence[int], *, pools: bool) -> list[int]:
+    """The sides that a sliding window makes; onnxruntime pools no window that lies in the padding alone."""
     rank = len(spatial)
     strides = call.numbers("strides", (1,) * rank) or ()
     dilations = call.numbers("dilations", (1,) * rank) or ()
@@ -90,7 +90,7 @@ def _window(call: Call, kernel: Sequence[int], spatial: Sequence[int]) -> list[i
             made.append(ceil(side / strides[i]))
             continue
         room = side + (pads[i] + pads[i + rank] if auto == "NOTSET" else 0) - reach
-        if room < 0 or pads[i] >= reach or pads[i + rank] >= reach:
+        if room < 0 or (pools and max(pads[i], pads[i + rank]) >= reach):
             call.refuse(f"slides a window of {reach} over {side} with pads of {pads[i]} and {pads[i + rank]}")
         made.append((ceil(room / strides[i]) if call.number("ceil_mode", 0) else room // strides[i]) + 1)
     if auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
@@ -108,7 +108,7 @@ def _convolve(call: Call, weights: int, kind: int, bias: int) -> list[Value]:
     offset = call.get(bias)
     if offset is not None and offset.shape != (w[0],):
         call.refuse(f"adds {offset.shape} to {w[0]} channels")
-    made = Value(kind, (x[0], w[0], *_window(call, w[2:], x[2:])))
+    made = Value(kind, (x[0], w[0], *_window(call, w[2:], x[2:], pools=False)))
     # onnxruntime computes with channels in blocks, of 16 with AVX-512, and keeps them so.
     made.room = max(made.room, made.size // w[0] * _blocked(w[0]) * _FLOAT_BYTES)
     call.extra = max(0, x[0] * _blocked(x[1]) * prod(x[2:]) * _FLOAT_BYTES - call.x.room)
@@ -178,7 +178,7 @@ def _pool(call: Call) -> list[Value]:
     x, kernel = call.x.shape, call.numbers("kernel_shape") or ()
     if len(x) < 3:
         call.refuse(f"pools {x}")
-    shape = (*x[:2], *_window(call, kernel, x[2:]))
+    shape = (*x[:2], *_window(call, kernel, x[2:], pools=True))
     call.work = 32 * prod(shape) * prod(kernel)
     return [call.x.as_shape(shape)]
 

@@ -159,7 +159,8 @@ def _resize(call: Call) -> list[Value]:
         scales = call.known(2).reshape(-1).astype(np.float64).tolist()
         if len(scales) != len(axes) or not all(0 < scale <= 2**31 for scale in scales):
             call.refuse(f"scales {shape} by {scales!r:.100}")
-        sides = [int(shape[axis] * scale) for axis, scale in zip(axes, scales, strict=True)]
+        # As onnxruntime multiplies, in float32: 0.64, which is less than 0.64 there, times 100 is 64 all the same.
+        sides = [int(np.float32(shape[axis]) * np.float32(scale)) for axis, scale in zip(axes, scales, strict=True)]
     if len(sides) != len(axes) or call.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         call.refuse(f"resizes {len(shape)} axes to {sides!r:.100}")
     made = list(shape)
