@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from signs_runtime.bundle.folder import HeldFile, digest_of, open_regular
 from signs_runtime.bundle.manifest import MAX_FILE_BYTES
@@ -57,15 +57,31 @@ class Model:
 def start(model: Model, setting: Setting, *, cached: bool = True) -> Any:  # Any: onnxruntime.InferenceSession
     """Start a session on a model, by the optimised graph that is kept of it, which is made where there is none.
 
-    The graph has the bits of the CPU that it was made on. Other devices optimise for themselves. Raises as
-    `start_session` and `model.read` do.
+    The graph has the bits of the CPU that it was made on. Other devices optimise for themselves; TensorRT, which takes
+    minutes, keeps its engines. Raises as `start_session` and `model.read` do.
     """
     kept = _place(model, setting) if cached and setting.device == "cpu" else None
     if kept is not None:
         session = _open(kept, setting) or (_make(model, setting, kept) and _open(kept, setting))
         if session:
             return session
-    return start_session(_checked(model), setting)
+    return start_session(_checked(model), setting, engines=engines_of(model, setting) if cached else None)
+
+
+def engines_of(model: Model, setting: Setting) -> Path | None:
+    """The folder in which TensorRT keeps what it built of this model; None for another device, or without a cache.
+
+    Its files tell GPUs and versions of TensorRT apart, and not weights: each model has a folder of its own.
+    """
+    kept = _place(model, setting, "engines") if setting.device == "tensorrt" else None
+    try:
+        if kept is not None:
+            kept.mkdir(exist_ok=True, mode=0o700)
+            os.utime(kept)  # the last used stay
+            _forget_old(kept.parent)
+    except OSError:
+        return None
+    return kept
 
 
 def _digest(path: Path) -> str:
@@ -84,9 +100,9 @@ def _checked(model: Model) -> bytes:
     return content
 
 
-def _place(model: Model, setting: Setting) -> Path | None:
-    """Where the graph is kept: its name holds all that it depends on."""
-    folder = part_of_cache("graphs")
+def _place(model: Model, setting: Setting, kind: Literal["graphs", "engines"] = "graphs") -> Path | None:
+    """Where what is made of a model is kept: the name holds all that it depends on."""
+    folder = part_of_cache(kind)
     if folder is None:
         return None
     made_by = [import_onnxruntime().__version__, __version__, *this_cpu(), setting.device]

@@ -68,9 +68,16 @@ def built_devices() -> list[str]:
 
 
 def start_session(
-    model: bytes | Path, setting: Setting, *, optimize: bool = True, save_to: Path | None = None
+    model: bytes | Path,
+    setting: Setting,
+    *,
+    optimize: bool = True,
+    save_to: Path | None = None,
+    engines: Path | None = None,
 ) -> Any:  # Any: onnxruntime.InferenceSession
     """Load a model, or the file of one, and optimise it unless it was; `save_to` keeps the optimised graph.
+
+    `engines` is the folder in which TensorRT keeps its engines.
 
     onnxruntime itself falls back to the CPU with no more than a warning. Raises ProviderError instead, and
     BundleFormatError for what is not an ONNX model.
@@ -98,6 +105,9 @@ def start_session(
         onnxruntime.set_default_logger_severity(4)  # a provider that does not start logs apart from its session
     content = model if isinstance(model, bytes) else os.fspath(model)
     own = {"num_of_threads": str(setting.threads)} if setting.device == "openvino" else {}
+    if engines is not None:
+        own |= dict.fromkeys(("trt_engine_cache_enable", "trt_timing_cache_enable"), "1")
+        own |= {name: os.fspath(engines) for name in ("trt_engine_cache_path", "trt_timing_cache_path")}
     providers = [(provider, {**_PROVIDER_OPTIONS.get(setting.device, {}), **own})]
     with recording(onnxruntime, options, always=setting.device != "cpu") as count:
         try:

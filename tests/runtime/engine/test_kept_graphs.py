@@ -2,17 +2,19 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from signs_runtime import BundleFormatError, BundleTamperedError, Classifier
-from signs_runtime.engine.kept_graphs import Model, start
+from signs_runtime.engine.kept_graphs import Model, engines_of, start
 from signs_runtime.engine.session import Setting
 
 from ..colours import LABELS, SIZE, plain
@@ -156,3 +158,17 @@ def test_processes_that_start_at_once_make_one_whole_graph(bundle: Path, cache: 
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [process.communicate()[0] for process in processes] == ["blue\n"] * 4
     assert len(graphs(cache)) == 1
+
+
+def test_tensorrt_has_a_folder_of_its_own_for_each_model_and_other_devices_none(bundle: Path, cache: Path) -> None:
+    """TensorRT itself runs where there is a GPU; here is only where its engines would be kept."""
+    tensorrt, model = Setting("tensorrt", 1, spin=True), Model.of_file(bundle / "fp32.onnx")
+    folder = engines_of(model, tensorrt)
+    assert folder is not None
+    assert folder.parent == cache / "engines"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (folder / "kept.engine").write_text("")
+    assert engines_of(model, tensorrt) == folder
+    assert (folder / "kept.engine").exists()
+    assert engines_of(replace(model, sha256="0" * 64), tensorrt) != folder
+    assert engines_of(model, Setting("cpu", 1, spin=True)) is None
