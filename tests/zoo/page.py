@@ -1,5 +1,6 @@
 """The zoo's results as a page of Markdown."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -95,8 +96,8 @@ def _rows(record: Record) -> Iterable[tuple[str, ...]]:
             f"{record['total_seconds']:.0f}" if first else "",
         )
     for why in record["warnings"]:
-        if "no int8 variant" in why:
-            yield ("", "", "int8", "left out", why.partition(": ")[2].rstrip("."), *[""] * 6)
+        if found := re.match(r"There is no (\w+) variant: (.*)\.", why):
+            yield ("", "", found[1], "left out", found[2], *[""] * 6)
 
 
 def _missed(record: Record) -> Iterable[tuple[str, ...]]:
