@@ -144,7 +144,7 @@ class Verdict(Comparison):
             says = f"Keras's label on {share:.2%} of {n:,} pictures, at least {least:.2%}"
             if equal:
                 says += f"; on {equal:,} of the others Keras's own two likeliest labels differ by float32's noise alone"
-            return "agreement", share + equal / n >= least, says
+            return "agreement", (self.same_label + equal) / n >= least, says
         label, worst = min(self.by_label.items(), key=lambda item: item[1].agreement)
         says = (
             f"Keras's decision on {worst.agreement:.2%} of {n:,} pictures for {label}, the label that differs most, at "
