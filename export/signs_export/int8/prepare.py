@@ -20,6 +20,7 @@ from signs_export.int8.calibration import Calibration
 from signs_export.int8.dense import dense_as_convolutions
 from signs_export.int8.equalize import equalize, find_streams
 from signs_export.int8.rounding import full_scale, round_learned, round_nearest, safe_scale
+from signs_export.int8.same_rounding import round_the_same
 from signs_export.int8.saturation import is_depthwise
 from signs_export.int8.summed_ranges import choose_ranges, find_summands
 from signs_export.onnx_graph import attribute, weights_of
@@ -79,6 +80,8 @@ def prepare(
     if config.summed_ranges:
         summands = find_summands(model)
         ranges |= choose_ranges(model, summands, ranges, calibration.images[::_SUMMED])
+    if config.exact_everywhere:
+        ranges = round_the_same(model, ranges, counted)
     return Prepared(model, rounded, {name: ranges[other] for name, other in counted.items() if other in ranges})
 
 

@@ -1,0 +1,90 @@
+"""Ranges with which every CPU rounds sums and products of two int8 tensors the same way.
+
+A sum's levels a and b become round(a * r + b * s), with r and s the inputs' scales over the output's; a product's become
+round(a * b * r). onnxruntime does this in float32 and rounds halves to even on x86, and does sums in 22-bit integers and
+rounds halves away from zero on ARM (mlas/lib/qladd.cpp). So halves, and what float32 takes for some, differ.
+
+With r = p / q and s = t / q, whole numbers and q odd, none comes nearer to a half than 1 / (2 q). What either arithmetic
+loses is less than that.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import ceil, floor, frexp
+
+import onnx
+
+LEVELS = 255
+# A sum's q is below 2**9 for ratios from 1 to 2, where ARM loses at most 2**-13 for each of two products, and float32 less.
+_SUM_BITS = 9
+_MOST_Q = 4095  # a product's: float32 loses at most 2**-14 of a level in it
+# Their outputs are on their inputs' levels.
+_KEEP_LEVELS = ("MaxPool", "AveragePool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+Ranges = dict[str, tuple[float, float]]
+
+
+def round_the_same(model: onnx.ModelProto, ranges: Ranges, counted: Mapping[str, str]) -> Ranges:
+    """Widen the (lowest, highest) values of activations, by a little, until sums and products have no halves.
+
+    `counted` names for each activation the one in `ranges` whose range is its own. From the model's end to its start:
+    each operator fits its inputs to its output. An input that an operator further on has fitted stays as it is, and
+    the sum may then round as it likes.
+    """
+    ranges = dict(ranges)
+    made_by = {name: node for node in model.graph.node for name in node.output}
+
+    def owner(name: str) -> str:
+        """The activation in `ranges` that tells the levels of this one."""
+        while name in made_by and made_by[name].op_type in _KEEP_LEVELS:
+            name = made_by[name].input[0]
+        return counted.get(name, name)
+
+    # quantize.py gives these the levels of 0 to 1.
+    fitted = {owner(node.output[0]) for node in model.graph.node if node.op_type == "HardSigmoid"}
+    ranges |= dict.fromkeys(fitted & ranges.keys(), (0.0, 1.0))
+    for node in reversed(model.graph.node):
+        if node.op_type not in ("Add", "Mul"):
+            continue
+        output, inputs = owner(node.output[0]), [owner(name) for name in node.input]
+        scales = [_scale(ranges, name) for name in (output, *inputs)]
+        if len(set(inputs)) < 2 or output in inputs or not all(scales):
+            continue
+        free = [name for name in inputs if name not in fitted]
+        if node.op_type == "Add" and len(free) == 2:
+            _widen(ranges, inputs, _sum_factors(scales[0], scales[1:]))
+            fitted.update(inputs)
+        elif node.op_type == "Mul" and free:
+            _widen(ranges, free[:1], [_product_factor(scales[1] * scales[2] / scales[0])])
+            fitted.update(inputs)
+        fitted.add(output)
+    return ranges
+
+
+def _scale(ranges: Ranges, name: str) -> float:
+    low, high = ranges.get(name, (0.0, 0.0))
+    return (high - low) / LEVELS
+
+
+def _sum_factors(output: float, inputs: list[float]) -> list[float]:
+    """What two summands' scales are multiplied with, 1 or a little more."""
+    ratios = [scale / output for scale in inputs]
+    exponent = frexp(max(ratios))[1] - 1  # of two
+    q = max(2 ** (_SUM_BITS - exponent) - 1, 1)
+    return [max(ceil(ratio * q), 1) / (ratio * q) for ratio in ratios]
+
+
+def _product_factor(ratio: float) -> float:
+    """What one factor's scale is multiplied with, 1 or a little more."""
+    fractions = []
+    for p in range(1, 17):
+        q = min(floor(p / ratio), _MOST_Q)
+        q -= 1 - q % 2
+        if q > 0:
+            fractions.append(p / q / ratio)
+    return min(fractions, default=1.0)
+
+
+def _widen(ranges: Ranges, names: Iterable[str], factors: Iterable[float]) -> None:
+    for name, factor in zip(names, factors, strict=True):
+        low, high = ranges[name]
+        ranges[name] = (low * factor, high * factor)
