@@ -1,11 +1,11 @@
 """Ranges with which every CPU rounds sums and products of two int8 tensors the same way.
 
-A sum's levels a and b become round(a * r + b * s), with r and s the inputs' scales over the output's; a product's become
-round(a * b * r). onnxruntime does this in float32 and rounds halves to even on x86, and does sums in 22-bit integers and
-rounds halves away from zero on ARM (mlas/lib/qladd.cpp). So halves, and what float32 takes for some, differ.
+A sum's levels a and b become round(a * r + b * s), with r and s the inputs' scales over the output's; a product's,
+round(a * b * r). On x86 onnxruntime does this in float32 and rounds halves to even. On ARM it does sums in 22-bit
+integers and rounds halves away from zero (mlas/lib/qladd.cpp). So halves differ, and what float32 takes for some.
 
-With r = p / q and s = t / q, whole numbers and q odd, none comes nearer to a half than 1 / (2 q). What either arithmetic
-loses is less than that.
+With r = p / q and s = t / q, whole numbers and q odd, no sum comes nearer to a half than 1 / (2 q), and what either
+arithmetic loses is less.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from math import ceil, floor, frexp
 import onnx
 
 LEVELS = 255
-# A sum's q is below 2**9 for ratios from 1 to 2, where ARM loses at most 2**-13 for each of two products, and float32 less.
+# A sum's q is below 2**9 for ratios from 1 to 2, where ARM loses at most 2**-13 in each of two products, float32 less.
 _SUM_BITS = 9
 _MOST_Q = 4095  # a product's: float32 loses at most 2**-14 of a level in it
 # Their outputs are on their inputs' levels.

@@ -58,7 +58,8 @@ def joints(model: onnx.ModelProto, tmp_path: Path) -> list[tuple[str, list[float
 
 
 def levels(values: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.integer]:
-    return np.clip(values, 0, 255).astype(int)
+    cut: NDArray[np.integer] = np.clip(values, 0, 255).astype(int)
+    return cut
 
 
 def sum_in_float32(a: float, za: int, b: float, zb: int, c: float, zc: int) -> NDArray[np.integer]:
@@ -70,7 +71,7 @@ def sum_in_float32(a: float, za: int, b: float, zb: int, c: float, zc: int) -> N
 
 def sum_in_integers(a: float, za: int, b: float, zb: int, c: float, zc: int) -> NDArray[np.integer]:
     """The same on ARM: the larger ratio in 22 bits, halves away from zero."""
-    ratios = np.float32([a, b]) / np.float32(c)
+    ratios = np.array([a, b], np.float32) / np.float32(c)
     shift = 21 - (int(np.frexp(ratios.max())[1]) - 1)
     r, s = np.rint(ratios.astype(float) * 2.0**shift).astype(int)
     total = (A - za) * r + (B - zb) * s
