@@ -100,6 +100,7 @@ ifdef MODEL
 	$(BIN)/python benchmarks/throughput.py bench/bundle bench/hands
 	$(BIN)/python benchmarks/tuning.py bench/bundle
 	$(BIN)/python benchmarks/one_cpu.py bench/bundle
+	$(BIN)/python -m benchmarks.web_start bench/bundle bench/hands/0_IMG_0000.png
 endif
 
 peers: setup  ## Time every runtime that we know of on MODEL=my.keras and DATA=pictures; writes docs/peers.md; keep the machine idle.
