@@ -2,7 +2,7 @@
 
     python -m benchmarks.web_start BUNDLE PICTURE [--megabits 20]
 
-Makes the page of BUNDLE, and opens it in headless Chromium with an empty cache. Then again, with what its service worker
+Makes the page of BUNDLE, and opens it in headless Chromium: with an empty cache, and then with what its service worker
 keeps. Needs npm and Chromium.
 """
 

@@ -8,7 +8,8 @@ With r = p / q and s = t / q, whole numbers and q odd, no sum comes nearer to a 
 arithmetic loses is less.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from math import ceil, floor, frexp
 
 import onnx
@@ -16,6 +17,9 @@ import onnx
 LEVELS = 255
 # A sum's q is below 2**9 for ratios from 1 to 2, where ARM loses at most 2**-13 in each of two products, float32 less.
 _SUM_BITS = 9
+_LITTLE = (
+    1.1  # What is small in its sum is widened further, where nothing else reads it: its steps are lost in the sum.
+)
 _MOST_Q = 4095  # a product's: float32 loses at most 2**-14 of a level in it
 # Their outputs are on their inputs' levels.
 _KEEP_LEVELS = ("MaxPool", "AveragePool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -39,6 +43,9 @@ def round_the_same(model: onnx.ModelProto, ranges: Ranges, counted: Mapping[str,
             name = made_by[name].input[0]
         return counted.get(name, name)
 
+    readers = Counter(
+        owner(name) for node in model.graph.node for name in node.input if owner(node.output[0]) != owner(name)
+    )
     # quantize.py gives these the levels of 0 to 1.
     fitted = {owner(node.output[0]) for node in model.graph.node if node.op_type == "HardSigmoid"}
     ranges |= dict.fromkeys(fitted & ranges.keys(), (0.0, 1.0))
@@ -50,12 +57,15 @@ def round_the_same(model: onnx.ModelProto, ranges: Ranges, counted: Mapping[str,
         if len(set(inputs)) < 2 or output in inputs or not all(scales):
             continue
         free = [name for name in inputs if name not in fitted]
+        factors: dict[str, float] = {}
         if node.op_type == "Add" and len(free) == 2:
-            _widen(ranges, inputs, _sum_factors(scales[0], scales[1:]))
-            fitted.update(inputs)
+            factors = dict(zip(inputs, _sum_factors(scales[0], scales[1:]), strict=True))
         elif node.op_type == "Mul" and free:
-            _widen(ranges, free[:1], [_product_factor(scales[1] * scales[2] / scales[0])])
-            fitted.update(inputs)
+            factors = {free[0]: _product_factor(scales[1] * scales[2] / scales[0])}
+        if all(factor <= _LITTLE or readers[name] == 1 for name, factor in factors.items()):
+            for name, factor in factors.items():
+                ranges[name] = (ranges[name][0] * factor, ranges[name][1] * factor)
+            fitted.update(inputs if factors else ())
         fitted.add(output)
     return ranges
 
@@ -82,9 +92,3 @@ def _product_factor(ratio: float) -> float:
         if q > 0:
             fractions.append(p / q / ratio)
     return min(fractions, default=1.0)
-
-
-def _widen(ranges: Ranges, names: Iterable[str], factors: Iterable[float]) -> None:
-    for name, factor in zip(names, factors, strict=True):
-        low, high = ranges[name]
-        ranges[name] = (low * factor, high * factor)

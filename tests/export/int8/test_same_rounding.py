@@ -114,6 +114,21 @@ def test_sums_and_products_round_the_same_on_every_cpu(
         assert np.all(np.array(wide[::2]) <= np.array(narrow[::2]) * 1.05)
 
 
+def test_what_is_small_in_its_sum_keeps_its_steps_for_other_readers() -> None:
+    make = onnx.helper.make_node
+    ranges = {"a": (0.0, 1e-4), "b": (0.0, 1.0), "c": (0.0, 1.0)}
+    alone = onnx.helper.make_model(onnx.helper.make_graph([make("Add", ["a", "b"], ["c"])], "alone", [], []))
+    assert round_the_same(alone, ranges, {})["a"][1] > 2e-4
+    nodes = [make("Add", ["a", "b"], ["c"]), make("Relu", ["a"], ["d"])]
+    read = onnx.helper.make_model(onnx.helper.make_graph(nodes, "read", [], []))
+    assert round_the_same(read, ranges, {}) == ranges
+    # As what a rectifier alone reads, and a pool that keeps its levels.
+    nodes = [make("Relu", ["r"], ["s"]), make("MaxPool", ["s"], ["a"], kernel_shape=[1]), nodes[0]]
+    pooled = onnx.helper.make_model(onnx.helper.make_graph(nodes, "pooled", [], []))
+    found = round_the_same(pooled, {"s": (0.0, 1e-4), "b": (0.0, 1.0), "c": (0.0, 1.0)}, {"r": "s", "s": "s"})
+    assert found["s"][1] > 2e-4
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_fitted_scales_have_no_halves(seed: int) -> None:
     """Any scales, all pairs of levels."""
