@@ -17,9 +17,8 @@ import onnx
 LEVELS = 255
 # A sum's q is below 2**9 for ratios from 1 to 2, where ARM loses at most 2**-13 in each of two products, float32 less.
 _SUM_BITS = 9
-_LITTLE = (
-    1.1  # What is small in its sum is widened further, where nothing else reads it: its steps are lost in the sum.
-)
+# What is small in its sum is widened by more where nothing else reads it: its own steps are lost in the sum.
+_LITTLE = 1.1
 _MOST_Q = 4095  # a product's: float32 loses at most 2**-14 of a level in it
 # Their outputs are on their inputs' levels.
 _KEEP_LEVELS = ("MaxPool", "AveragePool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
