@@ -3,8 +3,8 @@
     python -m tests.packaging.arm BUNDLE [PICTURES]
 
 Needs Linux, root, and Debian's mmdebstrap and qemu-user-static. Each CPU verifies the bundle, and labels PICTURES (by
-default the golden ones alone) with int8. Its integers must be those of here: answers may differ by what the float layer
-at the end loses, which sums in another order on each CPU. Ends with 1 where one does not.
+default the golden ones alone) with int8. Its integers must be those of here, in every tensor. Answers may differ by what
+the float layer at the end loses, which sums in another order on each CPU. Ends with 1 where they do not hold.
 """
 
 import json
@@ -19,11 +19,13 @@ from typing import Any
 
 import click
 import numpy as np
+import onnx
+import onnxruntime
 
 from signs_export.deploy.board import deploy_board
 from signs_export.deploy.platforms import BoardConfig
 from signs_runtime import Classifier
-from signs_runtime.bundle.folder import open_bundle
+from signs_runtime.bundle.folder import Bundle, open_bundle
 from signs_runtime.commands.shared import print_table
 from signs_runtime.pictures.find import find_pictures
 
@@ -40,11 +42,21 @@ sys.path.insert(0, site)
 import numpy as np
 from signs_runtime import Classifier, verify
 proof = verify(bundle)
-answers = {}
+answers, changed = {}, {}
 for name in variants if pictures else ():
     classifier = Classifier(bundle, variant=name, threads=1, cache=False)
     answers[name] = [classifier.predict(each).probabilities.tolist() for each in pictures]
-print(json.dumps({"passed": proof.passed, "failures": str(proof.failures), "answers": answers}))
+if len(sys.argv) > 5:
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    there = np.load(sys.argv[6])
+    session = onnxruntime.InferenceSession(sys.argv[5], options, providers=["CPUExecutionProvider"])
+    for name in session.get_outputs():
+        values = session.run([name.name], {"image": there["image"]})[0]
+        changed[name.name] = int((values != there[name.name]).sum())
+print(json.dumps({"passed": proof.passed, "failures": str(proof.failures), "answers": answers, "changed": changed}))
 """
 
 
@@ -70,21 +82,48 @@ def main(bundle: Path, pictures: Path | None) -> None:
         deploy_board(bundle, folder, BoardConfig("linux-aarch64", "3.11"))
         _install(folder, site)
         made = time.perf_counter() - start
+        inner = _inner_integers(open_bundle(bundle), Path(work)) if "int8" in names else []
         for cpu in CPUS:
             start = time.perf_counter()
-            found = _run(cpu, root, site, folder / "bundle", variants, files)
-            passed = passed and found["passed"]
+            found = _run(cpu, root, site, folder / "bundle", variants, files, inner)
+            changed = sum(found["changed"].values())
+            passed = passed and found["passed"] and not changed
             for name in variants:
                 difference = 0.0 if not files else float(np.abs(np.float32(found["answers"][name]) - here[name]).max())
                 passed = passed and (name != "int8" or difference <= LAST_LAYER)
                 told = "the same bits" if difference == 0 else f"at most {difference:.1e} apart"
-                rows.append(
-                    (cpu, "passed" if found["passed"] else found["failures"], name, told if files else "not asked")
-                )
+                verified = "passed" if found["passed"] else found["failures"]
+                rows.append((cpu, verified, name, told if files else "not asked", str(changed) if inner else ""))
             print(f"{cpu}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     print(f"From an empty folder to an installed one: {made:.0f} s.")
-    print_table(rows, header=("CPU", "signs verify", "variant", f"{len(files)} pictures, beside this machine"))
+    beside = f"{len(files)} pictures, beside this machine"
+    print_table(rows, header=("CPU", "signs verify", "variant", beside, "other integers inside"))
     sys.exit(not passed)
+
+
+def _inner_integers(bundle: Bundle, work: Path) -> list[Path]:
+    """int8's graph with every tensor of integers for an output, and what they are here for the golden pictures."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(work / "optimized.onnx")
+    file = bundle.folder / bundle.variant("int8").file.path
+    onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    model = onnx.load(work / "optimized.onnx")
+    del model.graph.output[:]
+    for node in model.graph.node:
+        if node.op_type.startswith("QLinear") or (node.op_type == "QGemm" and len(node.input) > 7):
+            made = onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.UINT8, None)
+            model.graph.output.append(made)
+    onnx.save(model, work / "inner.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(work / "inner.onnx", options, providers=["CPUExecutionProvider"])
+    images = bundle.golden().images
+    values = session.run(None, {"image": images})
+    names = [value.name for value in session.get_outputs()]
+    np.savez(work / "inner.npz", image=images, **dict(zip(names, values, strict=True)))
+    print(f"{sum(each.size for each in values):,} integers in {len(names)} tensors, {len(images)} pictures")
+    return [work / "inner.onnx", work / "inner.npz"]
 
 
 def _make_root(root: Path) -> None:
@@ -112,7 +151,7 @@ def _install(folder: Path, site: Path) -> None:
 
 
 def _run(
-    cpu: str, root: Path, site: Path, bundle: Path, variants: list[str], files: list[str]
+    cpu: str, root: Path, site: Path, bundle: Path, variants: list[str], files: list[str], inner: list[Path]
 ) -> dict[str, Any]:  # Any: JSON
     (root / "proc").mkdir(exist_ok=True)
     (root / "proc" / "cpuinfo").write_text(
@@ -126,7 +165,7 @@ def _run(
     )
     python = root / "usr/bin/python3.11"
     command = ["qemu-aarch64-static", "-L", str(root), "-cpu", cpu, str(python), "-c", CODE]
-    words = [str(site), str(bundle), json.dumps(variants), json.dumps(files)]
+    words = [str(site), str(bundle), json.dumps(variants), json.dumps(files), *map(str, inner)]
     result = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(f"{cpu}: ended with {result.returncode}:\n{result.stderr[-3000:]}")
