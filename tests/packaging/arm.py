@@ -3,8 +3,8 @@
     python -m tests.packaging.arm BUNDLE [PICTURES]
 
 Needs Linux, root, and Debian's mmdebstrap and qemu-user-static. Each CPU verifies the bundle, and labels PICTURES (by
-default the golden ones alone) with int8. Its integers must be those of here, in every tensor. Answers may differ by what
-the float layer at the end loses, which sums in another order on each CPU. Ends with 1 where they do not hold.
+default the golden ones alone) with int8. Its integers must be those of here, in every tensor. Answers may differ by
+what the float layer at the end loses, which sums in another order on each CPU. Ends with 1 where more differs.
 """
 
 import json
