@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Each test of a command is a process of its own: compiled once, not in each of them.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help setup demo lint test elsewhere edge wheels mutations zoo fuzz bench peers arm check clean
+.PHONY: help setup demo lint docs test elsewhere edge wheels mutations zoo fuzz bench peers arm check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -43,6 +43,9 @@ test: setup  ## Every test; SIGNS_DATA and SIGNS_MODEL add those on real picture
 
 elsewhere: setup  ## Tests without what only Linux has: /proc, /sys, functions of os, modules.
 	PYTHONPATH=tests/elsewhere OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(ELSEWHERE)
+
+docs: setup  ## Build the pages in docs/ into site/; any warning is an error.
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs site
 
 wheels: setup  ## Build both wheels into dist/.
 	rm -rf dist
@@ -110,7 +113,7 @@ peers: setup  ## Time every runtime that we know of on MODEL=my.keras and DATA=p
 arm: setup  ## Install BUNDLE's board folder on emulated ARM CPUs, verify it, and compare its answers to PICTURES=; Linux, as root.
 	$(BIN)/python -m tests.packaging.arm $(BUNDLE) $(PICTURES)
 
-check: lint test elsewhere edge  ## All that CI checks.
+check: lint docs test elsewhere edge  ## All that CI checks.
 
 clean:  ## Remove what the other targets made.
-	rm -rf .tools .venv .venv-edge .venv-fuzz .venv-peers dist demo bench fuzz zoo
+	rm -rf .tools .venv .venv-edge .venv-fuzz .venv-peers dist demo bench fuzz site zoo

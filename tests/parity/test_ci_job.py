@@ -1,4 +1,4 @@
-"""The CI job that the README shows, run as it stands there."""
+"""The CI job that docs/gate.md shows, run as it stands there."""
 
 import re
 import shlex
@@ -19,12 +19,12 @@ from signs_export.source.reference import examine
 
 from ..export.networks import hands, network, train_a_little
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/gate.md"
 
 
 def job() -> list[str]:
     """The command of the job's step that is ours, as an argument list."""
-    (line,) = re.findall(r"^ *- run: (signs parity .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    (line,) = re.findall(r"^ *- run: (signs parity .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     return [str(Path(sys.executable).with_name("signs")), *shlex.split(line)[1:]]
 
 
@@ -44,7 +44,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_readmes_ci_job_passes_a_good_bundle_and_stops_a_bad_one(checkout: Path) -> None:
+def test_the_pages_ci_job_passes_a_good_bundle_and_stops_a_bad_one(checkout: Path) -> None:
     result = subprocess.run(job(), cwd=checkout, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     (suite,) = JUnitXml.fromfile(str(checkout / "parity.xml"))

@@ -22,6 +22,7 @@ LAYOUTS = (
     "  train_signs.h5 + test_signs.h5                            Coursera's pair\n"
     "  train_signs/ + test_signs/ (+ val_signs/)                 CS230's {label}_IMG_{id}.jpg\n"
     "  train/<class>/ (+ val/<class>/, test/<class>/)            a folder per class; also training/, validation/, ...\n"
+    "  <class>/                                                  a folder per class, without splits\n"
     "  synthetic                                                 hands that this project draws"
 )
 
@@ -57,7 +58,17 @@ def load_dataset(source: str | os.PathLike[str], *, model_given: bool = False) -
             found = _by_file_name(splits) if ending else _by_class_folder(splits)
             passed_over = tuple(sorted(path.name for path in _folders(folder) if path not in splits.values()))
             return _arranged(folder, splits, found, passed_over, model_given=model_given)
+    if _is_classes(folder):
+        whole = {"train": folder}
+        return _arranged(folder, whole, _by_class_folder(whole), (), model_given=model_given)
     raise DatasetError(f"{folder} holds no data set in a layout known here.\n{LAYOUTS}")
+
+
+def _is_classes(folder: Path) -> bool:
+    """Whether the folders here are classes: two or more, each with pictures, and none called as a split is."""
+    classes = _folders(folder)
+    names = {path.name.casefold().removesuffix("_signs") for path in classes}
+    return len(classes) > 1 and names.isdisjoint(SPLIT_NAMES) and all(pictures_below(each).pictures for each in classes)
 
 
 def _what_is_there(path: Path) -> str:

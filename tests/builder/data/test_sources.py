@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from signs_builder.commands.shared import describe_counts
 from signs_builder.data.dataset import Dataset
@@ -153,6 +154,24 @@ def test_coursera_files_may_be_links_to_files_of_other_names(hdf5: Path, tmp_pat
     assert load_dataset(hdf5 / "train_signs.h5").counts == {"train": 12, "test": 12}
     (tmp_path / "SHA256-test_signs.h5").unlink()
     refused(hdf5, "it is a link to .*, which is not there; fetch it first")
+
+
+def test_class_folders_without_splits_are_a_data_set(tmp_path: Path) -> None:
+    """As image_dataset_from_directory takes them. One that is no class leaves it open what is meant."""
+    rng = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        for i in range(10):
+            image = Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8))
+            image.save(tmp_path / name / ("deep" if i % 2 else "") / f"{i}.png")
+    dataset = load_dataset(tmp_path)
+    assert dataset.labels == ("cats", "dogs")
+    assert dataset.counts == {"train": 18, "test": 2}
+    assert "which the model may have been trained on" in load_dataset(tmp_path, model_given=True).notes[0]
+    (tmp_path / "notes").mkdir()
+    refused(tmp_path, "layout known here")
+    (tmp_path / "notes").rename(tmp_path / "test")
+    refused(tmp_path, "layout known here")
 
 
 def test_a_data_set_has_its_folders_name_and_counts_what_it_skips(cs230: Path, monkeypatch: pytest.MonkeyPatch) -> None:

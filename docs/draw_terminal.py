@@ -1,0 +1,48 @@
+"""Draws a terminal, with commands that are run for it and what they print: `python docs/draw_terminal.py --help`.
+
+docs/terminal.svg is made where SIGNS's pictures and a trained model lie, by
+
+    python docs/draw_terminal.py docs/terminal.svg \
+        "build-and-export --model signs.keras --scaling unit --int8 signs -o bundle" \
+        "signs verify bundle" "signs predict bundle hand.jpg --top-k 3"
+"""
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH = 118
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("commands", nargs="+")
+    arguments = parser.parse_args()
+    console = Console(record=True, width=WIDTH, file=StringIO())
+    for command in arguments.commands:
+        words = shlex.split(command)
+        program = Path(sys.executable).with_name(words[0])
+        result = subprocess.run(
+            [str(program), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+        console.print(Text(result.stdout.rstrip()))
+        if result.returncode:
+            console.print(Text(f"exit code {result.returncode}", "bold red"))
+        console.print()
+    drawn = console.export_svg(title="signs-edge")
+    # No fonts from a network: the reader's own.
+    drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+    arguments.output.write_text(drawn.replace("Fira Code", "ui-monospace"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
