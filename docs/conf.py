@@ -3,9 +3,11 @@
 from importlib import metadata
 
 project = "signs-edge"
+copyright = "the signs-edge authors, Apache-2.0"  # noqa: A001  # Sphinx's name
 version = release = metadata.version("signs-edge")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["peers.md"]  # a part of benchmarks.md
+smartquotes = False  # options begin with two hyphens
 html_theme = "furo"
 html_title = f"signs-edge {release}"
 html_copy_source = False
