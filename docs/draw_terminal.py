@@ -2,7 +2,7 @@
 
 docs/terminal.svg is made where SIGNS's pictures and a trained model lie, by
 
-    python docs/draw_terminal.py docs/terminal.svg \
+    python docs/draw_terminal.py docs/terminal.svg --without system \
         "build-and-export --model signs.keras --scaling unit --int8 signs -o bundle" \
         "signs verify bundle" "signs predict bundle hand.jpg --top-k 3"
 """
@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("commands", nargs="+")
+    parser.add_argument("--without", action="append", default=[], help="leave out lines that begin with this word")
     arguments = parser.parse_args()
     console = Console(record=True, width=WIDTH, file=StringIO())
     for command in arguments.commands:
@@ -34,7 +35,8 @@ def main() -> None:
             [str(program), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
-        console.print(Text(result.stdout.rstrip()))
+        lines = [line for line in result.stdout.rstrip().splitlines() if line.split(" ")[0] not in arguments.without]
+        console.print(Text("\n".join(lines)))
         if result.returncode:
             console.print(Text(f"exit code {result.returncode}", "bold red"))
         console.print()

@@ -14,14 +14,14 @@ from signs_runtime.commands.shared import Command, json_option, print_json
     "--count",
     type=click.IntRange(min=1),
     show_default=f"all {SYNTHETIC_TRAIN:,} + {SYNTHETIC_TEST}",
-    help="Draw this many, without splits.",
+    help="Draw this many, all in one folder.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @json_option
 def draw(folder: Path, count: int | None, seed: int, as_json: bool) -> None:
-    """Draw the synthetic hands as picture files in FOLDER: to look at, or in CS230's layout as DATA.
+    """Draw synthetic hands as picture files in FOLDER, to look at or to use as DATA (in CS230's layout).
 
-    Seed 0 draws the embedded data set itself.
+    Seed 0 draws the embedded data set.
     """
     from signs_builder.data.dataset import Split
     from signs_builder.data.hands import LABELS, draw_hands

@@ -48,17 +48,17 @@ reading_options = gathered(
             type=click.Choice(RESIZE_FILTERS),
             default=Reading.resize,
             show_default=True,
-            help="The filter that brings pictures to the model's size: Pillow's (and keras.utils.load_img's, by "
-            "default nearest), TensorFlow's (image_dataset_from_directory: tf-bilinear) or OpenCV's (cv2.resize: "
-            "cv2-linear).",
+            help="The filter that resizes pictures to the model's size. nearest to lanczos are Pillow's "
+            "(keras.utils.load_img: nearest), tf-* TensorFlow's (image_dataset_from_directory: tf-bilinear), "
+            "cv2-* OpenCV's (cv2.resize: cv2-linear).",
         ),
         click.option(
             "--fit",
             type=click.Choice(FITS),
             default=Reading.fit,
             show_default=True,
-            help="What becomes of a picture of other proportions: stretched, cropped about its centre (as Teachable "
-            "Machine does), or padded with black.",
+            help="How to fit a picture of other proportions: stretch it, crop it about its centre (as Teachable "
+            "Machine does), or pad it with black.",
         ),
         click.option(
             "--channels",
@@ -72,7 +72,7 @@ reading_options = gathered(
             type=click.Choice(EXIFS),
             default=Reading.exif,
             show_default=True,
-            help="Whether pictures are turned as their camera was held; keras.utils.load_img and TensorFlow ignore it.",
+            help="Whether to rotate pictures by their EXIF orientation. keras.utils.load_img and TensorFlow ignore it.",
         ),
     ),
 )

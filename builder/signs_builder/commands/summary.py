@@ -26,7 +26,7 @@ TABLE_WIDTH = 116  # characters; the longest layer name and what it is connected
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the architecture here (.svg, .pdf, .png); needs graphviz.",
+    help="Also draw the architecture to this file (.svg, .pdf, .png); needs graphviz.",
 )
 @json_option
 def summary(

@@ -44,12 +44,12 @@ CROSS_VALIDATED = ("--recipe", "--width", "--epochs", "--batch-size", "--learnin
     type=click.Path(path_type=Path),
     default=Path("model.keras"),
     show_default=True,
-    help="Where to save; figures, pictures and the checkpoint go to <output without .keras>.training/.",
+    help="Where to save the model. Figures and the checkpoint go to <output without .keras>.training/.",
 )
 @click.option(
     "--diagnose",
     type=click.Choice(["gradients"]),
-    help="Train nothing; draw the gradient norm of each stage over the first steps, with and without shortcuts.",
+    help="Do not train. Plot the gradient norm of each stage over the first steps, with and without shortcuts.",
 )
 @json_option
 def train(

@@ -75,7 +75,7 @@ _OPTIONS = (
         "--recipe",
         type=click.Choice(list(RECIPES)),
         show_default="hands for pictures labelled 0 to 5, pictures for others",
-        help="How to train.",
+        help="The training recipe.",
     ),
     click.option(
         "--width",
@@ -86,7 +86,7 @@ _OPTIONS = (
     click.option(
         "--teacher",
         type=click.Path(path_type=Path),
-        help="Also learn the answers of this Keras model, trained on such pictures before.",
+        help="Also learn the answers of this Keras model, which was trained on the same kind of pictures.",
     ),
     click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's"),
     click.option("--batch-size", type=click.IntRange(min=1), show_default="the recipe's"),
@@ -94,16 +94,18 @@ _OPTIONS = (
         "--learning-rate",
         type=click.FloatRange(min=0, min_open=True, max=1),
         show_default="the recipe's",
-        help="The highest.",
+        help="The highest learning rate of the schedule.",
     ),
     click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), show_default="the recipe's"),
     click.option(
-        "--validate", is_flag=True, help="Train without the validation pictures; keep the epoch that does best on them."
+        "--validate",
+        is_flag=True,
+        help="Keep the validation pictures out of the training, and keep the epoch that does best on them.",
     ),
     click.option(
         "--patience",
         type=click.IntRange(min=1),
-        help="Validate, and stop after so many epochs without a better one.",
+        help="Validate, and stop after this many epochs without improvement.",
     ),
     click.option(
         "--init-weights",
@@ -114,7 +116,7 @@ _OPTIONS = (
     click.option(
         "--decode-to",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Keep the decoded pictures in this .npy file instead of memory; an earlier training's is replaced.",
+        help="Keep decoded pictures in this .npy file instead of memory. A file of an earlier training is replaced.",
     ),
     click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs."),
     click.option(
@@ -126,7 +128,7 @@ _OPTIONS = (
         "--mixed-precision/--no-mixed-precision",
         default=None,
         show_default="where there is a GPU",
-        help="Compute in bfloat16; the saved model is float32 all the same.",
+        help="Compute in bfloat16. The saved model is float32 either way.",
     ),
 )
 

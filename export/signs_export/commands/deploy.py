@@ -50,7 +50,7 @@ def system_options(config: BoardConfig | ContainerConfig) -> Callable[[click.dec
     "--service",
     "program",
     type=click.Path(path_type=Path),
-    help="A Python program of yours to start at boot, after a proof; adds a systemd unit.",
+    help="Your Python program. Adds a systemd unit that verifies the bundle and starts it at boot.",
 )
 @output_option
 @json_option
@@ -72,7 +72,7 @@ def board(bundle: Path, platform: str, python: str, program: Path | None, output
 @output_option
 @json_option
 def container(bundle: Path, platform: str, python: str, output: Path, as_json: bool) -> None:
-    """Write a folder that a container with BUNDLE is built from; its Dockerfile needs no network but for the base.
+    """Write a folder to build a container with BUNDLE from. Its Dockerfile needs a network for the base image only.
 
     The container runs as nobody, on a read-only file system, and its health check verifies the bundle.
     """
@@ -85,7 +85,7 @@ def container(bundle: Path, platform: str, python: str, output: Path, as_json: b
 
 @deploy.command(cls=Command)
 @bundle_argument
-@click.option("--variant", help="Which to show.  [default: int8 where there is one, else the first]")
+@click.option("--variant", help="The variant to use.  [default: int8 if there is one, else the first]")
 @click.option("--title", help="The page's headline.")
 @output_option
 @json_option
@@ -105,9 +105,13 @@ def web(bundle: Path, variant: str | None, title: str | None, output: Path, as_j
 
 @deploy.command(cls=Command)
 @bundle_argument
-@click.option("--variant", help="Which to convert.  [default: int8 where there is one, else the first]")
+@click.option("--variant", help="The variant to convert.  [default: int8 if there is one, else the first]")
 @click.option(
-    "--processor", type=click.Choice(PROCESSORS), default=PROCESSORS[0], show_default=True, help="Where it will run."
+    "--processor",
+    type=click.Choice(PROCESSORS),
+    default=PROCESSORS[0],
+    show_default=True,
+    help="The processor that it will run on.",
 )
 @output_option
 @json_option

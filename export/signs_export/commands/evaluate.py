@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 @data_of_model
 @model_options
 @reading_options
-@click.option("--charts", type=click.Path(path_type=Path), help="Draw the confusion and the wrong pictures here.")
+@click.option(
+    "--charts",
+    type=click.Path(path_type=Path),
+    help="Write the confusion matrix and the wrong pictures to this folder.",
+)
 @json_option
 def evaluate(
     model: Path,

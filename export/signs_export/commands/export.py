@@ -60,8 +60,8 @@ def build_and_export(
 ) -> None:
     """Train a classifier on DATA, export it to ONNX, prove it against Keras and seal it as a bundle.
 
-    DATA is a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default). With --model nothing is trained,
-    and DATA, which then must be given, says the labels and has the pictures for the proof.
+    DATA is a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default). With --model nothing is trained.
+    DATA is then required: it gives the labels, and the pictures for the proof.
 
     Exit codes: 0 sealed, 1 an error that is explained, 2 wrong usage, 3 the export does not answer as Keras does.
     """
@@ -92,7 +92,7 @@ def export(
 ) -> None:
     """Export MODEL (.keras, .h5, a SavedModel) as a bundle, proved against Keras on DATA, which also gives the labels.
 
-    MODEL is what Keras 2 or 3 saved, whatever it is called.
+    MODEL is a file or folder that Keras 2 or 3 saved, under any name.
     """
     _export_file(model, data_for(model, data), about_model, reading, options, as_json=as_json)
 

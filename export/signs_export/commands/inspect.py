@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--write-labels",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the labels here in the order of the model's outputs, for --labels, where that is surely another.",
+    help="If the labels surely have another order, write them here in the order of the model's outputs, for --labels.",
 )
 @json_option
 def inspect(
@@ -43,8 +43,8 @@ def inspect(
 ) -> None:
     """Find out what MODEL was trained on: scaling, colours, reading, and the order of its labels.
 
-    Everything is tried on DATA's pictures, and ranked by what the model gets right. Where pictures cannot tell, it says
-    so. The search starts from the options that are given.
+    Tries every setting on DATA's pictures and ranks them by accuracy. Reports where the pictures cannot decide. The
+    search starts from the options that you give.
     """
     if about_model.scaling or about_model.thresholds:
         raise click.UsageError("--scaling and --thresholds are not for inspect, which tries every scaling.")

@@ -51,26 +51,28 @@ model_options = gathered(
         click.option(
             "--scaling",
             type=click.Choice((*SCALINGS, MEASURED)),
-            help="What the model was trained on: 0..255, x / 255, or a mode of keras.applications; needed unless it "
-            "rescales. `measured` tries all on DATA, and takes what is surely right.",
+            help="The numbers that the model was trained on: 0..255 (none), x / 255 (unit), or a mode of "
+            "keras.applications. Required unless the model has a Rescaling layer. `measured` tries all of "
+            "them on DATA and takes the best if it is beyond doubt.",
         ),
         click.option(
             "--labels",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="What the model's outputs are called, in their order: a label a line, Teachable Machine's labels.txt, "
-            "a JSON list or class_indices. A labels.txt beside the model is found; else the folders' names, sorted.",
+            help="The labels, in the order of the model's outputs: one a line, Teachable Machine's labels.txt, a "
+            "JSON list or Keras's class_indices. [default: labels.txt in the model's folder, or the names of "
+            "DATA's folders, sorted]",
         ),
-        click.option("--logits", is_flag=True, help="The model's outputs are logits; its file does not tell."),
+        click.option("--logits", is_flag=True, help="The model's outputs are logits, although its file does not tell."),
         click.option(
             "--custom-objects",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="Run this Python file for the layers and functions that the model needs and its file does not hold.",
+            help="Run this Python file, which defines layers and functions that the model needs.",
         ),
         click.option(
             "--thresholds",
             metavar="NUMBER|FILE",
-            help="Of a multi-label classifier (sigmoids, a .csv as DATA): from which probability on a label is found; "
-            "a JSON file says it for each. [default: 0.5]",
+            help="For a multi-label classifier (sigmoids, a .csv as DATA): the probability from which a label "
+            "counts as found. A JSON file gives one for each label. [default: 0.5]",
         ),
     ),
 )

@@ -81,14 +81,14 @@ pictures_option = click.option(
     type=click.IntRange(min=1),
     default=ExportConfig.parity_pictures,
     show_default=True,
-    help="Compare at most this many pictures: the test split's first, then others, evenly chosen.",
+    help="Compare at most this many pictures: those of the test split first, then an even choice of others.",
 )
 agreement_option = click.option(
     "--agreement",
     type=click.FloatRange(0, 1),
     default=Int8Config.agreement,
     show_default=True,
-    help="The least share of pictures on which int8 and fp16 must have Keras's label.",
+    help="The share of pictures on which int8 and fp16 must give Keras's label.",
 )
 _OPTIONS = (
     image_size_option,
@@ -99,7 +99,7 @@ _OPTIONS = (
         type=Variants(),
         default=ExportConfig.variants,
         show_default=True,
-        help=f"What the bundle holds beside fp32, out of {','.join(VARIANTS)}.",
+        help="The bundle's variants. fp32 is always one of them.",
     ),
     agreement_option,
     click.option(
@@ -110,24 +110,27 @@ _OPTIONS = (
         help="Calibrate int8 on this many training pictures.",
     ),
     click.option(
-        "--all-int8", is_flag=True, help="Leave no layer in float, even where int8 then misses --agreement and fails."
+        "--all-int8",
+        is_flag=True,
+        help="Leave no layer in float, even if int8 then misses --agreement and the export fails.",
     ),
     click.option(
         "--as-is",
         is_flag=True,
-        help="Seal even where the pictures contradict the model's labels, scaling or colours; the report says so.",
+        help="Seal the bundle even if the pictures contradict the model's labels, scaling or colours. The "
+        "report opens with that warning.",
     ),
     click.option(
         "--calibrate",
         is_flag=True,
-        help="Put a temperature into the graph that makes probabilities as often right as they say; no label changes. "
-        "It is fitted on validation pictures, or where there are none on training pictures.",
+        help="Add a temperature to the graph, so that probabilities match how often they are right. No label "
+        "changes. It is fitted on validation pictures, or on training pictures if there are none.",
     ),
     click.option(
         "--others",
         metavar="FOLDER|drawn",
-        help='Choose below which probability devices say "unsure", by pictures that show none of the labels: those in '
-        "a folder, or drawn textures.",
+        help='Choose the probability below which devices answer "unsure", from pictures that show none of the '
+        "labels: a folder of them, or drawn textures.",
     ),
     click.option(
         "-o",
@@ -135,7 +138,7 @@ _OPTIONS = (
         type=click.Path(path_type=Path, resolve_path=True),
         default="bundle",
         show_default=True,
-        help="The bundle's folder; a bundle that is there is replaced once the new one has passed.",
+        help="The bundle's folder. An existing bundle is replaced after the new one has passed.",
     ),
 )
 export_options = gathered("options", ExportOptions, _OPTIONS)

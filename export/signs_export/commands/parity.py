@@ -52,12 +52,12 @@ _output_options = gathered(
         click.option(
             "--html",
             type=click.Path(path_type=Path, dir_okay=False, writable=True),
-            help="Write a page that shows what differs, and where.",
+            help="Write a page that shows what differs and where.",
         ),
         click.option(
             "--trace",
             type=click.Path(path_type=Path),
-            help="Instead, walk this picture file through both sides and show each stage.",
+            help="Instead, follow this picture file through both sides and show each stage.",
         ),
     ),
 )
@@ -86,7 +86,7 @@ def parity(
 ) -> None:
     """Compare every variant of BUNDLE (or one .onnx file) with the Keras MODEL, picture files in, through the runtime.
 
-    The pictures are DATA's, as for build-and-export; only --trace needs none.
+    DATA is required as for build-and-export, except with --trace.
 
     Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
     """

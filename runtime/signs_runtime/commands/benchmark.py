@@ -23,7 +23,7 @@ from signs_runtime.errors import EXIT_PARITY
     type=click.IntRange(min=1),
     multiple=True,
     show_default="1, and all that are allowed",
-    help="This many threads; may be given several times.",
+    help="This number of threads; may be given several times.",
 )
 @click.option(
     "--batch-size",
@@ -32,7 +32,7 @@ from signs_runtime.errors import EXIT_PARITY
     multiple=True,
     default=(1, 16),
     show_default=True,
-    help="Pictures at once; may be given several times.",
+    help="Pictures in one run; may be given several times.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 @json_option
@@ -47,9 +47,9 @@ def benchmark(
 ) -> None:
     """Measure what BUNDLE takes on this device: time, start, memory, and whether it answers as Keras did.
 
-    Every variant is a process of its own, and they take turns; times are of the model alone, without reading pictures.
-    No setting is kept: `signs tune` finds the fastest and keeps it. Ends with 3 where a variant's answers are not
-    Keras's, and with 1 where one does not start.
+    Every variant runs in a process of its own, and they take turns. Times are the model's alone, without reading
+    pictures. Nothing is kept: `signs tune` finds the fastest setting and keeps it. Ends with 3 if a variant's answers
+    are not Keras's, and with 1 if one does not start.
     """
     from signs_runtime.bundle.folder import open_bundle
     from signs_runtime.engine.device import this_device

@@ -21,7 +21,7 @@ _SHOWN = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 def doctor(bundle: Path | None, device: str, as_json: bool) -> None:
     """Examine this device, for BUNDLE if one is given: onnxruntime, its libraries, CPU, GPU, limits, cache.
 
-    The exit code is 1 if there is a problem; a note is worth knowing and no more.
+    The exit code is 1 if there is a problem. Notes do not change it.
     """
     from signs_runtime.doctor.examine import examine
 

@@ -13,19 +13,19 @@ device_option = click.option(
     type=click.Choice([AUTO, *PROVIDERS]),
     default=AUTO,
     show_default=True,
-    help="Device to run on; one that is named is used, or the command fails and says why.",
+    help="Device to run on. A device that you name is used, or the command fails and says why.",
 )
 variant_option = click.option("--variant", help="A variant of the bundle, as `signs info` lists them.")
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
     show_default="as tuned, or what this process is allowed",
-    help="Cores to use.",
+    help="Number of cores to use.",
 )
 batch_size_option = click.option(
     "--batch-size",
     "batch",
     type=click.IntRange(min=1),
     show_default="as tuned",
-    help="Pictures in one run of the model, at most.",
+    help="The most pictures in one run of the model.",
 )

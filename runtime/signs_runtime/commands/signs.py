@@ -55,11 +55,17 @@ def signs() -> None:
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help='Below this probability: "unsure".  [default: what the bundle says, else 0]',
+    help='Below this probability, answer "unsure".  [default: the bundle\'s own, or 0]',
 )
-@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="The most probable labels.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Show this many labels, the most probable first.",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be labelled.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each picture as it is labelled: CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a line for each picture, as soon as it is labelled.")
 @json_option
 def predict(
     bundle: Path,

@@ -46,12 +46,16 @@ def size(value: str) -> int:
     show_default="1, 2, 4, ... and all that are allowed",
     help="Only this many threads; may be given several times.",
 )
-@click.option("--max-memory", type=size, help="Only what fits, such as 150M: a whole process with the model in it.")
+@click.option(
+    "--max-memory",
+    type=size,
+    help="Only settings that fit into this memory, such as 150M, counted for a whole process.",
+)
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     show_default="bursts, one picture after the other",
-    help="Pictures a second that this device sees: chooses what is fastest for pictures that come alone.",
+    help="The number of pictures a second that this device sees. Tunes for pictures that come one at a time.",
 )
 @json_option
 def tune(
@@ -65,10 +69,10 @@ def tune(
 ) -> None:
     """Find the fastest proved way to run BUNDLE on this device, and keep it for every later start.
 
-    Every variant, device and number of threads must first answer the golden pictures as Keras did; what passes is timed
-    side by side. Takes less than a minute, and replaces what was kept before. `signs info BUNDLE` shows what a start
-    then chooses. Pictures of a burst and pictures that come alone, as a camera's do, are timed apart: threads that wait
-    for the next one fall asleep, so that another setting may be the fastest then (--rate).
+    Every variant, device and number of threads must first answer the golden pictures as Keras did. Those that pass are
+    timed side by side. This takes less than a minute and replaces an earlier result. `signs info BUNDLE` shows what a
+    start then chooses. Bursts and pictures that come one at a time, as from a camera, are timed separately, because
+    waiting threads fall asleep (--rate).
     """
     from signs_runtime.engine.import_check import check_import
     from signs_runtime.placement.tune import TuneConfig, to_json
