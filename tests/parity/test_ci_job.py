@@ -1,4 +1,4 @@
-"""The CI job that docs/gate.md shows, and the action, run as they stand there."""
+"""examples/parity.yml and the action, run as they stand there."""
 
 import os
 import re
@@ -22,12 +22,12 @@ from signs_export.source.reference import examine
 from ..export.networks import hands, network, train_a_little
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/gate.md"
+WORKFLOW = ROOT / "examples/parity.yml"
 
 
 def job() -> list[str]:
     """The command of the job's step that is ours, as an argument list."""
-    (line,) = re.findall(r"^ *- run: (signs parity .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    (line,) = re.findall(r"^ *- run: (signs parity .*)$", WORKFLOW.read_text(encoding="utf-8"), re.MULTILINE)
     return [str(Path(sys.executable).with_name("signs")), *shlex.split(line)[1:]]
 
 

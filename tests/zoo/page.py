@@ -11,19 +11,24 @@ Record = dict[str, Any]  # JSON
 _TITLES = {
     "families": "Keras's own families, the smallest of each, 96x96, three epochs on 300 drawn hands",
     "layers": "Small networks, one for each kind of layer and joint, 32x32, twenty epochs on 900 drawn hands",
-    "trained": "Networks trained properly, 64x64, on 2,400 drawn hands",
-    "real": "Models of other people's",
+    "trained": "Networks trained properly, 64x64, thirty epochs on 4,800 drawn hands",
+    "real": "Models that other people trained",
 }
 _INTRO = """# The zoo
 
-Classifiers of every make, exported in float32, int8 and float16 and put through the whole gate on 500 pictures each
-(Keras's families: 200).
-`make zoo` trains and measures those that have no record in `zoo.json` and writes this page; a record stays until
-`python -m tests.zoo --again`, so it may be older than the code beside it.
+These classifiers of every make were exported in float32, int8 and float16. Each went through the whole gate on 500
+pictures (Keras's families: 200). Then each export was broken in every way that applies to it.
 
-*Speed*: times float32's; where there are two, with all threads and with one. *Of limit*: how much of its limit the
-check that came closest to a refusal used. *In float*: layers that int8 left in float. *s*: seconds of the whole export,
-all variants.
+`make zoo` trains and measures the classifiers that have no record in `zoo.json`, and writes this page. A record stays
+until `python -m tests.zoo --again`, so it can be older than the code.
+
+- *right*: Keras's accuracy on the pictures.
+- *closest*, *of limit*: the check that came closest to a refusal, and how much of its limit it used.
+- *Keras's label*: the share of pictures with the same label as in Keras.
+- *speed*: times float32's, measured side by side. Where there are two numbers, with all threads and with one.
+- *bytes*: the file's size, over float32's.
+- *in float*: the layers that int8 left in float.
+- *seconds*: the whole export, all variants.
 """
 _COLUMNS = (
     "network",
