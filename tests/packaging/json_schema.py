@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema, made of the dataclasses that read it. `python -m tests.packaging.json_schema` writes it."""
+"""The manifest's JSON Schema, made of its dataclasses: `python -m tests.packaging.json_schema` writes it."""
 
 import json
 import re
