@@ -57,17 +57,19 @@ class Prediction:
 class Classifier:
     """Labels pictures with a proved model. Threads may share one.
 
-    `path` is a bundle folder or one of its `.onnx` files. What is given by name is used or refused, never replaced:
-    `variant` names a file of the bundle, `device` one of `signs_runtime.session.PROVIDERS`, `threads` how many cores
-    it may use. What is left open (None, "auto") is the fastest that `signs tune` measured on this device; without such
-    a profile it is the first variant, an accelerator that answers the golden pictures as Keras did, or else the CPU,
-    and the threads that affinity and cgroups allow. `placement` says what was chosen and why.
+    `path` is a bundle folder or one of its `.onnx` files. `variant` names a variant of the bundle, `device` one of
+    `signs_runtime.engine.session.PROVIDERS`, and `threads` how many cores to use. What you name is used or refused,
+    never replaced. Unset options take the fastest configuration that `signs tune` found on this device. Without such a
+    profile, that is the first variant, on an accelerator that answers the golden pictures as Keras did, or else on the
+    CPU, with the threads that affinity and cgroups allow. `placement` tells what was chosen and why.
 
-    Below the probability `threshold` a prediction's label is "unsure"; None is what the bundle says, 0 without it. Of a
-    multi-label classifier, whose labels have thresholds of their own, it takes their place. `cache` keeps the optimised
-    graph and reads the profile in the user's cache folder. `verify` has a device prove a bundle when it first meets it,
-    as `signs verify` does, and remember that there. Raises BundleError where the model is missing, damaged or not ours,
-    VerificationError (one of them) where the proof fails, ProviderError where the device lacks what is asked for.
+    Below the probability `threshold`, a prediction's label is "unsure". None takes the bundle's own threshold, or 0. A
+    multi-label classifier has a threshold for each label; `threshold` replaces them all. `cache` keeps the optimised
+    graph in the user's cache folder and reads the profile there. `verify` proves the variant when a device first meets
+    it, and remembers that.
+
+    Raises BundleError if the model is missing, damaged or not ours, VerificationError (one of these) if the proof
+    fails, and ProviderError if the device lacks what is asked for.
     """
 
     labels: tuple[str, ...]

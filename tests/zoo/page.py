@@ -17,7 +17,7 @@ _TITLES = {
 _INTRO = """# The zoo
 
 These classifiers of every make were exported in float32, int8 and float16. Each went through the whole gate on 500
-pictures (Keras's families: 200). Then each export was broken in every way that applies to it.
+pictures (Keras's families: 200). Exports of the small networks were then broken in every way that applies to them.
 
 `make zoo` trains and measures the classifiers that have no record in `zoo.json`, and writes this page. A record stays
 until `python -m tests.zoo --again`, so it can be older than the code.

@@ -65,10 +65,14 @@ def load_dataset(source: str | os.PathLike[str], *, model_given: bool = False) -
 
 
 def _is_classes(folder: Path) -> bool:
-    """Whether the folders here are classes: two or more, each with pictures, and none called as a split is."""
+    """Whether the folders here are classes: two or more, each with pictures, and none a split or a data set.
+
+    A split's folder may have a longer name, such as seg_train or asl_alphabet_test.
+    """
     classes = _folders(folder)
-    names = {path.name.casefold().removesuffix("_signs") for path in classes}
-    return len(classes) > 1 and names.isdisjoint(SPLIT_NAMES) and all(pictures_below(each).pictures for each in classes)
+    names = [path.name.casefold() for each in classes for path in (each, *_folders(each))]
+    words = {word for name in names for word in re.split(r"[^a-z]+", name)}
+    return len(classes) > 1 and words.isdisjoint(SPLIT_NAMES) and all(pictures_below(each).pictures for each in classes)
 
 
 def _what_is_there(path: Path) -> str:

@@ -140,7 +140,7 @@ def check_keras2(configuration: Configuration, custom_objects: Collection[str] =
     from tf_keras import layers, models
 
     for each in configuration.everything():
-        _check_object(each)
+        _check_object(each, custom_objects)
     for each in configuration.layers():
         kind, config = each["class_name"], each.get("config")
         name = config.get("name", kind) if isinstance(config, dict) else kind
@@ -177,7 +177,7 @@ _ROOMS = {
 }
 
 
-def _check_object(config: Config) -> None:
+def _check_object(config: Config, custom_objects: Collection[str]) -> None:
     """Refuse code, and what is imported by name from elsewhere than Keras. Raises ModelError."""
     kind, inside, module = config.get("class_name"), config.get("config"), config.get("module")
     name = inside.get("name", kind) if isinstance(inside, dict) else kind
@@ -190,7 +190,7 @@ def _check_object(config: Config) -> None:
             f"its layer {name} is a Lambda layer, that is, code, which is not run from a file. Replace the Lambda "
             "by a layer of Keras's own and save the model again"
         )
-    if isinstance(module, str) and isinstance(kind, str) and module != "builtins":
+    if isinstance(module, str) and isinstance(kind, str) and kind not in custom_objects and module != "builtins":
         place = [part for part in module.split(".") if part != "src"]
         if place[0] not in ("keras", "tf_keras") or not _ROOMS.issuperset(place[1:2]):
             raise ModelError(f"it names {module}.{kind}, which is not Keras's, and is not run from a file")

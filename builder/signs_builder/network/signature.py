@@ -12,7 +12,21 @@ SIGNATURE = "serving_default"
 
 # What a graph can do besides computing; savers' own operations are in every SavedModel, and are called by savers alone.
 _DOING = frozenset(
-    {"EagerPyFunc", "MatchingFiles", "PrintV2", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile", "WriteSummary"}
+    {
+        "DatasetToTFRecord",
+        "DatasetToTFRecordV2",
+        "DebugIdentity",
+        "DebugIdentityV2",
+        "DebugIdentityV3",
+        "EagerPyFunc",
+        "MatchingFiles",
+        "PrintV2",
+        "PyFunc",
+        "PyFuncStateless",
+        "ReadFile",
+        "WriteFile",
+        "WriteSummary",
+    }
 )
 
 

@@ -23,6 +23,9 @@ _MOST_Q = 4095  # a product's: float32 loses at most 2**-14 of a level in it
 # Their outputs are on their inputs' levels.
 _KEEP_LEVELS = ("MaxPool", "AveragePool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
+# A Clip is cut off where its range ends, pixels enter by a scale of their own, a HardSigmoid's ends are known.
+_FIXED = ("Clip", "DequantizeLinear", "HardSigmoid")
+
 Ranges = dict[str, tuple[float, float]]
 
 
@@ -30,8 +33,8 @@ def round_the_same(model: onnx.ModelProto, ranges: Ranges, counted: Mapping[str,
     """Widen the (lowest, highest) values of activations, by a little, until sums and products have no halves.
 
     `counted` names for each activation the one in `ranges` whose range is its own. From the model's end to its start:
-    each operator fits its inputs to its output. An input that an operator further on has fitted stays as it is, and
-    the sum may then round as it likes.
+    each operator fits its inputs to its output. An input that an operator further on has fitted stays as it is. A sum
+    of which an input cannot be fitted may then round as it likes.
     """
     ranges = dict(ranges)
     made_by = {name: node for node in model.graph.node for name in node.output}
@@ -45,9 +48,12 @@ def round_the_same(model: onnx.ModelProto, ranges: Ranges, counted: Mapping[str,
     readers = Counter(
         owner(name) for node in model.graph.node for name in node.input if owner(node.output[0]) != owner(name)
     )
-    # quantize.py gives these the levels of 0 to 1.
-    fitted = {owner(node.output[0]) for node in model.graph.node if node.op_type == "HardSigmoid"}
-    ranges |= dict.fromkeys(fitted & ranges.keys(), (0.0, 1.0))
+    fitted: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type in _FIXED:
+            fitted.add(owner(node.output[0]))
+        if node.op_type == "HardSigmoid":  # quantize.py gives it the levels of 0 to 1
+            ranges[owner(node.output[0])] = (0.0, 1.0)
     for node in reversed(model.graph.node):
         if node.op_type not in ("Add", "Mul"):
             continue
@@ -77,7 +83,7 @@ def _scale(ranges: Ranges, name: str) -> float:
 def _sum_factors(output: float, inputs: list[float]) -> list[float]:
     """What two summands' scales are multiplied with, 1 or a little more."""
     ratios = [scale / output for scale in inputs]
-    exponent = frexp(max(ratios))[1] - 1  # of two
+    exponent = max(frexp(max(ratios))[1] - 1, -2)  # of two; float32 also adds the zero point, of up to 8 bits
     q = max(2 ** (_SUM_BITS - exponent) - 1, 1)
     return [max(ceil(ratio * q), 1) / (ratio * q) for ratio in ratios]
 

@@ -170,8 +170,17 @@ def test_class_folders_without_splits_are_a_data_set(tmp_path: Path) -> None:
     assert "which the model may have been trained on" in load_dataset(tmp_path, model_given=True).notes[0]
     (tmp_path / "notes").mkdir()
     refused(tmp_path, "layout known here")
-    (tmp_path / "notes").rename(tmp_path / "test")
-    refused(tmp_path, "layout known here")
+    (tmp_path / "notes").rmdir()
+    for dogs in ("test", "seg_test", "pets_train", "dogs/train"):
+        (tmp_path / "dogs").rename(tmp_path / "kept")
+        (tmp_path / dogs).parent.mkdir(exist_ok=True)
+        (tmp_path / "kept").rename(tmp_path / dogs)
+        refused(tmp_path, "layout known here")
+        (tmp_path / dogs).rename(tmp_path / "kept")
+        if (tmp_path / "dogs").exists():
+            (tmp_path / "dogs").rmdir()
+        (tmp_path / "kept").rename(tmp_path / "dogs")
+    assert load_dataset(tmp_path).labels == ("cats", "dogs")
 
 
 def test_a_data_set_has_its_folders_name_and_counts_what_it_skips(cs230: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,6 +159,23 @@ def test_a_custom_class_is_refused_by_its_name(tmp_path: Path) -> None:
             open_model(tmp_path / name)
 
 
+def test_a_custom_class_that_the_user_gives_is_taken_from_either_kind_of_file(tmp_path: Path) -> None:
+    class Doubling(tf_keras.layers.Layer):  # type: ignore[misc]  # tf_keras has no types
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+    class OfKeras3(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+    model = tf_keras.Sequential([tf_keras.Input((SIDE, SIDE, 3)), Doubling(), tf_keras.layers.Flatten()])
+    pixels = np.ones((1, SIDE, SIDE, 3), np.float32)
+    for name in ("model.h5", "model.keras"):
+        model.save(tmp_path / name)
+        opened = open_model(tmp_path / name, {"Doubling": OfKeras3}).model
+        assert np.all(np.asarray(opened(pixels)) == 2), name
+
+
 def test_what_keras_3_computes_otherwise_is_refused_by_the_first_layer_that_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

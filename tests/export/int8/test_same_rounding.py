@@ -129,11 +129,22 @@ def test_what_is_small_in_its_sum_keeps_its_steps_for_other_readers() -> None:
     assert found["s"][1] > 2e-4
 
 
+def test_what_has_levels_of_its_own_is_not_fitted() -> None:
+    make = onnx.helper.make_node
+    ranges = {"a": (0.0, 5.9), "b": (0.0, 1.0), "c": (0.0, 6.1)}
+    for kind in ("Clip", "DequantizeLinear"):
+        nodes = [make(kind, ["r"], ["a"]), make("Add", ["a", "b"], ["c"])]
+        model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "own", [], []))
+        assert round_the_same(model, ranges, {}) == ranges
+
+
+@pytest.mark.parametrize("output", [1.0, 1e3, 1e5])
 @pytest.mark.parametrize("seed", range(20))
-def test_fitted_scales_have_no_halves(seed: int) -> None:
-    """Any scales, all pairs of levels."""
+def test_fitted_scales_have_no_halves(seed: int, output: float) -> None:
+    """Any scales, all pairs of levels; also where the output's are far coarser."""
     rng = np.random.default_rng(seed)
     ranges = {name: (-float(rng.random()), float(10 ** rng.uniform(-1, 1))) for name in "abc"}
+    ranges["c"] = (ranges["c"][0] * output, ranges["c"][1] * output)
     for kind in ("Add", "Mul"):
         graph = onnx.helper.make_graph([onnx.helper.make_node(kind, ["a", "b"], ["c"])], "joint", [], [])
         found = round_the_same(onnx.helper.make_model(graph), ranges, {})
