@@ -115,7 +115,7 @@ def seal_model(
     calibration = _calibration(job)
     with replaced_whole(destination, keep_after=(ParityError,)) as work, asked(job) as (answers, folder):
         against = () if training is not None else _contradictions(job, answers)
-        evidence = evidence_of(job, answers, folder)
+        evidence = evidence_of(job, answers, folder, calibration)
         doubts = _doubts(job, evidence, trained_here=training is not None)
         variants = make_variants(model, evidence, calibration, job, work)
         made = variants.made

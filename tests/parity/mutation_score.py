@@ -175,7 +175,7 @@ def main(model: Path | None, data: str | None, scaling: Scaling | None, honest: 
         dataset = load_dataset(data or "synthetic")
         reference = examine(load_model(model), scaling=scaling)
         export = honest_export(reference, trained_on(reference, dataset), dataset)
-    config = ExportConfig(parity_pictures=PICTURES)
+    config = ExportConfig(variants=("fp32", "int8"), parity_pictures=PICTURES)
     with collected(Job(export.reference, dataset, config)) as evidence, progress_bar("Faults", len(FAULTS)) as on_done:
         scores, spared = try_all(export, evidence, config, on_done)
     caught, named = sum(score.caught for score in scores), sum(score.right_stage for score in scores)

@@ -12,7 +12,7 @@ from signs_runtime import Classifier
 from .faults import FAULTS, Export, Fault
 from .mutation_score import PICTURES, small_export, try_fault
 
-CONFIG = ExportConfig(parity_pictures=PICTURES)
+CONFIG = ExportConfig(variants=("fp32", "int8"), parity_pictures=PICTURES)
 
 
 @pytest.fixture(scope="module")

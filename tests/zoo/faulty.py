@@ -12,7 +12,7 @@ from signs_export.job import Job
 from ..parity.mutation_score import honest_export, trained_on, try_all
 from .catalogue import Animal
 
-CONFIG = ExportConfig(parity_pictures=60, batch_sizes=(1, 17))
+CONFIG = ExportConfig(variants=("fp32", "int8"), parity_pictures=60, batch_sizes=(1, 17))
 
 
 def score_faults(animal: Animal, seed: int, models: Path, on_done: Callable[[int], None]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from signs_export.commands.options import (
     data_of_model,
     pictures_option,
 )
-from signs_export.config import ExportConfig, Int8Config
+from signs_export.config import VARIANTS, ExportConfig, Int8Config
 from signs_runtime.commands.shared import Command, gathered, json_option, print_json, print_table
 from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.figures import finite
@@ -127,7 +127,8 @@ def parity(
         assert outputs.trace is not None  # without it DATA was asked for
         _show_trace(outputs.trace, reference, variants, as_json=as_json)
         return
-    config = ExportConfig(parity_pictures=parity_pictures, int8=Int8Config(agreement=agreement))
+    made = tuple(name for name in VARIANTS if name in variants)
+    config = ExportConfig(parity_pictures=parity_pictures, variants=made, int8=Int8Config(agreement=agreement))
     reference = with_thresholds(reference, dataset, about_model, exported.thresholds)
     verdicts = _compare(Job(reference, dataset, config, progress_bar), bundle, variants, outputs)
     _show_verdicts(verdicts, dataset, as_json=as_json)

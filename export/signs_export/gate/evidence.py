@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
-from signs_export.errors import ExportError
+from signs_export.errors import CalibrationError, ExportError
 from signs_export.gate.noise_floor import LARGEST, NoiseFloor, float64_of, measure_floor, work_of
 from signs_export.gate.probes import make_probes
 from signs_export.gate.trace import PICTURES, KerasStages, keras_stages
+from signs_export.int8.calibration import Calibration, choose_calibration
 from signs_export.job import Job
 from signs_export.source.reference import Reference
 from signs_runtime.decisions import decide
@@ -118,11 +119,15 @@ def _refuse_unanswered(given: NDArray[np.float32], files: Sequence[Path]) -> Non
         )
 
 
-def evidence_of(job: Job, answers: Answers, folder: Path) -> Evidence:
-    """All else that Keras says of these pictures; pictures that are made of them are in `folder`."""
+def evidence_of(job: Job, answers: Answers, folder: Path, calibration: Calibration | None = None) -> Evidence:
+    """All else that Keras says of these pictures; pictures that are made of them are in `folder`.
+
+    `calibration` are the pictures that an int8 variant is calibrated on, where there is one.
+    """
     reference, images = job.reference, answers.images
     double = float64_of(reference)
-    stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)])
+    calibrated = None if calibration is None else calibration.images
+    stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)], calibrated)
     work = work_of(reference, stages.values)
     floor = measure_floor(reference, double, images, answers.rebuilt, work, progress=job.progress)
     if (came := reference.untempered or reference).original is not None:
@@ -144,8 +149,12 @@ def evidence_of(job: Job, answers: Answers, folder: Path) -> Evidence:
 @contextmanager
 def collected(job: Job) -> Iterator[Evidence]:
     """Collect all evidence at once; see `asked`."""
+    calibration = None
+    if "int8" in job.config.variants:
+        with suppress(CalibrationError):  # a bundle is compared all the same
+            calibration = choose_calibration(job.dataset, job.reference.input, job.config.int8.calibration_pictures)
     with asked(job) as (answers, folder):
-        yield evidence_of(job, answers, folder)
+        yield evidence_of(job, answers, folder, calibration)
 
 
 def _check_rebuilt(

@@ -4,7 +4,7 @@ How far that moves a stage, or the answers, is the least that any honest export 
 a network that enlarges rounding errors has wide limits by itself, and one that does not has narrow ones.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_export.source.layers import innermost_layers, readers_of, wrapped_calls
+from signs_export.source.layers import convolving_by_group, innermost_layers, readers_of, wrapped_calls
 from signs_runtime.bundle.manifest import Precision
 
 Values = NDArray[Any]  # of float32 or float64
@@ -22,12 +22,35 @@ Values = NDArray[Any]  # of float32 or float64
 STEP = 2.0**-21
 LEVELS = 255  # of an activation in int8
 WIDER = 2  # times the range seen here: int8 is calibrated on more pictures, some changed as other cameras would
+_AT_ONCE = 50  # pictures
 WEIGHT_LEVELS = 63  # of a weight's size in int8, so that no sum of two products leaves 16 bits
 
 
+def output_ranges(model: keras.Model, pixels: Values) -> dict[int, float]:
+    """How far the outputs of each layer reach, from lowest to highest, by its place; int8 is calibrated on `pixels`."""
+    lowest: dict[int, float] = {}
+    highest: dict[int, float] = {}
+
+    def look(place: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
+        output = call()
+        if _is_real(output):
+            values = keras.ops.convert_to_numpy(output)
+            lowest[place] = min(lowest.get(place, 0.0), float(values.min(initial=0)))
+            highest[place] = max(highest.get(place, 0.0), float(values.max(initial=0)))
+        return output
+
+    with wrapped_calls(innermost_layers(model), look), convolving_by_group():
+        for start in range(0, len(pixels), _AT_ONCE):
+            model(keras.ops.convert_to_tensor(pixels[start : start + _AT_ONCE]), training=False)
+    return {place: high - lowest[place] for place, high in highest.items()}
+
+
 @contextmanager
-def rounded(model: keras.Model, precision: Precision) -> Iterator[None]:
-    """Have a model compute, uncompiled, as if each layer's weights and outputs were of this precision meanwhile."""
+def rounded(model: keras.Model, precision: Precision, ranges: Mapping[int, float] | None = None) -> Iterator[None]:
+    """Have a model compute, uncompiled, as if each layer's weights and outputs were of this precision meanwhile.
+
+    int8 has its levels where `ranges` says, or where its outputs are here, whichever is wider.
+    """
     round_output = _OUTPUTS[precision](np.random.default_rng(0))
     layers = innermost_layers(model)
     spared = {i for i, layer in enumerate(layers) if precision == "int8" and _is_folded(layer)}
@@ -37,7 +60,7 @@ def rounded(model: keras.Model, precision: Precision) -> Iterator[None]:
         if place in spared or not _is_real(output):
             return output
         values = keras.ops.convert_to_numpy(output)
-        moved = round_output(values, _is_sigmoid(layers[place]))
+        moved = round_output(values, _is_sigmoid(layers[place]), (ranges or {}).get(place, 0.0))
         return keras.ops.convert_to_tensor(moved.astype(values.dtype))
 
     with ExitStack() as stack:
@@ -62,11 +85,11 @@ def _is_sigmoid(layer: keras.layers.Layer) -> bool:
     return getattr(layer, "activation", None) is keras.activations.sigmoid
 
 
-Rounding = Callable[[Values, bool], Values]  # of a layer's outputs, and whether they are a sigmoid's
+Rounding = Callable[[Values, bool, float], Values]  # of a layer's outputs, whether a sigmoid's, and of which range
 
 
 def _to_float32(rng: np.random.Generator) -> Rounding:
-    def moved(values: Values, is_sigmoid: bool) -> Values:
+    def moved(values: Values, is_sigmoid: bool, reach: float) -> Values:
         sizes = np.abs(values) + np.sqrt(np.square(values).mean(axis=tuple(range(values.ndim - 1))))
         if is_sigmoid:  # kernels are off by a share of 1, however small it is: onnxruntime's is never below 1.5e-8
             sizes = sizes + 1
@@ -76,7 +99,7 @@ def _to_float32(rng: np.random.Generator) -> Rounding:
 
 
 def _to_float16(rng: np.random.Generator) -> Rounding:
-    return lambda values, is_sigmoid: _as_float16(values)
+    return lambda values, is_sigmoid, reach: _as_float16(values)
 
 
 def _as_float16(values: Values) -> Values:
@@ -86,8 +109,9 @@ def _as_float16(values: Values) -> Values:
 
 
 def _to_int8(rng: np.random.Generator) -> Rounding:
-    def on_levels(values: Values, is_sigmoid: bool) -> Values:
-        step = WIDER * (max(0.0, float(values.max())) - min(0.0, float(values.min()))) / LEVELS or 1.0
+    def on_levels(values: Values, is_sigmoid: bool, reach: float) -> Values:
+        here = max(0.0, float(values.max())) - min(0.0, float(values.min()))
+        step = max(WIDER * here, reach) / LEVELS or 1.0
         return np.asarray(np.rint(values / step) * step)
 
     return on_levels

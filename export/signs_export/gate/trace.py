@@ -18,7 +18,7 @@ from onnx.helper import make_node
 
 from signs_export.config import COARSE_MULTIPLE
 from signs_export.convert.graph_names import LOGITS, SCALED
-from signs_export.gate.rounding import rounded
+from signs_export.gate.rounding import output_ranges, rounded
 from signs_export.onnx_graph import inner_values
 from signs_export.source.layers import last_operation, layer_outputs, layers_of, readers_of
 from signs_export.source.reference import Reference, softmax
@@ -84,15 +84,24 @@ class KerasStages:
         return max(COARSE_MULTIPLE * noise, LEAST_COARSE[precision])
 
 
-def keras_stages(reference: Reference, double: Reference | None, images: NDArray[np.uint8]) -> KerasStages:
-    """Walk pixels uint8 (k, h, w, c) through Keras; `double` is the reference in float64, where there is one."""
+def keras_stages(
+    reference: Reference,
+    double: Reference | None,
+    images: NDArray[np.uint8],
+    calibration: NDArray[np.uint8] | None = None,
+) -> KerasStages:
+    """Walk pixels uint8 (k, h, w, c) through Keras; `double` is the reference in float64, where there is one.
+
+    int8's ranges are those of `calibration` (n, h, w, c). Where some pictures excite a network, all have coarse levels.
+    """
+    ranges = None if calibration is None else output_ranges(reference.model, reference.scaled(calibration))
     values = _stages(reference, images)
     exact = values if double is None else _stages(double, images)
     floors, sums = _floors(reference.model, exact), _sums(reference.model, exact)
     noise: dict[Precision, dict[str, float]] = {}
     float16_noise = 0.0
     for precision in get_args(Precision):
-        with rounded((double or reference).model, precision):
+        with rounded((double or reference).model, precision, ranges):
             moved = _stages(double or reference, images)
         if precision == "float16" and OUTPUT in exact:
             float16_noise = float(np.nan_to_num(np.abs(moved[OUTPUT] - exact[OUTPUT])).mean())

@@ -65,3 +65,20 @@ def test_int8_is_not_judged_by_what_a_rectifier_cuts_off(dataset: Dataset) -> No
     assert np.array_equal(side.sums["summand"], np.maximum(side.values["sum"], 0))
     kept = np.maximum(summand, side.floors["summand"])
     np.testing.assert_allclose(np.maximum(kept + other, 0), np.maximum(summand + other, 0), atol=1e-6)
+
+
+def test_int8s_levels_are_as_coarse_as_its_calibration_makes_them(dataset: Dataset) -> None:
+    """A network that one picture excites: all others are seen in the few levels that this leaves them."""
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(image))
+    x = layers.Dense(8, activation="exponential", name="excited")(x)
+    reference = examine(keras.Model(image, layers.Dense(6, activation="softmax")(x)))
+    reference.model.get_layer("excited").set_weights([np.full((3, 8), 4.0), np.zeros(8)])
+    dark = np.asarray(dataset.test.pictures)[:4] // 8
+    bright = np.full((1, SIDE, SIDE, 3), 255, np.uint8)
+    by_itself = keras_stages(reference, None, dark)
+    alike = keras_stages(reference, None, dark, dark)
+    beside = keras_stages(reference, None, dark, np.concatenate([dark, bright]))
+    assert alike.noise == by_itself.noise
+    assert beside.noise["int8"]["excited"] > 10 * by_itself.noise["int8"]["excited"]
+    assert beside.noise["float32"] == by_itself.noise["float32"]
