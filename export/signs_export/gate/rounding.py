@@ -4,7 +4,7 @@ How far that moves a stage, or the answers, is the least that any honest export 
 a network that enlarges rounding errors has wide limits by itself, and one that does not has narrow ones.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,12 +22,11 @@ Values = NDArray[Any]  # of float32 or float64
 STEP = 2.0**-21
 LEVELS = 255  # of an activation in int8
 WIDER = 2  # times the range seen here: int8 is calibrated on more pictures, some changed as other cameras would
-_AT_ONCE = 50  # pictures
 WEIGHT_LEVELS = 63  # of a weight's size in int8, so that no sum of two products leaves 16 bits
 
 
-def output_ranges(model: keras.Model, pixels: Values) -> dict[int, float]:
-    """How far the outputs of each layer reach, from lowest to highest, by its place; int8 is calibrated on `pixels`."""
+def output_ranges(model: keras.Model, batches: Iterable[Values]) -> dict[int, float]:
+    """How far the outputs of each layer reach, from lowest to highest, by its place; int8 is calibrated on these."""
     lowest: dict[int, float] = {}
     highest: dict[int, float] = {}
 
@@ -40,8 +39,8 @@ def output_ranges(model: keras.Model, pixels: Values) -> dict[int, float]:
         return output
 
     with wrapped_calls(innermost_layers(model), look), convolving_by_group():
-        for start in range(0, len(pixels), _AT_ONCE):
-            model(keras.ops.convert_to_tensor(pixels[start : start + _AT_ONCE]), training=False)
+        for pixels in batches:
+            model(keras.ops.convert_to_tensor(pixels), training=False)
     return {place: high - lowest[place] for place, high in highest.items()}
 
 

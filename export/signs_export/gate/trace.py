@@ -29,6 +29,7 @@ from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import stages as read_in_stages
 
 PICTURES = 8  # that every layer is compared on
+_AT_ONCE = 16  # pictures, where ranges are looked for
 FLOOR_MULTIPLE = 16  # times what float32 loses in Keras at that stage; measured on SIGNS: at most 1.4 times
 LEAST_FLOOR = 2.0**-18  # of a channel's size: gelu's tail was seen to lose 2e-6 in onnxruntime and nothing in Keras
 QUIET = 0.03  # of the whole tensor's size, added to a channel's: what is quieter is rounding noise of the others
@@ -94,7 +95,11 @@ def keras_stages(
 
     int8's ranges are those of `calibration` (n, h, w, c). Where some pictures excite a network, all have coarse levels.
     """
-    ranges = None if calibration is None else output_ranges(reference.model, reference.scaled(calibration))
+    ranges = None
+    if calibration is not None:  # all at once, large pictures would take gigabytes
+        starts = range(0, len(calibration), _AT_ONCE)
+        batches = (reference.scaled(calibration[start : start + _AT_ONCE]) for start in starts)
+        ranges = output_ranges(reference.model, batches)
     values = _stages(reference, images)
     exact = values if double is None else _stages(double, images)
     floors, sums = _floors(reference.model, exact), _sums(reference.model, exact)
