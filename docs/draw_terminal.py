@@ -1,10 +1,14 @@
 """Draws a terminal, with commands that are run for it and what they print: `python docs/draw_terminal.py --help`.
 
-docs/terminal.svg is made where SIGNS's pictures and a trained model lie, by
+The pages' terminals are made in a folder with SIGNS's pictures and a trained model, by
 
     python docs/draw_terminal.py docs/terminal.svg --without system \
         "build-and-export --model signs.keras --scaling unit --int8 signs -o bundle" \
         "signs verify bundle" "signs predict bundle hand.jpg --top-k 3"
+    python docs/draw_terminal.py docs/tune.svg --width 138 "signs tune bundle"
+    python docs/draw_terminal.py docs/inspect.svg "signs inspect signs.keras signs"
+    python docs/draw_terminal.py docs/failed.svg \
+        "signs parity signs.keras bundle/fp32.onnx signs --scaling tf --parity-pictures 200"
 """
 
 import argparse
@@ -18,16 +22,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 118
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("commands", nargs="+")
     parser.add_argument("--without", action="append", default=[], help="leave out lines that begin with this word")
+    parser.add_argument("--width", type=int, default=118, help="characters in a line")
     arguments = parser.parse_args()
-    console = Console(record=True, width=WIDTH, file=StringIO())
+    console = Console(record=True, width=arguments.width, file=StringIO())
     for command in arguments.commands:
         words = shlex.split(command)
         program = Path(sys.executable).with_name(words[0])
@@ -35,7 +38,8 @@ def main() -> None:
             [str(program), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
-        lines = [line for line in result.stdout.rstrip().splitlines() if line.split(" ")[0] not in arguments.without]
+        said = result.stdout.replace(f"{Path.cwd()}/", "").rstrip()
+        lines = [line for line in said.splitlines() if line.split(" ")[0] not in arguments.without]
         console.print(Text("\n".join(lines)))
         if result.returncode:
             console.print(Text(f"exit code {result.returncode}", "bold red"))

@@ -24,6 +24,8 @@ def frames(camera: cv2.VideoCapture) -> Iterator[cv2.typing.MatLike]:
 
 
 def main() -> None:
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
     bundle, source = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "0"
     classifier = Classifier(bundle, verify=True)  # proves the bundle, once on each device
     print(f"{classifier.placement.variant} on {classifier.placement.device}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Where the tests find the real pictures and the real model; nothing heavy is imported here."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,24 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seed_of_the_module() -> None:
+    """Draw the same weights in every run, in what a module's tests share."""
+    _seed()
+
+
+@pytest.fixture(autouse=True)
+def seed_of_the_test() -> None:
+    """Draw the same weights in every run: an untrained network can be right by chance, or wrong by chance."""
+    _seed()
+
+
+def _seed() -> None:
+    for name in ("keras", "tf_keras"):  # only where the test's module has imported them
+        if name in sys.modules:
+            sys.modules[name].utils.set_random_seed(1)
 
 
 def _from_environment(name: str) -> Path:

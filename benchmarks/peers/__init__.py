@@ -1,1 +1,1 @@
-"""Other runtimes of the same weights beside this project's: speed, start, memory and labels."""
+"""Compares other runtimes to this project's, with the same weights: speed, start, memory and labels."""

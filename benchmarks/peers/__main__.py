@@ -1,9 +1,9 @@
-"""Every runtime on one Keras model, side by side: milliseconds, start, memory, size and labels, in one table.
+"""Compares all runtimes on one Keras model, in one table: milliseconds, start, memory, size and labels.
 
     python -m benchmarks.peers my.keras path/to/pictures --scaling unit [--pictures OTHERS] [--write docs]
 
-Each candidate is a process of its own, rounds interleaved, medians. Labels are counted beside Keras's, on the test
-pictures or on those of --pictures. The peers run in `.venv-peers`, which `make peers` makes.
+Each candidate runs in its own process, in interleaved rounds; times are medians. Labels are compared to Keras's, on the
+test pictures or on those of --pictures. The peers run in `.venv-peers`, which `make peers` creates.
 """
 
 import argparse
@@ -34,21 +34,21 @@ WORKER = Path(__file__).with_name("worker.py")
 PEERS = Path(".venv-peers/bin/python")
 CELLS = ((2, 1), (1, 1), (2, 16), (1, 16))  # threads, batch
 SECONDS = 0.7  # of a round
-PROCESSES = 3  # of each candidate, one after the other: where memory happens to lie moves a process by a tenth
+PROCESSES = 3  # of each candidate, one after the other: memory layout alone changes a process's speed by a tenth
 STARTS = 3
 CALIBRATION = 200
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A runtime on a file."""
+    """A runtime with a model file."""
 
     name: str
     precision: str  # of its weights
-    kind: str  # of `worker.KINDS`
+    kind: str  # one of `worker.KINDS`
     file: Path
     python: Path
-    others: tuple[Path, ...] = ()  # that belong to the file
+    others: tuple[Path, ...] = ()  # files that belong to it
 
     @property
     def bytes(self) -> int:
@@ -62,16 +62,17 @@ class Measured:
     name: str
     precision: str
     bytes: int
-    start: float = 0.0  # seconds from nothing to the first answer
-    peak_memory: int = 0  # bytes, then
+    start: float = 0.0  # seconds from the start of the process to the first answer
+    peak_memory: int = 0  # bytes, at the first answer
     median: dict[str, float] = field(default_factory=dict)
     late: dict[str, float] = field(default_factory=dict)  # the 95th percentile
     same_label: int = 0
+    mean_difference: float = 0.0  # of a probability from Keras's
     pictures: int = 0
 
 
 class Process:
-    """A candidate that was started, for as long as the context lasts."""
+    """The process of a candidate; it ends with the context."""
 
     def __init__(self, candidate: Candidate, threads: int, spec: InputSpec) -> None:
         words = [candidate.kind, candidate.file, threads, spec.height, spec.width]
@@ -105,7 +106,7 @@ class Process:
 
 
 def candidates(bundle: Path, peers: Path) -> list[Candidate]:
-    """Ours, then others; Keras last."""
+    """All candidates, by precision of the weights."""
     own = Path(sys.executable)
     ours = {name: bundle / f"{name}.onnx" for name in ("fp32", "int8")}
     xml = {name: (peers / f"{name}.xml", (peers / f"{name}.bin",)) for name in ("openvino", "nncf")}
@@ -117,6 +118,7 @@ def candidates(bundle: Path, peers: Path) -> list[Candidate]:
         Candidate("onnxruntime on our file", "int8", "onnxruntime", ours["int8"], own),
         Candidate("onnxruntime, quantize_static", "int8", "onnxruntime", peers / "quantize_static.onnx", own),
         Candidate("signs-edge", "fp32", "signs", ours["fp32"], own),
+        Candidate("signs-edge, device openvino", "fp32", "signs_openvino", ours["fp32"], PEERS),
         Candidate("LiteRT", "fp32", "litert", peers / "fp32.tflite", PEERS),
         Candidate("OpenVINO", "fp32", "openvino", xml["openvino"][0], PEERS, xml["openvino"][1]),
         Candidate("onnxruntime on tf2onnx's file", "fp32", "onnxruntime", peers / "tf2onnx.onnx", own),
@@ -128,13 +130,13 @@ def candidates(bundle: Path, peers: Path) -> list[Candidate]:
 
 
 def measure(those: list[Candidate], spec: InputSpec, rounds: int, images: NDArray[np.uint8]) -> list[Measured]:
-    """Time all in every cell, rounds interleaved, and hold their labels to the last Keras's."""
+    """Time all candidates in every cell, in interleaved rounds, and compare their labels to Keras's."""
     found = [Measured(each.name, each.precision, each.bytes) for each in those]
     starts: list[list[float]] = [[] for _ in those]
     for round_ in range(1 + STARTS):
         for i, each in enumerate(those):
             with Process(each, 2, spec) as process:
-                if round_ == 0:  # a runtime may keep what it makes of a file
+                if round_ == 0:  # the first start may fill a runtime's cache
                     continue
                 starts[i].append(process.start)
                 found[i].peak_memory = max(found[i].peak_memory, process.peak_memory)
@@ -144,6 +146,7 @@ def measure(those: list[Candidate], spec: InputSpec, rounds: int, images: NDArra
     (keras,) = (given for each, given in zip(those, answers, strict=True) if each.kind == "keras")
     for one, given in zip(found, answers, strict=True):
         one.pictures, one.same_label = len(images), int((given.argmax(axis=1) == keras.argmax(axis=1)).sum())
+        one.mean_difference = float(np.abs(given - keras).mean())
     samples: dict[str, list[list[tuple[float, float]]]] = {_cell(*cell): [[] for _ in those] for cell in CELLS}
     for _ in range(PROCESSES):
         for threads in sorted({threads for threads, _ in CELLS}):
@@ -165,8 +168,11 @@ def _cell(threads: int, batch: int) -> str:
 
 
 def _time_cell(batch: int, processes: list[Process], taken: list[list[tuple[float, float]]], rounds: int) -> None:
-    for _ in range(rounds):
-        for own, process in zip(taken, processes, strict=True):
+    """Time all of them `rounds` times, each time from another one on: who comes first may follow a heavy neighbour."""
+    pairs = list(zip(taken, processes, strict=True))
+    for round_ in range(rounds):
+        first = round_ * len(pairs) // rounds
+        for own, process in (*pairs[first:], *pairs[:first]):
             own.append(process.ask("run", batch, SECONDS))
 
 
@@ -183,7 +189,7 @@ def _answers(those: list[Candidate], spec: InputSpec, images: NDArray[np.uint8])
 
 
 def _limits(bundle: Path) -> dict[str, dict[str, float]]:
-    """What a picture takes at least on this machine, in ms, by precision and cell."""
+    """The least time that a picture can take on this machine, in ms, by precision and cell."""
     limits: dict[str, dict[str, float]] = {}
     for name in ("int8", "fp32"):
         if not (bundle / f"{name}.onnx").exists():
@@ -201,8 +207,10 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("data")
     parser.add_argument("--scaling", default="none")
-    parser.add_argument("--pictures", type=Path, help="A folder of any pictures, on which labels are compared.")
-    parser.add_argument("--folder", type=Path, default=Path("bench/peers"), help="Where files are made, or were.")
+    parser.add_argument("--pictures", type=Path, help="A folder of any pictures, to compare labels on.")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("bench/peers"), help="Folder for the files; existing ones are used again."
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", type=Path, help="Write peers.json, peers.md and peers.svg into this folder.")
     arguments = parser.parse_args()
@@ -241,14 +249,23 @@ def main() -> None:
                 f"{one.peak_memory / 1e6:.0f}",
                 f"{one.bytes / 1e6:.1f}",
                 f"{one.same_label} of {one.pictures}",
+                f"{one.mean_difference:.1e}",
             )
             for one in found
         ]
         + [
-            (f"the machine's limit {name}", *(f"{own[cell]:.2f}" for cell in cells), "", "", "", "")
+            (f"the machine's limit {name}", *(f"{own[cell]:.2f}" for cell in cells), "", "", "", "", "")
             for name, own in limits.items()
         ],
-        header=("candidate", *(f"{cell} ms" for cell in cells), "start s", "peak MB", "file MB", "Keras's label"),
+        header=(
+            "candidate",
+            *(f"{cell} ms" for cell in cells),
+            "start s",
+            "peak MB",
+            "file MB",
+            "Keras's label",
+            "difference",
+        ),
     )
     if arguments.write is not None:
         size = f"{spec.height}x{spec.width}"

@@ -1,4 +1,4 @@
-"""How fast this machine could answer at most: a picture's multiply-adds and bytes, and how fast it does those."""
+"""Computes the machine's speed limit, from a picture's multiply-adds and bytes and the machine's rates for both."""
 
 import math
 import time
@@ -17,22 +17,22 @@ _ROUNDS = 15
 
 @dataclass(frozen=True)
 class Limit:
-    """What a picture asks for, and what the machine does on a number of threads."""
+    """What a picture needs, and the machine's rates on a number of threads."""
 
     threads: int
     multiply_adds: float  # of a picture
     weight_bytes: int
     multiply_adds_per_second: float  # measured, in products of large matrices
-    bytes_per_second: float  # measured, reading as many bytes as the weights have again and again
+    bytes_per_second: float  # measured, by repeatedly reading as many bytes as the weights have
 
     def milliseconds(self, batch: int) -> float:
-        """What a picture takes at least: its sums, and its share of reading the weights once."""
+        """The least time for a picture: its sums, or its share of reading the weights once, whichever takes longer."""
         reading = self.weight_bytes / self.bytes_per_second / batch
         return 1000 * max(self.multiply_adds / self.multiply_adds_per_second, reading)
 
 
 def limit_of(float32: Path, file: Path, threads: int, *, in_int8: bool) -> Limit:
-    """The limit of a variant, whose sums are counted in the float32 graph."""
+    """The limit of the variant in `file`; its multiply-adds are counted in the float32 graph."""
     weight_bytes = sum(len(tensor.raw_data) for tensor in onnx.load(file).graph.initializer)
     return Limit(
         threads,
@@ -44,7 +44,7 @@ def limit_of(float32: Path, file: Path, threads: int, *, in_int8: bool) -> Limit
 
 
 def multiply_adds(model: onnx.ModelProto) -> float:
-    """Of convolutions and dense layers, for one picture."""
+    """The multiply-adds of convolutions and dense layers, for one picture."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {
         value.name: [axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim]
@@ -87,7 +87,7 @@ def _reading(size: int, threads: int) -> Callable[[], object]:
 
 
 def _fastest(run: Callable[[], object]) -> float:
-    """Seconds of the fastest of some runs."""
+    """Seconds of the fastest of several runs."""
     run()
     taken = []
     for _ in range(_ROUNDS):

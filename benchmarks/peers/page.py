@@ -1,4 +1,4 @@
-"""The results page: what the command measured, on which machine, as JSON, a table and a chart."""
+"""Writes the results page: the measurements and the machine, as JSON, a table and a chart."""
 
 import json
 import os
@@ -30,20 +30,21 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
     (folder / "peers.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     cells = list(found[0]["median"])
     lines = [
-        "# Beside others",
+        "# Other runtimes",
         "",
-        f"The same weights in every runtime that we know of, one picture of {measured['size']} at a time and sixteen,",
-        "on one and two threads: milliseconds a picture, medians of interleaved rounds, each candidate in its own",
-        "process. *Start*: from nothing to the first answer. *Labels*: pictures that have Keras's label.",
-        "The fastest of its precision is bold. Written by `make peers`; another machine has other numbers and another",
-        "order.",
+        "This table compares the runtimes that we know of, on the same weights. It shows milliseconds a picture, for",
+        f"batches of 1 and 16 pictures of {measured['size']}, on one and two threads: medians of interleaved rounds,",
+        "each candidate in a process of its own. *Start* is the time from the process's start to its first answer.",
+        "*Labels* is the share with Keras's label, *off* how far a probability is from Keras's on average.",
+        "The fastest of each precision is bold; a candidate with less than 99% of Keras's labels does not count.",
+        "`make peers` writes this page. On another machine, the numbers and their order differ.",
         "",
         f"Measured on {document['machine']}, {document['date']}: "
         + ", ".join(f"{name} {own}" for name, own in document["versions"].items())
         + ".",
         "",
-        f"| candidate | weights | {' | '.join(map(_named, cells))} | start, s | peak, MB | file, MB | labels |",
-        "|---|---|" + "---|" * (len(cells) + 4),
+        f"| candidate | weights | {' | '.join(map(_named, cells))} | start, s | peak, MB | file, MB | labels | off |",
+        "|---|---|" + "---|" * (len(cells) + 5),
     ]
     for one in found:
         best = {
@@ -53,28 +54,28 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
             f"**{one['median'][cell]:.2f}**" if one["median"][cell] == best[cell] else f"{one['median'][cell]:.2f}"
             for cell in cells
         ]
-        name = f"**{one['name']}**" if one["name"] == OURS else one["name"]
+        name = f"**{one['name']}**" if _is_ours(one) else one["name"]
         others = [
             f"{one['start']:.2f}",
             f"{one['peak_memory'] / 1e6:.0f}",
             f"{one['bytes'] / 1e6:.1f}",
             f"{one['same_label'] / one['pictures']:.2%}",
+            f"{one['mean_difference']:.0e}",
         ]
         lines.append(f"| {' | '.join([name, one['precision'], *shown, *others])} |")
     for name, limit in measured["limits"].items():
         shown = [f"{limit[cell]:.2f}" for cell in cells]
-        lines.append(f"| *the machine's limit* | {' | '.join([name, *shown, '', '', '', ''])} |")
+        lines.append(f"| *the machine's limit* | {' | '.join([name, *shown, '', '', '', '', ''])} |")
     lines += [
         "",
-        "*The machine's limit*: a picture's multiply-adds at the rate that this machine reaches in products of large",
-        "matrices, or its weights read once as fast as this machine reads so many bytes again and again, whichever",
-        "takes longer.",
+        "*The machine's limit* is the longer of two times: a picture's multiply-adds at this machine's rate in large",
+        "matrix products, and one read of the weights at its rate of repeated reads of as many bytes.",
     ]
     lines += ["", "![Milliseconds a picture](peers.svg)", ""]
     (folder / "peers.md").write_text("\n".join(lines), encoding="utf-8")
     names = [f"{one['name']}, {one['precision']}" for one in found]
     times = [one["median"]["2 x 1"] for one in found]
-    _draw(names, times, [one["name"] == OURS for one in found], _named("2 x 1"), folder / "peers.svg")
+    _draw(names, times, [_is_ours(one) for one in found], _named("2 x 1"), folder / "peers.svg")
 
 
 def _draw(names: list[str], times: list[float], are_ours: list[bool], cell: str, path: Path) -> None:
@@ -92,8 +93,12 @@ def _draw(names: list[str], times: list[float], are_ours: list[bool], cell: str,
         figure.savefig(path, metadata={"Date": None})
 
 
+def _is_ours(one: dict[str, Any]) -> bool:  # Any: JSON
+    return str(one["name"]).startswith(OURS)
+
+
 def _rivals(one: dict[str, Any], other: dict[str, Any]) -> bool:  # Any: JSON
-    """Candidates of one precision; one that answers otherwise on more than a hundredth is no rival."""
+    """Whether both have the same precision and `other` has Keras's label on at least 99% of the pictures."""
     return bool(one["precision"] == other["precision"] and other["same_label"] >= 0.99 * other["pictures"])
 
 

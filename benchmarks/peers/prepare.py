@@ -1,9 +1,9 @@
-"""Makes the peers' files of one Keras model: LiteRT's, OpenVINO's with NNCF's int8, and onnxruntime's own int8.
+"""Converts one Keras model for the peers: LiteRT, OpenVINO with NNCF's int8, and onnxruntime's own int8.
 
     python -m benchmarks.peers.prepare keras MODEL FOLDER SCALING     in this project's environment
-    python prepare.py openvino FOLDER                                 in the peers' own
+    python prepare.py openvino FOLDER                                 in the peers' environment
 
-All take pixels of 0 to 255; the scaling is inside. Calibration pictures lie in FOLDER/calibration.npy.
+All take pixels from 0 to 255; the model scales them. The calibration pictures are in FOLDER/calibration.npy.
 """
 
 import sys
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def from_keras(model_path: str, folder: Path, scaling: str) -> None:
-    """keras.keras, fp32.tflite, int8.tflite, tf2onnx.onnx and quantize_static.onnx."""
+    """Write keras.keras, fp32.tflite, int8.tflite, tf2onnx.onnx and quantize_static.onnx."""
     import keras
     import onnx
     import tensorflow as tf
@@ -55,7 +55,7 @@ def from_keras(model_path: str, folder: Path, scaling: str) -> None:
 
 
 def for_openvino(folder: Path) -> None:
-    """nncf.xml, of tf2onnx's file."""
+    """Write openvino.xml and nncf.xml from tf2onnx's file."""
     import nncf
     import openvino as ov
 

@@ -1,8 +1,8 @@
-"""A runtime that is timed: `python worker.py KIND FILE THREADS`, in this project's environment or in the peers' own.
+"""Runs one runtime to be timed: `python worker.py KIND FILE THREADS HEIGHT WIDTH`, here or in the peers' environment.
 
-It starts, answers one picture and says its peak memory. Then, for each line it reads, it says how long a picture takes
-("run BATCH SECONDS": the median and the 95th percentile in ms), or writes probabilities ("answer IN OUT").
-Nothing of this project is imported but by the kind `signs`, so that the peers' environment need not have it.
+It starts, answers one picture and prints its peak memory. Then, for each line it reads, it prints how long a picture
+takes ("run BATCH SECONDS": the median and the 95th percentile in ms), or writes probabilities ("answer IN OUT").
+Only the kind `signs` imports anything of this project, so that the peers' environment can do without it.
 """
 
 import json
@@ -19,11 +19,16 @@ Run = Callable[[Any], Any]  # pixels uint8 (n, h, w, c) to probabilities (n, lab
 WARM_UP = 5
 
 
-def signs(path: str, threads: int) -> Callable[[int], Run]:
+def signs(path: str, threads: int, device: str = "cpu") -> Callable[[int], Run]:
     from signs_runtime import Classifier
 
-    classifier = Classifier(path, device="cpu", threads=threads)
+    classifier = Classifier(path, device=device, threads=threads)
     return lambda batch: classifier.probabilities
+
+
+def signs_openvino(path: str, threads: int) -> Callable[[int], Run]:
+    sys.path.append(str(Path(__file__).parents[2] / "runtime"))  # the peers' environment has what it needs
+    return signs(path, threads, "openvino")
 
 
 def onnxruntime(path: str, threads: int) -> Callable[[int], Run]:
@@ -110,11 +115,12 @@ def _keras_model(path: str, threads: int) -> Any:
     return keras.saving.load_model(path, compile=False)
 
 
-KINDS = {each.__name__: each for each in (signs, onnxruntime, litert, openvino, openvino_auto, keras, tensorflow)}
+_EVERY = (signs, signs_openvino, onnxruntime, litert, openvino, openvino_auto, keras, tensorflow)
+KINDS = {each.__name__: each for each in _EVERY}
 
 
 def _as_float(images: Any) -> Any:
-    """What a model of unscaled pixels takes; the scaling is in every model that is timed."""
+    """Pixels as float32, unscaled: every timed model scales them itself."""
     return images.astype(np.float32)
 
 
@@ -139,7 +145,7 @@ def _peak_memory() -> int:
 def main() -> None:
     kind, path, threads, height, width = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     sized = KINDS[kind](path, threads)
     runs = {1: sized(1)}
     image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""The charts of a training: learning curves, confusion, a sheet of what went wrong, gradients. PNG files, and SVG."""
+"""Charts of a training, as PNG files or SVG: learning curves, confusion, wrong pictures, gradients, thresholds."""
 
 import io
 import re
@@ -20,7 +20,7 @@ from signs_runtime.pictures.input_spec import InputSpec
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9661f", "#8a8f98"
 LIGHT, INK = "#dde1e6", "#1c2127"
-SHEET_COLUMNS, SHEET_ROWS = 6, 4  # of wrong pictures, the surest first
+SHEET_COLUMNS, SHEET_ROWS = 6, 4  # of wrong pictures, the most confident first
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -29,12 +29,12 @@ STYLE = {
     "grid.alpha": 0.25,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "text.parse_math": False,  # labels are text, whatever they hold
+    "text.parse_math": False,  # labels are never formulas
     "figure.constrained_layout.use": True,
 }
 
 
-CURVES = {"loss": 1, "accuracy": 100}  # what is drawn of each epoch, and times how much
+CURVES = {"loss": 1, "accuracy": 100}  # value of an epoch -> its factor in the chart
 SVG_STYLE = {
     "svg.fonttype": "none",
     "text.color": INK,
@@ -51,7 +51,7 @@ PAGE_COLOURS = {BLUE: "--blue", ORANGE: "--orange", GREY: "--quiet", LIGHT: "--l
 
 
 def draw_curves(training: Training, path: Path) -> None:
-    """Loss and accuracy, epoch by epoch, with the epoch that was kept."""
+    """Draw loss and accuracy by epoch, and mark the epoch that was kept."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.6))
         panels = figure.subplots(1, 2)
@@ -62,10 +62,10 @@ def draw_curves(training: Training, path: Path) -> None:
 
 
 def curves_svg(history: Sequence[Epoch], kept_epoch: int) -> str:
-    """The same curves for an HTML page: an inline SVG for each, to stand side by side or one below the other.
+    """The same curves for an HTML page: one inline SVG for loss, one for accuracy.
 
-    Font and colours are the page's own (PAGE_COLOURS: its CSS variables), so that it shows in light and in dark. The
-    same history gives the same text.
+    Font and colours are the page's own (PAGE_COLOURS: its CSS variables), so the curves fit its light and dark modes.
+    The same history gives the same text.
     """
     return "\n".join(_curve_svg(name, history, kept_epoch) for name in CURVES)
 
@@ -80,17 +80,17 @@ def _curve_svg(name: str, history: Sequence[Epoch], kept_epoch: int) -> str:
 
 
 def reliability_svg(found: Reliability) -> str:
-    """How often pictures are labelled right, by the probability of their label: an inline SVG as `curves_svg`'s."""
+    """Accuracy by the probability of the label: an inline SVG like those of `curves_svg`."""
     with mpl.rc_context({**STYLE, **SVG_STYLE, "svg.hashsalt": "reliability"}):
         figure = Figure(figsize=(4.2, 2.8))
         panel = figure.subplots()
-        panel.plot([0, 100], [0, 100], color=GREY, linestyle=":", label="as often right as said")
+        panel.plot([0, 100], [0, 100], color=GREY, linestyle=":", label="perfect probabilities")
         most = max(each.pictures for each in found.bins)
         said, right = ([100 * getattr(each, name) for each in found.bins] for name in ("probability", "accuracy"))
         sizes = [10 + 90 * each.pictures / most for each in found.bins]
         panel.plot(said, right, color=BLUE, linewidth=1)
-        panel.scatter(said, right, sizes, color=BLUE, label="pictures, more in a larger dot")
-        panel.set_title("Right in %, by the probability in %")
+        panel.scatter(said, right, sizes, color=BLUE, label="measured; larger dots hold more pictures")
+        panel.set_title("Accuracy in %, by probability in %")
         panel.set_xlim(0, 103)
         panel.set_ylim(0, 103)
         panel.legend(frameon=False)
@@ -98,13 +98,13 @@ def reliability_svg(found: Reliability) -> str:
 
 
 def roc_svg(points: Sequence[tuple[float, float]], chosen: tuple[float, float]) -> str:
-    """What thresholds lose and let pass, (0..1, 0..1), and the chosen one of them: an inline SVG as `curves_svg`'s."""
+    """Good pictures lost and strangers let pass (0..1, 0..1) by threshold: an inline SVG like those of `curves_svg`."""
     with mpl.rc_context({**STYLE, **SVG_STYLE, "svg.hashsalt": "roc"}):
         figure = Figure(figsize=(4.2, 2.8))
         panel = figure.subplots()
         lost, passing = ([100 * point[i] for point in points] for i in (0, 1))
-        panel.plot(lost, passing, color=BLUE, linewidth=1.5, label="any threshold")
-        panel.scatter([100 * chosen[0]], [100 * chosen[1]], 60, color=ORANGE, label="the chosen one", zorder=3)
+        panel.plot(lost, passing, color=BLUE, linewidth=1.5, label="possible thresholds")
+        panel.scatter([100 * chosen[0]], [100 * chosen[1]], 60, color=ORANGE, label="chosen threshold", zorder=3)
         panel.set_title("Strangers that pass in %")
         panel.set_xlabel("good pictures lost in %")
         panel.set_xlim(-2, 103)
@@ -114,16 +114,18 @@ def roc_svg(points: Sequence[tuple[float, float]], chosen: tuple[float, float]) 
 
 
 def _inline(figure: Figure, title: str) -> str:
-    """What of matplotlib's SVG file an HTML page needs: no prolog, names of groups or fonts; the page's colours."""
-    figure.draw_without_rendering()  # makes the grid's lines
+    """Reduce matplotlib's SVG to what an HTML page needs: no prolog, group names or fonts, and the page's colours."""
+    figure.draw_without_rendering()  # creates the grid's lines
     for artist in figure.findobj():
-        artist.set_clip_on(False)  # nothing sticks out, and a page that loads nothing holds no url()
+        artist.set_clip_on(False)  # nothing needs clipping, and url() is not allowed in a page that loads nothing
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True)
     svg = file.getvalue()
     view = re.search(r'viewBox="[^"]+"', svg)
     assert view is not None, "matplotlib writes a viewBox"
-    drawing = re.sub(r".*?</defs>", "", svg, count=1, flags=re.DOTALL)  # with metadata and a style for the whole page
+    drawing = re.sub(
+        r".*?</defs>", "", svg, count=1, flags=re.DOTALL
+    )  # drops metadata and a style that would apply to the whole page
     for pattern, replacement in (
         (r"\s+", " "),
         (r"> <", "><"),
@@ -138,7 +140,7 @@ def _inline(figure: Figure, title: str) -> str:
 
 
 def _curve(panel: Axes, name: str, history: Sequence[Epoch], kept_epoch: int) -> None:
-    """Draw `loss` or `accuracy` over the epochs, on the validation pictures too where all epochs were validated."""
+    """Draw `loss` or `accuracy` by epoch; also on the validation pictures, if all epochs were validated."""
     share = CURVES[name]
     epochs = [each.number for each in history]
     marker = "o" if len(epochs) < 4 else None
@@ -155,7 +157,7 @@ def _curve(panel: Axes, name: str, history: Sequence[Epoch], kept_epoch: int) ->
 
 
 def draw_confusion(figures: Figures, path: Path) -> None:
-    """How often each label was called which."""
+    """Draw how often each true label got each predicted label."""
     counts = np.array(figures.confusion)
     n = len(figures.labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -164,19 +166,19 @@ def draw_confusion(figures: Figures, path: Path) -> None:
         figure = Figure(figsize=(side, side))
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.argwhere(counts) if n <= 40 else ():  # more numbers cannot be read
+        for row, column in np.argwhere(counts) if n <= 40 else ():  # with more, the numbers are unreadable
             colour = "white" if shares[row, column] > 0.5 else ORANGE if row != column else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
         axes.set_xticks(range(n), figures.labels, rotation=90 if max(map(len, figures.labels)) > 3 else 0)
         axes.set_yticks(range(n), figures.labels)
-        axes.set_xlabel("said")
-        axes.set_ylabel("shown")
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
         axes.set_title(f"{figures.accuracy.correct:,} of {figures.accuracy.total:,} right")
         _save(figure, path)
 
 
 def draw_wrong(figures: Figures, split: Split, spec: InputSpec, path: Path) -> None:
-    """The wrong pictures as the model saw them, the surest mistakes first, with what was said and how sure."""
+    """Draw the wrong pictures as the model saw them, the most confident first, with predicted label and probability."""
     shown = figures.wrong[: SHEET_COLUMNS * SHEET_ROWS]
     columns = min(SHEET_COLUMNS, max(len(shown), 3))
     rows = max(1, -(-len(shown) // columns))
@@ -187,16 +189,16 @@ def draw_wrong(figures: Figures, split: Split, spec: InputSpec, path: Path) -> N
             panel.axis("off")
         for panel, each in zip(panels, shown, strict=False):
             panel.imshow(spec.in_rgb(split.image(each.place, spec)).squeeze(), cmap="gray")
-            panel.set_title(f"said {_short(each.said)}, {each.probability:.0%}", color=ORANGE, fontsize=10)
-            panel.text(0.5, -0.06, f"is {_short(each.label)}", transform=panel.transAxes, ha="center", va="top")
-        more = f", the surest {len(shown)} here" if len(shown) < len(figures.wrong) else ""
+            panel.set_title(f"{_short(each.said)}, {each.probability:.0%}", color=ORANGE, fontsize=10)
+            panel.text(0.5, -0.06, f"true: {_short(each.label)}", transform=panel.transAxes, ha="center", va="top")
+        more = f", the surest {len(shown)} shown" if len(shown) < len(figures.wrong) else ""
         figure.suptitle(f"{len(figures.wrong):,} of {figures.accuracy.total:,} wrong{more}")
         _save(figure, path)
 
 
 def draw_gradients(norms: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Gradient norms of each stage over the steps: one panel a network, one line a stage (training/gradients.py)."""
-    with mpl.rc_context({**STYLE, "text.parse_math": True}):  # powers of ten on its axis
+    """Draw the gradient norms by step: one panel for each network, one line for each stage (training/gradients.py)."""
+    with mpl.rc_context({**STYLE, "text.parse_math": True}):  # for the powers of ten on the axis
         figure = Figure(figsize=(9.5, 4))
         panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
         for panel, (network, stages) in zip(panels, norms.items(), strict=True):

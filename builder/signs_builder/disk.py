@@ -1,4 +1,4 @@
-"""Looks for room before long work, not after it, puts files into place whole, and knows what stands in for files."""
+"""Checks free space before long work, writes files whole or not at all, and recognizes stand-ins for files."""
 
 import errno
 import os
@@ -12,26 +12,29 @@ from signs_runtime.pictures.find import leads_nowhere
 
 _BLOCK = 2**20  # bytes of zeros at a time
 
-_STAND_INS = {  # first bytes -> what a file with them is, and what to do
+_STAND_INS = {  # first bytes of a file -> what it is, and what to do
     b"version https://git-lfs.github.com/spec/": "is a Git LFS pointer, not the file itself; run git lfs pull",
     b"/annex/objects/": "is a git-annex pointer, not the file itself; run git annex get",
     **dict.fromkeys(
         (b"<!doctype", b"<html", b"<?xml", b"<head", b"<error"),
-        "is a web page, which a server sent in place of the file; open the link in a browser and download the file",
+        "is a web page that a server sent instead of the file; open the link in a browser and download the file",
     ),
 }
 _HEAD = 512  # bytes
 
 
 def stand_in(path: Path) -> str | None:
-    """What is in a file's place, and the way on, by its first bytes: "is empty; ..."; None where it may be the file."""
+    """What `path` holds in place of the real file, and what to do, as in "is empty; ..."; None if it may be the file.
+
+    Judged by its first bytes.
+    """
     if leads_nowhere(path):
-        return f"is a link to {path.readlink()}, which is not there; fetch it first (dvc pull, git annex get)"
+        return f"is a link to {path.readlink()}, which does not exist; fetch it first (dvc pull, git annex get)"
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError:
-        return None  # said by whoever reads it
+        return None  # reported when the file is read
     if not head:
         return "is empty; copy, download or save it again"
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -39,16 +42,16 @@ def stand_in(path: Path) -> str | None:
 
 
 def allocate(file: Path, start: int, end: int) -> None:
-    """Have the disk hold a file's bytes from `start` to `end`, as zeros. Raises OSError where there is no room.
+    """Reserve a file's bytes from `start` to `end` on the disk, as zeros. Raises OSError if there is no space.
 
-    Writing to a mapped file whose disk fills up ends the process.
+    If the disk fills up while a mapped file is written, the process is killed; this prevents it.
     """
     with file.open("r+b") as opened:
-        if hasattr(os, "posix_fallocate"):  # neither macOS nor Windows has it
+        if hasattr(os, "posix_fallocate"):  # missing on macOS and Windows
             try:
                 os.posix_fallocate(opened.fileno(), start, end - start)
             except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that lacks it
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system does not support it
                     raise
             else:
                 return
@@ -58,9 +61,9 @@ def allocate(file: Path, start: int, end: int) -> None:
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise OSError where `folder` cannot be made or written to, DiskFullError where its disk lacks the room."""
+    """Raise OSError if `folder` cannot be created or written to, DiskFullError if its disk lacks the space."""
     folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:  # a drive that is not there is its own parent
+    while not folder.exists() and folder != folder.parent:  # a missing drive is its own parent
         folder = folder.parent
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
@@ -69,14 +72,14 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise DiskFullError(
-            f"The disk of {folder} is full: {free / 1e6:,.0f} MB are free and about "
-            f"{needed_bytes / 1e6:,.0f} MB are needed. Free some space or choose another place."
+            f"The disk of {folder} is too full: about {needed_bytes / 1e6:,.0f} MB are needed, but only "
+            f"{free / 1e6:,.0f} MB are free. Free some space, or choose another place."
         )
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a file name beside `path`, with its ending, that becomes `path` at the end or vanishes with any error."""
+    """Yield a temporary name next to `path`, with its ending; rename it to `path` at the end, delete it on error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:

@@ -1,4 +1,4 @@
-"""The files of a bundle: what they are called, and how one is written and recorded."""
+"""The names of a bundle's files, and how a file is written and recorded."""
 
 import hashlib
 from pathlib import Path
@@ -10,10 +10,10 @@ from signs_runtime.bundle.manifest import FileRecord
 GOLDEN = "golden.npz"
 REPORT, REPORT_DATA, MODEL_CARD = "report.html", "report.json", "MODEL_CARD.md"
 JUNIT = "junit.xml"
-GIT_ATTRIBUTES = (".gitattributes", b"* -text\n")  # keeps git from changing line endings, and with them the digests
+GIT_ATTRIBUTES = (".gitattributes", b"* -text\n")  # git must not change line endings, and with them the digests
 MODELS = {f"{name}.onnx" for name in VARIANTS}
 BUNDLE_FILES = {*MODELS, GOLDEN, REPORT, REPORT_DATA, MODEL_CARD, JUNIT, MANIFEST}  # in bundles of every schema
-FAILED_FILES = {*MODELS, REPORT, REPORT_DATA, JUNIT}  # what a failed export keeps aside
+FAILED_FILES = {*MODELS, REPORT, REPORT_DATA, JUNIT}  # in the `.failed` folder of an export that failed
 
 
 def write_file(path: Path, content: bytes) -> FileRecord:

@@ -1,4 +1,4 @@
-"""Puts a folder into place whole: written beside its destination, made durable, exchanged in one step."""
+"""Replaces a folder as a whole: writes the new one next to it, flushes it to disk, and swaps them in one step."""
 
 import ctypes
 import errno
@@ -21,12 +21,12 @@ from signs_runtime.bundle.strict_json import parse_json
 from signs_runtime.errors import BundleError, BundleFormatError
 
 WINDOWS = os.name == "nt"
-_ABANDONED = 24 * 60 * 60  # seconds after which a folder is a dead process's, where no process can be asked about
+_ABANDONED = 24 * 60 * 60  # seconds; on Windows, an older work folder belongs to a dead process
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 
 
 def check_destination(destination: Path, needed_bytes: int) -> None:
-    """Refuse, before any long work, a destination that is not ours to replace, or a disk without room.
+    """Check, before any long work, that the destination may be replaced and that the disk has room.
 
     Raises ExportError, OSError and DiskFullError.
     """
@@ -35,17 +35,18 @@ def check_destination(destination: Path, needed_bytes: int) -> None:
     aside = failed_folder(destination)
     if aside.exists() and not (aside.is_dir() and {path.name for path in aside.iterdir()} <= FAILED_FILES):
         raise ExportError(
-            f"{aside}, where a failed export would go, holds something else; move it or choose another -o."
+            f"{aside} is where a failed export would be kept, but it holds something else. Move it or choose "
+            "another -o."
         )
     check_room(destination.parent, needed_bytes)
 
 
 def _check_replaceable(destination: Path) -> None:
-    """Only an empty folder and a bundle with nothing added are replaced."""
+    """Raise ExportError unless the destination is an empty folder or a bundle with nothing added."""
     if destination.is_symlink() or not destination.is_dir():
-        raise ExportError(f"{destination} is not a folder; choose another -o.")
+        raise ExportError(f"{destination} is not a folder. Choose another -o.")
     if os.path.ismount(destination):
-        raise ExportError(f"{destination} is a mount point, which cannot be replaced; choose a folder inside it as -o.")
+        raise ExportError(f"{destination} is a mount point, which cannot be replaced. Choose a folder inside it as -o.")
     found = {path.name for path in destination.iterdir()} - _unlisted(destination)
     if not found:
         return
@@ -53,22 +54,24 @@ def _check_replaceable(destination: Path) -> None:
         listed = _bundle_files(destination)
     except BundleError as error:
         raise ExportError(
-            f"{destination} is not overwritten, for it holds files and no bundle that this signs-edge can read: "
-            f"{error} Choose another -o."
+            f"{destination} was not overwritten: it holds files but no readable bundle. Choose another -o. ({error})"
         ) from error
     if added := sorted(found - listed):
-        raise ExportError(f"{destination} holds more than its bundle ({', '.join(added)}); it is not overwritten.")
+        raise ExportError(
+            f"{destination} was not overwritten: it holds more than its bundle ({', '.join(added)}). "
+            "Move that away, or choose another -o."
+        )
 
 
 def _unlisted(folder: Path) -> set[str]:
-    """The names of a bundle's files that no manifest lists, if they are as an export wrote them."""
+    """The names of files that an export wrote but the manifest does not list, if they are unchanged."""
     name, content = GIT_ATTRIBUTES
     path = folder / name
     return {name} if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content else set()
 
 
 def _bundle_files(folder: Path) -> set[str]:
-    """The names of a bundle's files; for one of a schema that is too old, those that any bundle's files have.
+    """The names of a bundle's files; if its schema is too old to read, the names that any bundle's files may have.
 
     Raises BundleError.
     """
@@ -84,9 +87,9 @@ def _bundle_files(folder: Path) -> set[str]:
 
 @contextmanager
 def replaced_whole(destination: Path, *, keep_after: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
-    """Yield an empty folder that becomes `destination` at the end, or vanishes with any error.
+    """Yield an empty folder that becomes `destination` at the end, or is removed after an error.
 
-    After an error of the kinds `keep_after` it is kept aside as `<destination>.failed`.
+    After an error of the types `keep_after`, it is kept as `<destination>.failed`.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{destination.name}.{platform.node()}."
@@ -107,7 +110,7 @@ def replaced_whole(destination: Path, *, keep_after: tuple[type[Exception], ...]
 
 
 def remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove what processes of this machine left behind that were killed."""
+    """Remove the work folders of killed processes of this machine."""
     for path in parent.glob(f"{glob.escape(prefix)}*"):
         number = path.name.removeprefix(prefix)
         if number.isdigit() and (int(number) == os.getpid() or not _is_running(int(number), path)):
@@ -115,8 +118,8 @@ def remove_leftovers(parent: Path, prefix: str) -> None:
 
 
 def _is_running(process: int, folder: Path) -> bool:
-    """Tell whether the process that works in `folder` still runs."""
-    if WINDOWS:  # there os.kill ends the process that it is asked about
+    """Whether the process that works in `folder` is still running."""
+    if WINDOWS:  # there, os.kill(process, 0) would end the process
         return time.time() - folder.stat().st_mtime < _ABANDONED
     try:
         os.kill(process, 0)
@@ -128,15 +131,15 @@ def _is_running(process: int, folder: Path) -> bool:
 
 
 def failed_folder(destination: Path) -> Path:
-    """Where a bundle that failed its gate is kept for a look."""
+    """The folder in which a model that failed the gate is kept for inspection."""
     return destination.with_name(f"{destination.name}.failed")
 
 
 def _make_durable(folder: Path) -> None:
-    """Have the bytes on the disk before the name points to them, in case the power fails."""
-    folders = [folder] if hasattr(os, "O_DIRECTORY") else []  # Windows opens none
+    """Flush all files to disk before the folder gets its final name, in case the power fails."""
+    folders = [folder] if hasattr(os, "O_DIRECTORY") else []  # Windows cannot open folders
     for path in [*folder.iterdir(), *folders]:
-        # To be written to, as Windows demands of what is made durable.
+        # Windows flushes only files that are open for writing.
         descriptor = os.open(path, os.O_RDONLY if path == folder else os.O_RDWR)
         try:
             os.fsync(descriptor)
@@ -145,7 +148,7 @@ def _make_durable(folder: Path) -> None:
 
 
 def _put_into_place(work: Path, destination: Path) -> None:
-    """Rename `work` to `destination`; an old folder there ends up at `work`, to be removed."""
+    """Rename `work` to `destination`; an old folder there ends up at `work`, where the caller removes it."""
     if not destination.exists():
         os.rename(work, destination)
     elif not _exchange(work, destination):
@@ -155,8 +158,8 @@ def _put_into_place(work: Path, destination: Path) -> None:
             os.rename(destination, old)
         except PermissionError as error:
             raise ExportError(
-                f"{destination} was not replaced, and is as it was: it is not yours to rename, or a program has one of "
-                f"its files open ({error}). End that program, or choose another -o."
+                f"{destination} was not replaced and is unchanged. You cannot rename it, or a program has one of its "
+                f"files open ({error}). Close that program, or choose another -o."
             ) from error
         try:
             os.rename(work, destination)
@@ -167,7 +170,7 @@ def _put_into_place(work: Path, destination: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step (renameat2(2), Linux); False where the system or the file system cannot."""
+    """Swap two folders in one step (renameat2(2), Linux); False if the system or the file system cannot."""
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,15 +1,15 @@
-"""What the export refuses: models that cannot be converted, and data that cannot serve."""
+"""The errors of an export: models that cannot be exported, and unsuitable data."""
 
 from signs_runtime.errors import SignsError
 
 
 class ExportError(SignsError):
-    """The Keras model cannot be exported, or the bundle cannot be written there."""
+    """The Keras model cannot be exported, or the bundle cannot be written to its destination."""
 
 
 class CalibrationError(ExportError, ValueError):
-    """The pictures that int8 would be calibrated on cannot serve."""
+    """The pictures are not suitable to calibrate int8 on."""
 
 
 class ScalingNeededError(ExportError):
-    """The model does not scale pixels by itself, and nobody has said what it was trained on."""
+    """The model does not scale pixels itself, and its scaling was not given."""

@@ -1,4 +1,4 @@
-"""A Keras model in, a sealed and proved bundle out: convert, make variants, choose golden pictures, seal."""
+"""Turns a Keras model into a sealed bundle: converts it, makes variants, proves them and seals the bundle."""
 
 import tempfile
 from collections.abc import Sequence
@@ -47,13 +47,13 @@ from signs_runtime.figures import Accuracy
 
 @dataclass(frozen=True)
 class Export:
-    """A bundle in its place, what proved it, and what Keras itself gets right on the test pictures."""
+    """A sealed bundle, the proof of its variants, and Keras's own accuracy on the test pictures."""
 
     bundle: Bundle
     made: tuple[Made, ...]
     left_out: tuple[LeftOut, ...]
     keras_accuracy: Accuracy
-    contradictions: tuple[str, ...] = ()  # between the model and the pictures, sealed as they are
+    contradictions: tuple[str, ...] = ()  # between the model and the pictures, sealed nevertheless (--as-is)
     calibrated: Calibrated | None = None
     unsure: Unsure | None = None
 
@@ -67,15 +67,15 @@ def export_bundle(
 ) -> Export:
     """Convert a Keras model, prove it against Keras and seal it.
 
-    `training` is what `Run.as_json` says of the model's own, and `inspection` what measured how it wants its pictures,
-    both for the report. Raises ExportError, and ParityError with
-    the bundle kept aside where the gate fails; whatever was at `destination` is then as it was.
+    `training` (from `Run.as_json`) and `inspection` (how the scaling and reading were measured) go into the report.
+    Raises ExportError. Raises ParityError if the gate fails: the failed model is kept in `<destination>.failed`, and
+    `destination` is unchanged.
     """
-    largest = MAX_FILE_BYTES - 2**24  # the graph's own bytes come on top
+    largest = MAX_FILE_BYTES - 2**24  # leaves room for the graph itself
     if (size := weights_bytes(job.reference.model)) > largest:
         raise ExportError(
-            f"The model's weights are {size / 2**30:.2f} GiB, and an ONNX file holds at most {largest / 2**30:.2f}. "
-            "Take a smaller network of the same family."
+            f"The model's weights take {size / 2**30:.2f} GiB, but an ONNX file holds at most {largest / 2**30:.2f} "
+            "GiB. Use a smaller network of the same family."
         )
     check_destination(destination, needed_bytes(job.reference))
     check_labels(job.reference, job.dataset.labels)
@@ -88,7 +88,8 @@ def export_bundle(
         job, calibrated = calibrate(job)
     if job.config.others is not None:
         job, unsure = find_unsure(job, job.config.others)
-    check_room(Path(tempfile.gettempdir()), weights_bytes(job.reference.model))  # onnxruntime folds from file to file
+    # onnxruntime folds constants by way of a file in the temporary folder.
+    check_room(Path(tempfile.gettempdir()), weights_bytes(job.reference.model))
     with job.progress("Converting with tf2onnx", 0):
         model = convert(job.reference, job.dataset.labels, job.config)
     return seal_model(
@@ -97,7 +98,7 @@ def export_bundle(
 
 
 def needed_bytes(reference: Reference) -> int:
-    """Disk room for an export: the weights of the folded graph and of the bundle, and room for int8 and float16."""
+    """Disk space for an export: the folded graph, the bundle's float32 variant, and room for int8 and float16."""
     return 4 * weights_bytes(reference.model) + 2**24
 
 
@@ -111,7 +112,7 @@ def seal_model(
     calibrated: Calibrated | None = None,
     unsure: Unsure | None = None,
 ) -> Export:
-    """Prove a converted model against its reference, and seal it; see `export_bundle`."""
+    """Prove a converted model against its reference and seal it; see `export_bundle`."""
     calibration = _calibration(job)
     with replaced_whole(destination, keep_after=(ParityError,)) as work, asked(job) as (answers, folder):
         against = () if training is not None else _contradictions(job, answers)
@@ -142,14 +143,15 @@ def seal_model(
         )
         documents = _write_documents(work, findings, made)
         if failed is not None:
-            raise _missed(failed, destination)  # without a manifest: what failed must not open as a bundle
+            # There is no manifest yet, so a failed model cannot be opened as a bundle.
+            raise _missed(failed, destination)
         _seal(work, findings, made, golden, documents)
     keras = evidence.accuracy(evidence.expected)
     return Export(open_bundle(destination), made, variants.left_out, keras, against, calibrated, unsure)
 
 
 def _calibration(job: Job) -> Calibration | None:
-    """The pictures for int8, where it is asked for; what is doubtful about them is told."""
+    """Choose the pictures that int8 is calibrated on, and warn about doubts; None without int8."""
     if "int8" not in job.config.variants:
         return None
     calibration = choose_calibration(job.dataset, job.reference.input, job.config.int8.calibration_pictures)
@@ -159,17 +161,17 @@ def _calibration(job: Job) -> Calibration | None:
 
 
 def _contradictions(job: Job, answers: Answers) -> tuple[str, ...]:
-    """What the pictures say against the model, sealed as it is. Raises SenseError where that was not asked for."""
+    """Contradictions between the pictures and the model. Raises SenseError if there are any, unless --as-is."""
     against = contradictions(answers, job.reference, job.dataset, progress=job.progress)
     if against and not job.config.as_is:
         raise SenseError(against, answers.accuracy(answers.expected))
     for each in against:
-        job.warn(f"Sealed as it is (--as-is): {each}")
+        job.warn(f"Sealed nevertheless (--as-is): {each}")
     return against
 
 
 def _doubts(job: Job, evidence: Evidence, *, trained_here: bool) -> tuple[str, ...]:
-    """What is doubtful about the model on these pictures; it is told."""
+    """Find what is doubtful about the model on these pictures, and warn about it."""
     doubts = (
         *doubts_about_stages(job.reference),
         *doubts_about_answers(evidence),
@@ -181,7 +183,7 @@ def _doubts(job: Job, evidence: Evidence, *, trained_here: bool) -> tuple[str, .
 
 
 def _write_documents(work: Path, findings: Findings, made: Sequence[Made]) -> tuple[FileRecord, ...]:
-    """The report, for people, for machines and for CI systems, and a card for a model that passed."""
+    """Write the report (HTML, JSON and JUnit), and a model card if the model passed."""
     document = describe(findings)
     stages = {each.name: each.verdict.stages for each in made}
     contents = {
@@ -197,15 +199,15 @@ def _write_documents(work: Path, findings: Findings, made: Sequence[Made]) -> tu
 
 
 def _missed(failed: Verdict, destination: Path) -> ParityError:
-    kept = f"The bundle at {destination} is as it was. " if destination.exists() else ""
+    kept = f"The bundle at {destination} is unchanged. " if destination.exists() else ""
     aside = failed_folder(destination)
-    return ParityError(failed, f"{kept}The failed model is in {aside}, with a {REPORT} about it.")
+    return ParityError(failed, f"{kept}The failed model is in {aside}; {REPORT} there shows what differs.")
 
 
 def _seal(
     work: Path, findings: Findings, made: Sequence[Made], golden: NDArray[np.int64], documents: tuple[FileRecord, ...]
 ) -> None:
-    """Write the golden pictures and the manifest, and have the bundle prove itself as a device will."""
+    """Write the golden pictures and the manifest, then verify the bundle as a device does."""
     job = findings.job
     manifest = Manifest(
         schema=needed_schema(
@@ -230,5 +232,6 @@ def _seal(
     verification = verify(work)
     if not verification.passed:
         raise ExportError(
-            f"Parity passed, and the bundle fails its own proof: this is a bug, report it.\n{verification.failures}"
+            f"The gate passed, but the bundle fails its own proof. This is a bug; please report it.\n"
+            f"{verification.failures}"
         )

@@ -1,4 +1,4 @@
-"""One export or comparison: which model, on which data, how, and who hears of its progress and its doubts."""
+"""One export or comparison: its model, data, settings, and callbacks for progress and warnings."""
 
 import warnings
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from signs_export.source.reference import Reference
 
 @dataclass(frozen=True)
 class Job:
-    """What every step of an export needs to know; it is handed along whole."""
+    """What every step of an export needs; passed as one value."""
 
     reference: Reference
     dataset: Dataset
     config: ExportConfig
     progress: Progress = no_progress
-    warn: Callable[[str], object] = warnings.warn  # is told what is doubtful about the data
-    held_out: Split | None = None  # pictures besides the test's that the training did not see, as far as is known
+    warn: Callable[[str], object] = warnings.warn  # called with each doubt about the model or the data
+    held_out: Split | None = None  # further pictures that the training did not see, as far as is known

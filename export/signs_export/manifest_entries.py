@@ -1,4 +1,4 @@
-"""What the manifest says of an export: its variants, its golden pictures, where it comes from and how it was run."""
+"""Builds the manifest's entries: variants, golden pictures, provenance and the export's run."""
 
 import io
 import platform
@@ -25,12 +25,12 @@ from signs_runtime.decisions import margins
 from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import read_image
 
-GOLDEN_SLACK = 1e-3  # of a probability, between CPUs, beyond what int8 and float16 differ from Keras here
+GOLDEN_SLACK = 1e-3  # of a probability; what CPUs may differ by, on top of the difference from Keras measured here
 VERSIONS_OF = ("signs-edge", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 
 
 def variant_of(made: Made, golden: NDArray[np.int64]) -> Variant:
-    """What the manifest says of a variant; `golden` are the places of the golden pictures."""
+    """The manifest's entry for a variant; `golden` holds the indices of the golden pictures."""
     verdict = made.verdict
     tolerance = verdict.budget.max_difference
     if tolerance is None:
@@ -49,36 +49,42 @@ def variant_of(made: Made, golden: NDArray[np.int64]) -> Variant:
 
 
 def golden_places(made: Sequence[Made], evidence: Evidence, config: ExportConfig) -> NDArray[np.int64]:
-    """The places of the golden pictures: such as every variant labels as Keras does. Raises ExportError.
+    """Choose golden pictures, by index, from those that every variant labels as Keras does. Raises ExportError.
 
-    One of which Keras itself is undecided may get the other label on the next CPU, and is taken only where all are.
+    If Keras itself is undecided about a picture, another CPU may give it the other label. Such pictures are taken only
+    if there are no others.
     """
     same = np.flatnonzero(~np.any([each.verdict.flipped for each in made], axis=0))
     clear = margins(evidence.expected[same], evidence.thresholds) > 2 * evidence.floor.tolerance
     same = same[clear] if clear.any() else same
     if not len(same):
-        raise ExportError("There is no picture that every variant labels as Keras does; give more pictures.")
+        raise ExportError(
+            "No picture gets the same label from Keras and from every variant. Export with more pictures."
+        )
     decided, sure = evidence.decided(evidence.expected[same]), margins(evidence.expected[same], evidence.thresholds)
     return same[choose_golden(decided, sure, golden_count(config, evidence.input, count_decisions(decided)))]
 
 
 def count_decisions(decided: NDArray[np.bool_]) -> int:
-    """How many labels, or sets of labels, there are among the decisions (n, labels)."""
+    """The number of different labels, or sets of labels, among the decisions (n, labels)."""
     return len(np.unique(decided, axis=0)) if len(decided) else 0
 
 
 def golden_count(config: ExportConfig, spec: InputSpec, labels: int) -> int:
-    """One picture for each of so many labels, as far as `golden_bytes` go; the set number at least, if a device can."""
+    """How many golden pictures to take: one for each label up to `golden_bytes`, and at least `golden_pictures`.
+
+    A device limits the size of the golden file, and with it the number.
+    """
     each = prod(spec.shape) + 4 * labels
     wanted = max(config.golden_pictures, min(labels, config.golden_bytes // each))
-    room = MAX_GOLDEN_BYTES // 2 - PROBES * prod(spec.shape)  # half: the picture files and the labels come on top
+    room = MAX_GOLDEN_BYTES // 2 - PROBES * prod(spec.shape)  # half: the rest is for the picture files and the labels
     return max(1, min(wanted, room // each))
 
 
 def choose_golden(decided: NDArray[np.bool_], sure: NDArray[np.floating], count: int) -> NDArray[np.int64]:
-    """Choose pictures for the device's self-test by Keras's decisions (n, labels) and their margins (n,): positions.
+    """Choose pictures for the device's proof, by index, from Keras's decisions (n, labels) and their margins (n,).
 
-    First the least sure picture of each decision, which the smallest error flips; then a spread over all margins.
+    First the least sure picture of each decision, which the smallest error flips. Then others, spread over all margins.
     """
     by_margin = np.argsort(sure, kind="stable")
     _, firsts = np.unique(decided[by_margin], axis=0, return_index=True)
@@ -90,7 +96,7 @@ def choose_golden(decided: NDArray[np.bool_], sure: NDArray[np.floating], count:
 
 
 def write_golden(path: Path, evidence: Evidence, chosen: NDArray[np.int64]) -> Golden:
-    """Write the golden pictures, by their places, and what Keras says of them, for the device's self-test."""
+    """Write the golden pictures (`chosen` are indices) and Keras's answers, for the device's proof."""
     images, spec = evidence.images[chosen], evidence.input
     files = tuple(make_probes(images, spec).values())
     golden = GoldenPictures(
@@ -104,7 +110,7 @@ def write_golden(path: Path, evidence: Evidence, chosen: NDArray[np.int64]) -> G
 
 
 def run_of(made: Sequence[Made], documents: tuple[FileRecord, ...], config: ExportConfig) -> Run:
-    """What differs when the same weights are exported again."""
+    """The part of the manifest that changes whenever the same weights are exported again."""
     return Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shown(config.command),
@@ -115,7 +121,7 @@ def run_of(made: Sequence[Made], documents: tuple[FileRecord, ...], config: Expo
 
 
 def provenance_of(job: Job) -> Provenance:
-    """Where an export of this model, proved on this data, comes from."""
+    """The model, data and versions that an export comes from."""
     return Provenance(
         data=shown(job.dataset.name),
         data_sha256=job.dataset.sha256(),

@@ -1,4 +1,4 @@
-"""Looks into an ONNX graph, and runs it with what it computes on the way as further outputs."""
+"""Inspects an ONNX graph, and runs it with intermediate values as additional outputs."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,21 @@ from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
 from signs_runtime.engine.session import import_onnxruntime
 from signs_runtime.model_check import ModelRefusedError, check_model
 
-BATCH = 20  # pictures at once: all that a network computes on the way is in memory
+BATCH = 20  # pictures at once: all intermediate values are in memory
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """The initializers by name; what is done to them is done to the model."""
+    """The initializers by name, not copied: changes to them change the model."""
     return {tensor.name: tensor for tensor in model.graph.initializer}
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:  # Any: what ONNX attributes hold
-    """The value of a node's attribute, or the default that the operator's definition gives it."""
+    """The value of a node's attribute, or `default`, the one in the operator's definition."""
     return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """What a model computes in, told by its graph."""
+    """The precision that a model computes in, read from its graph."""
     if any(node.op_type in ("QuantizeLinear", "QLinearConv") for node in model.graph.node):
         return "int8"
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
@@ -36,19 +36,19 @@ def precision_of(model: onnx.ModelProto) -> Precision:
 
 
 def check_runnable(content: bytes) -> None:
-    """Refuse a model that the runtime would refuse, in words for the model's owner. Raises ExportError."""
+    """Raise ExportError, with advice for the model's owner, if the runtime would refuse the model."""
     try:
         check_model(content)
     except ModelRefusedError as error:
         raise ExportError(
-            f"The model became an ONNX graph that the runtime does not run: {error.args[0]}. A name such as block/Conv "
-            "is that of a Keras layer and of an operator inside it. Replace that layer, or make it smaller; where it "
-            "is one of Keras's own with usual sizes, report it as a bug."
+            f"The model's ONNX graph is one that the runtime does not run: {error.args[0]}. (block/Conv means: layer "
+            "block, its operator Conv.) Replace that layer or make it smaller. If it is a usual Keras layer, report "
+            "this as a bug."
         ) from error
 
 
 def start(model: onnx.ModelProto, *, optimized: bool = True) -> Any:  # Any: onnxruntime.InferenceSession
-    """A session on this machine's CPU; not `optimized`, it computes node by node as the graph says."""
+    """A session on this machine's CPU; without `optimized`, it computes the graph node by node."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -67,7 +67,7 @@ def answers(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.flo
 def inner_values(
     model: onnx.ModelProto, names: Sequence[str], images: NDArray[np.uint8]
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """What the graph, node by node, computes under these names for pixels uint8 (n, h, w, c), batch by batch."""
+    """Yield what the unoptimized graph computes under these names for pixels uint8 (n, h, w, c), batch by batch."""
     if not names:
         return
     opened = copy.deepcopy(model)

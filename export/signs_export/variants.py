@@ -1,4 +1,4 @@
-"""Makes the variants of a bundle from the float32 graph, proves each beside Keras, and times them side by side."""
+"""Makes a bundle's variants from the float32 graph, proves each against Keras, and times them side by side."""
 
 import math
 import tempfile
@@ -27,16 +27,17 @@ from signs_runtime.placement.limits import find_limits
 from signs_runtime.placement.timing import Candidate, Timed, time_side_by_side
 
 FP32: VariantName = "fp32"
-WORTHWHILE = 1.1  # times float32's speed; a variant that is slower is carried for its size only
-WORTH_ROUNDS = 7  # of timing at least, where it decides whether int8 is shipped
-SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger and not faster is left out
-LOOKED_AT = 8  # pictures, those that differ most, in which numbers too large for float16 are looked for
-SMALL, SLOWER = 0.5, 0.9  # one that has more than half of the bytes must have nearly float32's speed, too
+WORTHWHILE = 1.1  # times float32's speed; a slower variant is sealed for its size only
+WORTH_ROUNDS = 7  # of timing at least, when the speed decides whether int8 is sealed
+SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger than this and not faster is left out
+LOOKED_AT = 8  # pictures, those that differ most, that are searched for numbers too large for float16
+# An int8 variant with more than SMALL of float32's bytes must have at least SLOWER times its speed.
+SMALL, SLOWER = 0.5, 0.9
 
 
 @dataclass(frozen=True)
 class Price:
-    """What int8 would be with no layer in float: its size and, measured beside it, its speed over float32's."""
+    """The cost of layers in float: the size of int8 without any, and its measured speed relative to float32."""
 
     bytes: int
     speedup: float
@@ -44,7 +45,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Made:
-    """A variant's file and what was measured on it; `speed` where there is another to compare it with."""
+    """A variant's file and its measurements; `speed` only if there is another variant to compare with."""
 
     name: str
     file: FileRecord
@@ -52,12 +53,12 @@ class Made:
     speed: Speed | None = None
     peak_memory: int | None = None  # bytes, of a process that labels one picture at a time
     int8: Int8 | None = None
-    price: Price | None = None  # where layers stayed in float
+    price: Price | None = None  # only if layers stayed in float
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A variant that was asked for and is not worth its place, and why."""
+    """A variant that was requested but left out, and the reason."""
 
     name: str
     why: str
@@ -65,7 +66,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Variants:
-    """What was made, in the order of VARIANTS, and what was not."""
+    """The variants that were made, in the order of VARIANTS, and those left out."""
 
     made: tuple[Made, ...]
     left_out: tuple[LeftOut, ...] = ()
@@ -74,9 +75,9 @@ class Variants:
 def make_variants(
     model: onnx.ModelProto, evidence: Evidence, calibration: Calibration | None, job: Job, folder: Path
 ) -> Variants:
-    """Write float32 and the other variants asked for to `folder`, up to the first that fails.
+    """Write float32 and the other requested variants to `folder`, up to the first that fails the gate.
 
-    `calibration` is for int8. Speeds and memory are measured where all have passed.
+    `calibration` is for int8. Speed and memory are measured if all variants passed.
     """
     made: list[Made] = []
     left_out: list[LeftOut] = []
@@ -105,17 +106,17 @@ def make_variants(
 
 
 def _why_no_float16(verdict: Verdict, float32: onnx.ModelProto) -> str:
-    """Why a float16 variant that failed cannot be had of an honest model; "" where that is not known, or it passed."""
+    """Why float16 cannot represent this model, if its variant failed for that reason; otherwise ""."""
     if verdict.passed:
         return ""
     if large := beyond_float16(float32, verdict.evidence.images[verdict.worst(LOOKED_AT)]):
-        return f"float16 holds numbers up to 65,504, and {large}. Normalize that layer, or rescale the model's input"
+        return f"float16 holds numbers up to 65,504, but {large}. Normalize that layer, or rescale the model's input"
     if not verdict.hardly_differs:
         return ""
     return (
-        f"it would give {int(verdict.flips.sum()):,} of {verdict.pictures:,} pictures another label than Keras, which "
-        f"sees at most {float(verdict.flipped_margins.max()):.1e} of a probability between their labels; float16 loses "
-        f"up to {verdict.max_difference:.1e}. A model that is trained to tell its labels apart can have it"
+        f"it gives {int(verdict.flips.sum()):,} of {verdict.pictures:,} pictures another label than Keras. Keras's own "
+        f"margin there is at most {float(verdict.flipped_margins.max()):.1e} of a probability, but float16 loses up to "
+        f"{verdict.max_difference:.1e}. Train the model until it tells its labels apart more clearly"
     )
 
 
@@ -129,14 +130,14 @@ def _written(name: VariantName, model: onnx.ModelProto, evidence: Evidence, job:
 
 
 def _make_int8(model: onnx.ModelProto, float32: Path, evidence: Evidence, calibration: Calibration, job: Job) -> Int8:
-    """Make the int8 variant beside `float32`, the file. Raises NotWorthwhileError."""
+    """Make the int8 variant; `float32` is the file to compare its size and speed with. Raises NotWorthwhileError."""
     budget = job.config.budget("int8", evidence.floor.tolerance)
 
     def passes(given: NDArray[np.float32]) -> bool:
         return verdict_at_once("int8", evidence, given, "int8", budget).passed
 
     flips = len(evidence.expected)
-    if not evidence.thresholds:  # else agreement is asked label by label, and a trial goes to its end
+    if not evidence.thresholds:  # multi-label agreement is judged by label, so those trials run to the end
         flips -= math.ceil(budget.agreement * len(evidence.expected) - 1e-9)
     trial = Trial(evidence.images, evidence.expected, passes, flips, evidence.thresholds)
 
@@ -147,10 +148,7 @@ def _make_int8(model: onnx.ModelProto, float32: Path, evidence: Evidence, calibr
 
 
 def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
-    """Refuse what is neither smaller than float32 by a quarter nor faster by a tenth, or pays for bytes with time.
-
-    Raises NotWorthwhileError.
-    """
+    """Raise NotWorthwhileError if the gain in size or speed over float32 is too small; see the constants above."""
     size = candidate.ByteSize() / float32.stat().st_size
     if size <= SMALL:
         return
@@ -163,9 +161,9 @@ def _check_worth(candidate: onnx.ModelProto, float32: Path, job: Job) -> None:
     speed = taken[FP32].milliseconds / taken["int8"].milliseconds
     if speed < (SLOWER if size <= SMALLER else WORTHWHILE):
         raise NotWorthwhileError(
-            f"int8 would have {size:.0%} of fp32's bytes and {speed:.2f} times its speed; it is worth its place with "
-            f"{WORTHWHILE} times its speed, with {SMALLER:.0%} of its bytes and {SLOWER} times its speed, or with "
-            f"{SMALL:.0%} of its bytes"
+            f"int8 would have {size:.0%} of fp32's bytes and {speed:.2f} times its speed. It must have at most "
+            f"{SMALL:.0%} of the bytes, or at most {SMALLER:.0%} of the bytes and {SLOWER} times the speed, or "
+            f"{WORTHWHILE} times the speed"
         )
 
 

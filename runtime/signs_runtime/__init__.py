@@ -1,4 +1,4 @@
-"""Runs a sealed signs-edge bundle, or one self-describing ONNX file, with onnxruntime: pictures in, labels out."""
+"""Labels pictures with onnxruntime, using a sealed signs-edge bundle or one of its self-describing ONNX files."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

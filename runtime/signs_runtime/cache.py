@@ -1,4 +1,4 @@
-"""The user's cache folder: what this device has proved, measured and optimised, for the next start to find."""
+"""The user's cache folder, which keeps what this device proved, measured and optimised for later starts."""
 
 import contextlib
 import os
@@ -8,22 +8,22 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where the platform wants caches to be; the user moves it with the platform's own variable.
+    """The folder for caches on this platform; the platform's own environment variable moves it.
 
-    Raises RuntimeError for a user without a home.
+    Raises RuntimeError if the user has no home folder.
     """
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "signs-edge"
     named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
-    if Path(named).is_absolute():  # others are to be ignored: https://specifications.freedesktop.org/basedir-spec
+    if Path(named).is_absolute():  # relative paths must be ignored: https://specifications.freedesktop.org/basedir-spec
         return Path(named) / "signs-edge"
     return Path.home() / ("AppData/Local" if sys.platform == "win32" else ".cache") / "signs-edge"
 
 
 def part_of_cache(name: str) -> Path | None:
-    """A folder inside the cache, made where it is missing; None where there is none that is the user's alone.
+    """A folder inside the cache, created if missing; None if there can be none that only the user can write to.
 
-    What others can write to is not read: it decides what runs.
+    A folder that others can write to is not used, because its content decides what runs.
     """
     with contextlib.suppress(OSError, RuntimeError):
         top = cache_folder()
@@ -37,23 +37,23 @@ def part_of_cache(name: str) -> Path | None:
 
 
 def is_private(folder: Path) -> bool:
-    """The folder is this user's, and others cannot write to it. Raises OSError where it is not there."""
-    if not hasattr(os, "geteuid"):  # Windows: the profile's folder has its owner's rights
+    """Whether this user owns the folder and nobody else can write to it. Raises OSError if it does not exist."""
+    if not hasattr(os, "geteuid"):  # Windows: only its owner has rights to a user profile
         return True
     status = folder.stat()
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def read_kept(path: Path) -> str | None:
-    """What was kept there; None where nothing was, or nothing that is text."""
+    """The text of a file in the cache; None if the file does not exist or is not text."""
     with contextlib.suppress(OSError, ValueError):
         return path.read_text(encoding="utf-8")
     return None
 
 
 def keep(path: Path, text: str) -> bool:
-    """Write a file whole or not at all; False where the cache cannot be written to."""
-    import tempfile  # a start that finds what it needs does without
+    """Write a file whole or not at all; False if the cache cannot be written to."""
+    import tempfile  # a start that finds everything in the cache does not need it
 
     try:
         handle, written = tempfile.mkstemp(prefix=".", dir=path.parent)

@@ -1,4 +1,4 @@
-"""What probabilities decide: the label of the largest or, of a multi-label classifier, each that is large enough."""
+"""Turns probabilities into labels: the most probable one or, for a multi-label classifier, all above a threshold."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from signs_runtime.labels import Thresholds
 
 
 def decide(probabilities: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.bool_]:
-    """Which labels (n, labels) the probabilities (n, labels) give to each picture."""
+    """Decide which labels each picture has: bool (n, labels), from probabilities (n, labels)."""
     if thresholds:
         decided: NDArray[np.bool_] = probabilities >= np.asarray(thresholds, probabilities.dtype)
         return decided
@@ -17,7 +17,7 @@ def decide(probabilities: NDArray[np.floating], thresholds: Thresholds) -> NDArr
 
 
 def margins(probabilities: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.floating]:
-    """How far each picture's probabilities (n, labels) are from another decision, (n,), 0..1."""
+    """How far the probabilities (n, labels) of each picture are from another decision: (n,), in 0..1."""
     if thresholds:
         nearest: NDArray[np.floating] = np.abs(probabilities - np.asarray(thresholds, probabilities.dtype)).min(axis=1)
         return nearest
@@ -27,7 +27,7 @@ def margins(probabilities: NDArray[np.floating], thresholds: Thresholds) -> NDAr
 
 
 def name_decision(labels: tuple[str, ...], probabilities: NDArray[np.floating], thresholds: Thresholds) -> str:
-    """What these probabilities (labels,) decide, with them: such as "cat (0.9731)" or "cat (0.9731), dog (0.8012)"."""
+    """The decided labels with their probabilities, such as "cat (0.9731)" or "cat (0.9731), dog (0.8012)"."""
     chosen = np.flatnonzero(decide(probabilities[None], thresholds)[0])
     named = [f"{labels[i]} ({probabilities[i]:.4f})" for i in chosen]
     largest = int(probabilities.argmax())

@@ -1,4 +1,4 @@
-"""The device's own proof: every digest, the labels, how pictures are read, and the answers that Keras gave."""
+"""The device's own proof of a bundle: every digest, the labels, the reading of pictures, and Keras's answers."""
 
 import os
 from functools import partial
@@ -20,11 +20,11 @@ from signs_runtime.proof.verification import Verification
 def verify(
     path: str | os.PathLike[str], *, variant: str | None = None, device: str = AUTO, threads: int | None = None
 ) -> Verification:
-    """Check every file of a bundle, how this device reads pictures, and the answers of each variant, or the one named.
+    """Check every file of a bundle, how this device reads pictures, and the answers of each variant or the named one.
 
-    With `device` "auto" it is proved where a `Classifier` would run. Raises BundleError where a digest shows a file to
-    be missing or altered, ProviderError where the device lacks what is asked for. What was altered and sealed again is
-    no error but a Verification that has not passed.
+    With `device` "auto", the proof runs on the device that a `Classifier` would choose. Raises BundleError if a file is
+    missing or its digest does not match, and ProviderError if the device lacks the requested provider. A bundle that
+    was altered and sealed again raises no error; its Verification has not passed.
     """
     bundle = open_bundle(path)
     for record in bundle.manifest.files:
@@ -46,5 +46,5 @@ def _device_of_a_start(path: str | os.PathLike[str], variant: str | None, thread
         return "cpu"
     try:
         return Classifier(path, variant=variant, threads=threads).placement.device
-    except BundleError:  # what does not start is what the proof is to show
+    except BundleError:  # the proof itself will show what does not start
         return "cpu"

@@ -1,4 +1,4 @@
-"""Numbers that are measured on pictures: accuracy and pairs with their statistics, and what JSON can say of them."""
+"""Statistics of labels on pictures: accuracy, and paired comparison with Keras, each with its 95% interval."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _Z = 1.959964  # the normal distribution's 97.5% point
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Labels right among the pictures that were looked at."""
+    """How many of the pictures got the right label."""
 
     correct: int
     total: int
@@ -25,10 +25,10 @@ class Accuracy:
         z, n, p = _Z, self.total, self.share
         middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         low, high = (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
-        return max(0.0, min(p, low)), min(1.0, max(p, high))  # rounding must not leave the share outside
+        return max(0.0, min(p, low)), min(1.0, max(p, high))  # rounding must not exclude the share itself
 
     def as_json(self) -> dict[str, Any]:
-        """What the manifest holds, and what follows from it."""
+        """The counts, as in the manifest, with the accuracy and its interval."""
         return {"correct": self.correct, "total": self.total, "accuracy": self.share, "interval_95": self.interval}
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Paired:
-    """Keras and a variant on the same test pictures: how many one alone labels right."""
+    """Keras and a variant on the same test pictures: how many pictures only one of them labels right."""
 
     total: int
     only_keras: int
@@ -52,7 +52,7 @@ class Paired:
 
     @property
     def is_worse(self) -> bool:
-        """The variant gets fewer right, and by more than chance explains (p < 0.05)."""
+        """Whether the variant labels fewer pictures right than Keras, beyond chance (p < 0.05)."""
         return self.only_keras > self.only_variant and self.p_value < 0.05
 
     @property
@@ -70,5 +70,5 @@ class Paired:
 
 
 def finite(value: float) -> float | None:
-    """The value, or None, which JSON can say, where it is not a number."""
+    """The value, or None if it is infinite or not a number, which JSON cannot express."""
     return value if math.isfinite(value) else None

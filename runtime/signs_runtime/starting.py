@@ -1,4 +1,4 @@
-"""From a request to a running session: the choices in their order, each accepted, or passed over with its reason."""
+"""Starts the session for a request: tries the choices in order, and records why any was skipped."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from signs_runtime.placement.profiles import find_profile
 
 @dataclass(frozen=True)
 class Started:
-    """A model that runs here: its session, what it takes and gives, and why it runs where it does."""
+    """A running model: its session, its input and labels, and where and why it runs there."""
 
     session: Any  # onnxruntime.InferenceSession
     model: Model
@@ -45,12 +45,12 @@ class Started:
     unsure_below: float
     input: InputSpec
     placement: Placement
-    batch: int | None = None  # of a stream, as `signs tune` measured; None: not measured
+    batch: int | None = None  # the best for a stream, as `signs tune` measured; None: not measured
 
     def probabilities(self, images: NDArray[np.uint8], session: Any = None) -> NDArray[np.float32]:
-        """Run the model: uint8 (n, *input.shape) in, float32 (n, labels) out; `session` may be another on it.
+        """Run the model: uint8 (n, *input.shape) in, float32 (n, labels) out; `session` may be another one of it.
 
-        Raises ImageError for another batch, AnswerError where the device cannot run the model.
+        Raises ImageError for a batch of another dtype or shape, and AnswerError if the device cannot run the model.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.input.shape:
@@ -67,22 +67,26 @@ class Started:
         return result
 
     def start_single_threaded(self, *, cached: bool) -> Any:  # Any: onnxruntime.InferenceSession
-        """A second session on the model, whose operators run in the thread that calls it."""
+        """Start a second session of the model, whose operators run in the calling thread."""
         return start(self.model, Setting("cpu", threads=1, spin=False), cached=cached)
 
 
-Find = Callable[[str | None], tuple[str, Path, Model]]  # a choice's variant to its name, path and model
-Accept = Callable[[Choice, Started], None]  # raises where what was started is not what was asked for
+Find = Callable[[str | None], tuple[str, Path, Model]]  # from a choice's variant to its name, path and model
+Accept = Callable[[Choice, Started], None]  # raises if the started model is not the requested one
 
 
 def start_model(path: Path, request: Request, limits: Limits, *, cached: bool, verify: bool) -> Started:
-    """Start a bundle or one of its `.onnx` files; see `Classifier`, which has these arguments, and raises alike."""
+    """Start a bundle or one of its `.onnx` files. `Classifier` documents the arguments and the errors."""
     if not is_model_file(path):
         return _start_bundle(open_bundle(path), request, limits, cached=cached, verify=verify)
     if request.variant is not None:
-        raise OptionError(f"{path} is one file; name its bundle to choose the variant {request.variant!r}.")
+        raise OptionError(
+            f"{path} is a single model file. To choose the variant {request.variant!r}, name the bundle folder instead."
+        )
     if verify:
-        raise OptionError(f"{path} is one file, without golden pictures; name its bundle to verify it.")
+        raise OptionError(
+            f"{path} is a single model file, without golden pictures. To verify it, name the bundle folder instead."
+        )
     if not path.exists():
         raise BundleNotFoundError(f"No model at {path}; run build-and-export first.")
     model = Model.of_file(path)
@@ -93,7 +97,7 @@ def start_model(path: Path, request: Request, limits: Limits, *, cached: bool, v
 
 
 def _start_bundle(bundle: Bundle, request: Request, limits: Limits, *, cached: bool, verify: bool) -> Started:
-    """Start what was measured to be the fastest, as far as it was left open, or what is safe."""
+    """Start the configuration that was measured to be the fastest, or a safe one; the request limits the choice."""
     default = bundle.variant(request.variant).name
     profile = find_profile(bundle.manifest.digest, limits) if cached else None
 
@@ -103,16 +107,17 @@ def _start_bundle(bundle: Bundle, request: Request, limits: Limits, *, cached: b
         return variant.name, bundle.folder / variant.file.path, model
 
     def accept(choice: Choice, started: Started) -> None:
-        """Hold what was started to the manifest and, where it must prove itself, to the golden pictures."""
+        """Compare the started model with the manifest and, if it must prove itself, with the golden pictures."""
         variant = bundle.variant(started.placement.variant)
         manifest = bundle.manifest
         said = started.labels, started.thresholds, started.unsure_below, started.input
         if said != (manifest.labels, manifest.thresholds, manifest.unsure_below, manifest.input):
             raise BundleTamperedError(
-                f"{bundle.folder}: {variant.file.path} and the manifest disagree on the labels or the input."
+                f"{bundle.folder}: {variant.file.path} and the manifest disagree on the labels or the input. "
+                "Copy the bundle again from its source."
             )
         if verify or choice.must_prove:
-            from signs_runtime.proof.prove import verify_once  # most starts prove nothing
+            from signs_runtime.proof.prove import verify_once  # most starts do not need it
 
             device = this_device(started.placement.device, started.placement.threads)
             verify_once(bundle, variant, started.probabilities, device)
@@ -131,7 +136,7 @@ def _start_first(
     cached: bool,
     batch: int | None = None,
 ) -> Started:
-    """The first candidate that starts and is accepted; of auto's, it says why those before it are not."""
+    """Start candidates in turn and return the first accepted one; with "auto", its `why` names those skipped before."""
     passed_over: list[str] = []
     for choice in candidates:
         variant, path, model = find(choice.variant)
@@ -147,7 +152,7 @@ def _start_first(
             may_be_passed_over = isinstance(error, ProviderError) or error.exit_code == EXIT_PARITY  # VerificationError
             if not may_be_passed_over or request.device != AUTO or choice.setting.device == "cpu":
                 raise
-            passed_over.append(f"not {variant} on {choice.setting.device}: {str(error).splitlines()[0]}")
+            passed_over.append(f"{variant} on {choice.setting.device} was skipped: {str(error).splitlines()[0]}")
     raise AssertionError("the choices end with a device that starts or raises")
 
 
@@ -167,14 +172,14 @@ def _placement(session: Any, variant: str, setting: Setting, requested: str, why
 def _describe(
     session: Any, path: Path
 ) -> tuple[tuple[str, ...], Thresholds, float, InputSpec]:  # Any: onnxruntime.InferenceSession
-    """Read the labels, their thresholds, what is unsure and the input from the ONNX file's own metadata.
+    """Read the labels, their thresholds, `unsure_below` and the input from the ONNX file's own metadata.
 
-    The graph is held to them, so that no batch can be misread. Raises BundleFormatError.
+    The graph's inputs and outputs must match them, so that no batch can be misread. Raises BundleFormatError.
     """
     metadata = session.get_modelmeta().custom_metadata_map
     if LABELS_KEY not in metadata or INPUT_KEY not in metadata:
         raise BundleFormatError(
-            f"{path} does not say its labels and its input ({LABELS_KEY}, {INPUT_KEY}): "
+            f"{path} lacks metadata about its labels or its input ({LABELS_KEY}, {INPUT_KEY}): "
             "it was not exported by signs-edge. Export the Keras model with build-and-export."
         )
     labels = from_json(tuple[str, ...], parse_json(metadata[LABELS_KEY], LABELS_KEY), LABELS_KEY)
@@ -189,5 +194,8 @@ def _describe(
     inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
     outputs = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
     if inputs != [(INPUT, "tensor(uint8)", list(spec.shape))] or outputs != [(OUTPUT, "tensor(float)", [len(labels)])]:
-        raise BundleFormatError(f"{path}: the graph takes {inputs} and gives {outputs}, not what it is said to.")
+        raise BundleFormatError(
+            f"{path}: the graph takes {inputs} and returns {outputs}, which contradicts its metadata. "
+            "Export the model again."
+        )
     return labels, thresholds, unsure_below, spec

@@ -1,4 +1,4 @@
-"""Labels pictures as they come: decoding and inference overlap, order is kept, and little waits in memory."""
+"""Labels pictures as they arrive: decoding and inference overlap, order is kept, and few pictures wait in memory."""
 
 import queue
 import sys
@@ -14,12 +14,12 @@ from signs_runtime.errors import SignsError
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-_POLL = 0.1  # seconds between looks at whether the stream was left
+_POLL = 0.1  # seconds between checks whether the stream was left
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome(Generic[Item, Answer]):
-    """What became of one picture of a stream: a prediction, or the error that it met."""
+    """The result for one picture of a stream: a prediction, or the error that prevented it."""
 
     picture: Item
     error: SignsError | None
@@ -27,19 +27,19 @@ class Outcome(Generic[Item, Answer]):
 
     @property
     def prediction(self) -> Answer:
-        """The prediction; raises the picture's error where it has none."""
+        """The prediction; raises the picture's error if there is one."""
         if self.error is not None:
             raise self.error
-        assert self._prediction is not None  # it has the one or the other
+        assert self._prediction is not None  # it is set unless there is an error
         return self._prediction
 
 
 @dataclass(frozen=True)
 class Stream(Generic[Item, Answer]):
-    """A function of several pictures, run by `workers` threads on what is there, at most `batch` pictures at once.
+    """Runs `answer` in `workers` threads on the pictures that are waiting, at most `batch` at once.
 
-    `answer` gets pictures and whether others are waiting, and gives for each an Answer or its SignsError. What it
-    raises ends the stream.
+    `answer` takes pictures and whether more are waiting, and returns an Answer or a SignsError for each. An exception
+    that it raises ends the stream.
     """
 
     answer: Callable[[Sequence[Item], bool], Sequence[Answer | SignsError]]
@@ -47,13 +47,13 @@ class Stream(Generic[Item, Answer]):
     batch: int
 
     def run(self, pictures: Iterable[Item]) -> Generator[Outcome[Item, Answer]]:
-        """Yield each picture's outcome in order. `pictures` is read in a thread of its own, twice `batch` ahead."""
+        """Yield the outcomes in order. Another thread reads `pictures`, up to twice `batch` ahead for each worker."""
         waiting: queue.SimpleQueue[tuple[Item, Future[Answer | SignsError]]] = queue.SimpleQueue()
         ordered: queue.SimpleQueue[tuple[Item, Future[Answer | SignsError]] | BaseException | None]
         ordered = queue.SimpleQueue()
         room = threading.Semaphore(2 * self.workers * self.batch)
         is_left = threading.Event()
-        pool = ThreadPoolExecutor(self.workers)  # its threads are waited for when Python ends
+        pool = ThreadPoolExecutor(self.workers)  # Python waits for its threads when it ends
 
         def read() -> None:
             end: BaseException | None = None
@@ -67,13 +67,13 @@ class Stream(Generic[Item, Answer]):
                     waiting.put(item)
                     ordered.put(item)
                     pool.submit(work)
-            except BaseException as error:  # the source's own: it is raised where the outcomes are taken
+            except BaseException as error:  # raised by the source; raised again where the outcomes are taken
                 end = error
             finally:
                 ordered.put(end)
 
         def work() -> None:
-            """Take what is there, which an earlier picture's work may have taken already."""
+            """Take the waiting pictures; the work for an earlier picture may have taken them already."""
             items: list[tuple[Item, Future[Answer | SignsError]]] = []
             with suppress(queue.Empty):
                 while len(items) < self.batch:
@@ -81,7 +81,7 @@ class Stream(Generic[Item, Answer]):
             if items and not is_left.is_set():
                 self._resolve(items, more=not waiting.empty())
 
-        threading.Thread(target=read, daemon=True).start()  # a source may never give another picture
+        threading.Thread(target=read, daemon=True).start()  # daemon: the source may block for ever
         try:
             while (item := ordered.get()) is not None:
                 if isinstance(item, BaseException):
@@ -95,8 +95,8 @@ class Stream(Generic[Item, Answer]):
                     yield Outcome(picture, None, found)
         finally:
             is_left.set()
-            if not sys.is_finalizing():  # then they have been waited for, and the reader stopped wherever it was
-                pool.shutdown(wait=True, cancel_futures=True)  # what is in the model ends there
+            if not sys.is_finalizing():  # while Python ends, it has already waited for the threads
+                pool.shutdown(wait=True, cancel_futures=True)  # batches that are in the model are finished
 
     def _resolve(self, items: Sequence[tuple[Item, "Future[Answer | SignsError]"]], *, more: bool) -> None:
         try:

@@ -1,7 +1,8 @@
-"""The process that `signs tune` and an export time in: `python -m signs_runtime.timing_worker CANDIDATE BEGUN`.
+"""Times a model for `signs tune` and exports, in a process: `python -m signs_runtime.timing_worker CANDIDATE BEGUN`.
 
-CANDIDATE is JSON, BEGUN the time of the start (seconds since 1970). It says what it started as and how it answers the
-golden pictures, and then, for each batch size and time that it reads, a picture's milliseconds.
+CANDIDATE is JSON, BEGUN the time of the start (seconds since 1970). The process first prints a `Ready` as JSON: how it
+started and how it answers the golden pictures. Then it reads lines with a kind of timing, a batch size and seconds, and
+answers each with a picture's milliseconds.
 """
 
 import json
@@ -31,7 +32,7 @@ _WARM_UP = 3  # runs
 def serve(candidate: Candidate, begun: float) -> None:
     try:
         classifier = Classifier(**asdict(candidate))
-    except VerificationError as error:  # it failed before, and again
+    except VerificationError as error:  # an earlier run failed, so the start proved the variant, and it failed again
         (answers,) = error.verification.variants
         print(json.dumps(asdict(Ready(False, _describe(answers), None, None))), flush=True)
         return
@@ -47,7 +48,7 @@ def serve(candidate: Candidate, begun: float) -> None:
 
 
 def _time_runs(classifier: Classifier, images: NDArray[np.uint8], seconds: float) -> tuple[float, ...]:
-    """The median, and what 95 of 100 runs do not exceed."""
+    """A picture's milliseconds in runs of this batch: the median, and the 95th percentile."""
     for _ in range(_WARM_UP):
         classifier.probabilities(images)
     taken: list[float] = []
@@ -61,7 +62,7 @@ def _time_runs(classifier: Classifier, images: NDArray[np.uint8], seconds: float
 
 
 def _time_lone(classifier: Classifier, images: NDArray[np.uint8], pause: float) -> tuple[float, ...]:
-    """Each picture alone after a pause, in which threads fall asleep and caches and the clock cool down."""
+    """The median milliseconds of single pictures, each after a pause that lets threads sleep and caches go cold."""
     taken: list[float] = []
     for image in images:
         time.sleep(pause)
@@ -73,7 +74,7 @@ def _time_lone(classifier: Classifier, images: NDArray[np.uint8], pause: float) 
 
 def _time_stream(classifier: Classifier, images: NDArray[np.uint8], seconds: float) -> tuple[float, ...]:
     batch = len(images)
-    for _ in classifier.stream(images, batch=batch):  # starts what a stream needs
+    for _ in classifier.stream(images, batch=batch):  # creates the stream's session
         pass
     before = time.perf_counter()
 
@@ -88,20 +89,20 @@ def _time_stream(classifier: Classifier, images: NDArray[np.uint8], seconds: flo
 def _ask_golden(candidate: Candidate, classifier: Classifier) -> tuple[bool, str]:
     path = Path(candidate.path)
     if is_model_file(path):
-        return True, "a file alone has no golden pictures"
+        return True, "a single model file has no golden pictures"
     bundle = open_bundle(path)
     answers = ask_golden(bundle.variant(candidate.variant), bundle.golden(), classifier.probabilities)
     return answers.passed, _describe(answers)
 
 
 def _describe(answers: Answers) -> str:
-    off = f"probabilities off by up to {answers.max_difference:.1e} of {answers.tolerance:.1e} allowed"
-    return answers.error or f"{answers.same_label} of {answers.pictures} as Keras, {off}"
+    off = f"off by {answers.max_difference:.1e} (allowed {answers.tolerance:.1e})"
+    return answers.error or f"{answers.same_label} of {answers.pictures} labels, {off}"
 
 
 def _peak_memory() -> int | None:
-    """Bytes that this process had at most in memory; None on Windows."""
-    with suppress(OSError):  # on Linux, getrusage counts what the parent had when it forked
+    """The most bytes that this process has had in memory; None on Windows."""
+    with suppress(OSError):  # on Linux, getrusage also counts the parent's memory at the fork
         status = Path("/proc/self/status").read_text()
         return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
     with suppress(ImportError):
@@ -113,7 +114,7 @@ def _peak_memory() -> int | None:
 
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     sys.stdout = answers
     try:
         serve(Candidate(**json.loads(sys.argv[1])), float(sys.argv[2]))

@@ -1,3 +1,3 @@
-"""The version of this runtime, alone, so that whatever is kept by version imports nothing else."""
+"""Holds the version of this runtime alone, so that code that needs only the version imports nothing else."""
 
 __version__ = "0.1.0"

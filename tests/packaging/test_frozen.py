@@ -68,6 +68,6 @@ def test_a_one_file_program_labels_pictures_and_starts_no_copy_of_itself(tmp_pat
     labels, reason, tuning, *doctor = ran.stdout.splitlines()
     assert labels.split() == list(LABELS)
     assert reason == "None"
-    assert "program is a program and no Python" in tuning
+    assert "program is a packaged program" in tuning
     assert doctor[0].startswith("ok onnxruntime")
     assert len(starts.read_text().splitlines()) == 1

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from signs_runtime.commands.serve import NEEDED
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,7 +69,7 @@ def test_the_templates_are_in_the_wheel(wheels: dict[str, zipfile.ZipFile]) -> N
         for path in (ROOT / "export/signs_export").glob("*/templates/**/*")
         if path.is_file()
     }
-    assert {"report", "deploy"} == {path.parts[1] for path in templates}
+    assert {"report", "deploy", "fleet"} == {path.parts[1] for path in templates}
     assert set(map(str, templates)) <= set(wheels["signs-edge"].namelist())
 
 
@@ -76,9 +78,11 @@ def test_the_edge_wheel_asks_for_numpy_pillow_click_and_an_onnxruntime_of_choice
 ) -> None:
     required = metadata(wheels["signs-runtime"])["Requires-Dist"]
     always = {each.split(">")[0] for each in required if "extra ==" not in each}
-    chosen = {each.split("extra == ")[1].strip("'\""): each.split(">")[0] for each in required if "extra ==" in each}
+    extras = [(each.split("extra == ")[1].strip("'\""), each.split(">")[0]) for each in required if "extra ==" in each]
+    chosen = {extra: package for extra, package in extras if package.startswith("onnxruntime")}
     assert always == {"numpy", "pillow", "click"}
     assert chosen == {"cpu": "onnxruntime", "gpu": "onnxruntime-gpu", "openvino": "onnxruntime-openvino"}
+    assert {package for extra, package in extras if extra == "serve"} == set(NEEDED)
 
 
 def test_both_wheels_have_one_version_and_belong_together(wheels: dict[str, zipfile.ZipFile]) -> None:

@@ -37,7 +37,7 @@ def test_a_failed_proof_reaches_the_parent_with_what_was_found(bundle: Path, res
     reseal(bundle)
     with (
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
-        pytest.raises(VerificationError, match="fails its proof") as caught,
+        pytest.raises(VerificationError, match="failed its proof") as caught,
     ):
         pool.submit(Classifier, bundle, verify=True).result(timeout=60)
     assert not caught.value.verification.passed

@@ -1,1 +1,1 @@
-"""The commands that train and look at models; Keras is imported when one runs."""
+"""The commands that train and show models. Each imports Keras only when it runs."""

@@ -1,4 +1,4 @@
-"""What was measured of a classifier, as commands print it."""
+"""Prints a classifier's figures: accuracy, confusion and shift suite."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,11 +11,11 @@ from signs_runtime.figures import Accuracy
 if TYPE_CHECKING:
     from signs_builder.evaluation.evaluate import Figures
 
-MAX_CONFUSION = 12  # classes: a wider table cannot be read
+MAX_CONFUSION = 12  # classes; a wider table is unreadable
 
 
 def show_figures(figures: "Figures", caveats: Sequence[str] = (), *, err: bool = False) -> None:
-    """Accuracy with the data set's caveats, per class with confusion, and the shift suite."""
+    """Print the accuracy with the data set's caveats, then the confusion or the worst classes, then the shift suite."""
     click.echo(f"Test loss = {figures.loss:.4f}\nTest accuracy = {figures.accuracy.share:.4f}", err=err)
     click.echo(f"Test pictures right: {figures.accuracy}", err=err)
     for caveat in caveats:
@@ -26,7 +26,7 @@ def show_figures(figures: "Figures", caveats: Sequence[str] = (), *, err: bool =
             [label, *("." if not count else str(count) for count in row), _percent(figures.per_class.get(label))]
             for label, row in zip(figures.labels, figures.confusion, strict=True)
         ]
-        print_table(rows, ("shown \\ said", *figures.labels, "right"), err=err)
+        print_table(rows, ("true \\ predicted", *figures.labels, "right"), err=err)
     else:
         worst = sorted(figures.per_class.items(), key=lambda each: each[1].share)[:MAX_CONFUSION]
         print_table([[label, str(each)] for label, each in worst], ("worst classes", "right"), err=err)

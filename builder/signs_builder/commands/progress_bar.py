@@ -1,4 +1,4 @@
-"""The bar on stderr that commands make of a library's progress."""
+"""Shows a library's progress as a bar on stderr."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from signs_runtime.commands.shared import stop_if_interrupted
 
 @contextmanager
 def progress_bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A Progress that shows a bar with the time passed and left, where somebody watches stderr; Ctrl-C ends it."""
+    """A Progress that shows a bar with elapsed and remaining time if stderr is a terminal; Ctrl-C ends it."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -32,7 +32,7 @@ def progress_bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
         *columns,
         console=console,
         disable=not console.is_terminal,
-        # a stdout that goes elsewhere must not end up on stderr; None: closed by whoever started this
+        # a redirected stdout must not end up on stderr; stdout is None if the parent process closed it
         redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     ) as progress:
         task = progress.add_task(step, total=total or None)

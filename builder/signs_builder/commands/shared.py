@@ -1,9 +1,9 @@
-"""What the commands that read pictures or start Keras share: their options, the start of Keras, a data set in words."""
+"""What several commands share: options for reading pictures, the start of Keras, the description of a data set."""
 
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +15,7 @@ from signs_runtime.pictures.input_spec import CHANNELS, EXIFS, FITS, RESIZE_FILT
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
 
-MAX_FOLDERS = 5  # that are named
+MAX_FOLDERS = 5  # named in a message
 DEFAULT_SIZE = (64, 64)  # height and width in pixels, as in SIGNS
 
 
@@ -36,60 +36,66 @@ class ImageSize(click.ParamType[tuple[int, int]]):
 
 
 data_argument = click.argument("data", default=SYNTHETIC)
-image_size_option = click.option(
-    "--image-size", type=ImageSize(), show_default=f"{DEFAULT_SIZE[0]}", help="Height x width of the model's input."
-)
-reading_options = gathered(
-    "reading",
-    Reading,
-    (
-        click.option(
-            "--resize",
-            type=click.Choice(RESIZE_FILTERS),
-            default=Reading.resize,
-            show_default=True,
-            help="The filter that resizes pictures to the model's size. nearest to lanczos are Pillow's "
-            "(keras.utils.load_img: nearest), tf-* TensorFlow's (image_dataset_from_directory: tf-bilinear), "
-            "cv2-* OpenCV's (cv2.resize: cv2-linear).",
-        ),
-        click.option(
-            "--fit",
-            type=click.Choice(FITS),
-            default=Reading.fit,
-            show_default=True,
-            help="How to fit a picture of other proportions: stretch it, crop it about its centre (as Teachable "
-            "Machine does), or pad it with black.",
-        ),
-        click.option(
-            "--channels",
-            type=click.Choice(CHANNELS),
-            default=Reading.channels,
-            show_default=True,
-            help="The order of colours; BGR is OpenCV's.",
-        ),
-        click.option(
-            "--exif",
-            type=click.Choice(EXIFS),
-            default=Reading.exif,
-            show_default=True,
-            help="Whether to rotate pictures by their EXIF orientation. keras.utils.load_img and TensorFlow ignore it.",
-        ),
+
+
+def image_size_option(default: str = str(DEFAULT_SIZE[0])) -> Callable[[Callable[..., Any]], Any]:  # Any: click's own
+    """The option --image-size; `default` says in its help what applies without it."""
+    return click.option(
+        "--image-size", type=ImageSize(), show_default=default, help="Height x width of the model's input."
+    )
+
+
+_READING = {
+    "resize": click.option(
+        "--resize",
+        type=click.Choice(RESIZE_FILTERS),
+        default=Reading.resize,
+        show_default=True,
+        help="Filter that resizes pictures to the model's size. nearest to lanczos are Pillow's "
+        "(keras.utils.load_img: nearest), tf-* TensorFlow's (image_dataset_from_directory: tf-bilinear), "
+        "cv2-* OpenCV's (cv2.resize: cv2-linear).",
     ),
-)
+    "fit": click.option(
+        "--fit",
+        type=click.Choice(FITS),
+        default=Reading.fit,
+        show_default=True,
+        help="How to fit pictures of other proportions: stretch them, crop them around the centre (as Teachable "
+        "Machine does), or pad them with black.",
+    ),
+    "channels": click.option(
+        "--channels",
+        type=click.Choice(CHANNELS),
+        default=Reading.channels,
+        show_default=True,
+        help="Order of the colours; OpenCV's is BGR.",
+    ),
+    "exif": click.option(
+        "--exif",
+        type=click.Choice(EXIFS),
+        default=Reading.exif,
+        show_default=True,
+        help="Whether to rotate pictures by their EXIF orientation. keras.utils.load_img and TensorFlow ignore it.",
+    ),
+}
+reading_options = gathered("reading", Reading, tuple(_READING.values()))
+training_reading_options = gathered("reading", Reading, tuple(_READING[name] for name in ("resize", "fit", "exif")))
 
 
 def spec_of_training(image_size: tuple[int, int] | None, reading: Reading) -> InputSpec:
-    """The pictures that a model is trained on here. Raises click.UsageError for another order of colours."""
+    """How pictures are read for training. Raises click.UsageError for any order of colours but RGB."""
     if reading.channels != "RGB":
-        raise click.UsageError(f"--channels {reading.channels}: what is trained here is trained on RGB.")
+        raise click.UsageError(
+            f"--channels {reading.channels} is not available for training; models are trained on RGB."
+        )
     return InputSpec.read_as(reading, *(image_size or DEFAULT_SIZE))
 
 
 def start_keras() -> None:
-    """Import Keras and its back end, holding back their notices unless the user has set TensorFlow's log level."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or sys.stderr is None:  # None: closed by whoever started this
+    """Import Keras and its back end; hide their notices unless the user has set TensorFlow's log level."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or sys.stderr is None:  # None: the parent process closed it
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # silences what comes after the import
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # hides notices after the import
     if sys.stderr.isatty():
         click.echo("Starting Keras ...", err=True)
     stderr = os.dup(2)
@@ -107,7 +113,7 @@ def start_keras() -> None:
 
 
 def describe_counts(dataset: "Dataset") -> str:
-    """`SIGNS: 1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1`, and a line for each caveat."""
+    """`SIGNS: 1,080 train (864 and 216 validation) and 120 test pictures, labels 0, 1`, then a line for each caveat."""
     counts = dataset.counts
     held = f" ({counts['train']:,} and {counts['validation']:,} validation)" if "validation" in counts else ""
     line = (

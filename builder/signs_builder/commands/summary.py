@@ -1,4 +1,4 @@
-"""The command `signs summary`: the layers of a network. Keras is imported when it runs."""
+"""The command `signs summary`: prints a network's layers. Imports Keras only when it runs."""
 
 import math
 import os
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import keras
 
 PLOT_SUFFIXES = (".svg", ".pdf", ".png")
-TABLE_WIDTH = 116  # characters; the longest layer name and what it is connected to fit
+TABLE_WIDTH = 116  # characters; fits the longest layer name and its connections
 
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path), required=False)
-@image_size_option
-@click.option("--classes", type=click.IntRange(min=2), show_default=str(len(HANDS)))
+@image_size_option()
+@click.option("--classes", type=click.IntRange(min=2), show_default=str(len(HANDS)), help="Number of classes.")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -36,7 +36,7 @@ def summary(
     if plot is not None and plot.suffix not in PLOT_SUFFIXES:
         raise click.UsageError(f"--plot {plot} must end in {', '.join(PLOT_SUFFIXES)}.")
     if model is not None and (image_size or classes):
-        raise click.UsageError("--image-size and --classes are for a new network; MODEL has its own.")
+        raise click.UsageError("--image-size and --classes describe a new network; MODEL has its own.")
     start_keras()
     from signs_builder.network.model_file import load_model
     from signs_builder.network.resnet import resnet50
@@ -45,7 +45,7 @@ def summary(
     if plot is not None:
         _plot(network, plot)
     if not as_json:
-        # Keras's table is cut off at the width that rich believes in: have it whole, wherever it goes.
+        # rich cuts Keras's table at the width in COLUMNS, so set it wide enough for the whole table.
         os.environ["COLUMNS"] = str(max(TABLE_WIDTH, shutil.get_terminal_size().columns))
         network.summary(line_length=TABLE_WIDTH, print_fn=click.echo)
         return
@@ -72,13 +72,13 @@ def summary(
 
 
 def _plot(network: "keras.Model", path: Path) -> None:
-    """Keras's own drawing of the layers, with their shapes."""
+    """Draw the layers with their shapes, by Keras's own function."""
     import keras
 
     from signs_builder.errors import ModelError
 
     if shutil.which("dot") is None:
-        raise ModelError("The drawing needs graphviz's program `dot`: apt install graphviz, or brew install graphviz.")
+        raise ModelError("--plot needs graphviz's program `dot`: apt install graphviz, or brew install graphviz.")
     path.parent.mkdir(parents=True, exist_ok=True)
     keras.utils.plot_model(network, str(path), show_shapes=True, show_layer_names=True, dpi=96)
     click.echo(f"Drew {path}.", err=True)

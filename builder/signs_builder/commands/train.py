@@ -1,4 +1,4 @@
-"""The commands `signs train` and `signs cross-validate`. Heavy imports wait until a command runs."""
+"""The commands `signs train` and `signs cross-validate`. Heavy imports happen only when a command runs."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +10,13 @@ from signs_builder.commands.shared import (
     data_argument,
     describe_counts,
     image_size_option,
-    reading_options,
     spec_of_training,
     start_keras,
+    training_reading_options,
 )
 from signs_builder.commands.training_run import (
     TrainingOptions,
+    fold_options,
     new_model,
     run_training,
     show_run,
@@ -29,15 +30,12 @@ from signs_runtime.pictures.input_spec import InputSpec, Reading
 if TYPE_CHECKING:
     from signs_builder.data.dataset import Dataset
 
-# Options that are heeded.
-CROSS_VALIDATED = ("--recipe", "--width", "--epochs", "--batch-size", "--learning-rate", "--seed")
-
 
 @click.command(cls=Command)
 @data_argument
 @training_options
-@image_size_option
-@reading_options
+@image_size_option()
+@training_reading_options
 @click.option(
     "-o",
     "--output",
@@ -49,7 +47,7 @@ CROSS_VALIDATED = ("--recipe", "--width", "--epochs", "--batch-size", "--learnin
 @click.option(
     "--diagnose",
     type=click.Choice(["gradients"]),
-    help="Do not train. Plot the gradient norm of each stage over the first steps, with and without shortcuts.",
+    help="Instead of training, plot each stage's gradient norm over the first steps, with and without shortcuts.",
 )
 @json_option
 def train(
@@ -106,7 +104,7 @@ def _diagnose_gradients(
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.training.gradients import STEPS, measure_gradients
 
-    with progress_bar("Two networks", 2 * STEPS) as on_step:
+    with progress_bar("Measuring gradients", 2 * STEPS) as on_step:
         norms = measure_gradients(dataset, config, spec, on_step=on_step)
     path = folder / "gradients.png"
     draw_gradients(norms, path)
@@ -116,15 +114,15 @@ def _diagnose_gradients(
     stages = next(iter(norms.values()))
     rows = [[stage, *(f"{stages_[stage][0]:.2e}" for stages_ in norms.values())] for stage in stages]
     print_table(rows, ("gradient at step 1", *norms))
-    click.echo(f"Drew {path}: every step of {STEPS}.")
+    click.echo(f"Drew all {STEPS} steps in {path}.")
 
 
 @click.command("cross-validate", cls=Command)
 @data_argument
-@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True)
-@training_options
-@image_size_option
-@reading_options
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds.")
+@fold_options
+@image_size_option()
+@training_reading_options
 @json_option
 def cross_validate(
     data: str,
@@ -134,9 +132,7 @@ def cross_validate(
     reading: Reading,
     as_json: bool,
 ) -> None:
-    """Train once for each fold of DATA's training pictures, and measure on the fold that was left out."""
-    if senseless := [name for name in training.given() if name not in CROSS_VALIDATED]:
-        raise click.UsageError(f"{', '.join(senseless)}: for a single training.")
+    """Split DATA's training pictures into folds; for each fold, train on the others and measure on it."""
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.data.sources import load_dataset
@@ -147,7 +143,7 @@ def cross_validate(
     click.echo(describe_counts(dataset), err=as_json)
     config = training.config(dataset.labels)
     spec = spec_of_training(image_size, reading)
-    with progress_bar("Looking at the pictures", len(dataset.all_but_test)) as on_done:
+    with progress_bar("Checking the pictures", len(dataset.all_but_test)) as on_done:
         dataset.all_but_test.check(spec, on_done)
     measured: list[Accuracy] = []
     for accuracy in cross_validated(
@@ -174,11 +170,11 @@ def cross_validate(
 
 
 def _fold_caveats(dataset: "Dataset") -> list[str]:
-    """What the accuracy of folds suffers from; the test split, with its caveats, has no part in it."""
+    """Caveats on the folds' accuracy. Those on the test split do not apply: folds do not use it."""
     if not dataset.repeated:
         return []
     total = len(dataset.all_but_test)
     return [
-        f"{dataset.repeated:,} of the {total:,} training pictures occur more than once among them, "
-        "so folds are measured on pictures whose copies were trained on."
+        f"{dataset.repeated:,} of the {total:,} training pictures occur more than once, "
+        "so a fold may be measured on copies of pictures that were trained on."
     ]

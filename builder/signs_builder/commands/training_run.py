@@ -1,4 +1,4 @@
-"""One training as commands run it: its options, its progress, and what it leaves in its folder."""
+"""Runs one training for a command: its options, its progress, and the files in its folder."""
 
 import importlib.util
 import json
@@ -30,33 +30,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What the command line says about a training; None where it says nothing."""
+    """The training options of a command line; None for an option that was not used."""
 
     recipe: str | None
     width: float | None
-    teacher: Path | None
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None
     seed: int | None
-    validate: bool
-    patience: int | None
-    init_weights: Path | None
-    resume: bool
-    decode_to: Path | None
-    tensorboard: bool
-    strategy: str | None
-    mixed_precision: bool | None
+    teacher: Path | None = None
+    validate: bool = False
+    patience: int | None = None
+    init_weights: Path | None = None
+    resume: bool = False
+    decode_to: Path | None = None
+    tensorboard: bool = False
+    strategy: str | None = None
+    mixed_precision: bool | None = None
 
     def given(self) -> list[str]:
-        """The options that were used."""
-        flags = {"validate", "resume", "tensorboard"}  # of which False says nothing
+        """The options that were used, as written on the command line."""
+        flags = {"validate", "resume", "tensorboard"}  # False: not used
         named = ((field.name, getattr(self, field.name)) for field in fields(self))
         used = [name for name, value in named if value is not None and not (name in flags and not value)]
         return [f"--{name.replace('_', '-')}" for name in used]
 
     def config(self, labels: tuple[str, ...]) -> TrainConfig:
-        """The recipe for pictures with these labels, with what the command line sets otherwise."""
+        """The recipe for pictures with these labels, with the command line's changes."""
         return choose_config(
             self.recipe,
             labels,
@@ -70,37 +70,41 @@ class TrainingOptions:
         )
 
 
-_OPTIONS = (
+_OF_EVERY_TRAINING = (
     click.option(
         "--recipe",
         type=click.Choice(list(RECIPES)),
-        show_default="hands for pictures labelled 0 to 5, pictures for others",
-        help="The training recipe.",
+        show_default="hands for the labels 0 to 5, otherwise pictures",
+        help="Training recipe.",
     ),
     click.option(
         "--width",
         type=click.FloatRange(min=0, min_open=True, max=1),
-        show_default="1, all of them",
+        show_default="1: all filters",
         help="Share of ResNet-50's filters; 0.375 is several times as fast.",
     ),
-    click.option(
-        "--teacher",
-        type=click.Path(path_type=Path),
-        help="Also learn the answers of this Keras model, which was trained on the same kind of pictures.",
-    ),
-    click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's"),
-    click.option("--batch-size", type=click.IntRange(min=1), show_default="the recipe's"),
+    click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Number of epochs."),
+    click.option("--batch-size", type=click.IntRange(min=1), show_default="the recipe's", help="Pictures per step."),
     click.option(
         "--learning-rate",
         type=click.FloatRange(min=0, min_open=True, max=1),
         show_default="the recipe's",
         help="The highest learning rate of the schedule.",
     ),
-    click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), show_default="the recipe's"),
+    click.option(
+        "--seed", type=click.IntRange(min=0, max=2**32 - 1), show_default="the recipe's", help="Seed of all randomness."
+    ),
+)
+_OF_ONE_TRAINING = (
+    click.option(
+        "--teacher",
+        type=click.Path(path_type=Path),
+        help="Keras model whose answers are learned as well; it must take the same pictures and know the same labels.",
+    ),
     click.option(
         "--validate",
         is_flag=True,
-        help="Keep the validation pictures out of the training, and keep the epoch that does best on them.",
+        help="Train without the validation pictures, and keep the epoch that does best on them.",
     ),
     click.option(
         "--patience",
@@ -110,40 +114,41 @@ _OPTIONS = (
     click.option(
         "--init-weights",
         type=click.Path(path_type=Path),
-        help="Start from the layers of the same name in this .keras or .h5 file.",
+        help="Start from the weights in this .keras or .h5 file, for all layers with the same name.",
     ),
     click.option("--resume", is_flag=True, help="Continue an interrupted training after its last complete epoch."),
     click.option(
         "--decode-to",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Keep decoded pictures in this .npy file instead of memory. A file of an earlier training is replaced.",
+        help="Keep decoded pictures in this .npy file instead of in memory. An earlier training's file is replaced.",
     ),
     click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs."),
     click.option(
         "--strategy",
         type=click.Choice(STRATEGIES),
-        help="Spread over the GPUs of this host (TensorFlow), or over all devices of all hosts (JAX).",
+        help="Train on all GPUs of this host (mirrored; TensorFlow) or all devices of all hosts (data-parallel; JAX).",
     ),
     click.option(
         "--mixed-precision/--no-mixed-precision",
         default=None,
-        show_default="where there is a GPU",
+        show_default="on if there is a GPU",
         help="Compute in bfloat16. The saved model is float32 either way.",
     ),
 )
 
-training_options = gathered("training", TrainingOptions, _OPTIONS)  # how to train
+training_options = gathered("training", TrainingOptions, (*_OF_EVERY_TRAINING, *_OF_ONE_TRAINING))
+fold_options = gathered("training", TrainingOptions, _OF_EVERY_TRAINING)  # for cross-validation
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: the model, how it was trained and how good it is; `forget` deletes what --resume needs."""
+    """A finished training: the model, how it was trained and how good it is. `forget` deletes the checkpoint."""
 
     model: "keras.Model"
     config: TrainConfig
     training: "Training"
     figures: "Figures"
-    caveats: tuple[str, ...]  # the data set's, on the figures
+    caveats: tuple[str, ...]  # of the data set, on the figures
     folder: Path
     spread: "Spread"
     forget: Callable[[], None]
@@ -169,9 +174,9 @@ def run_training(
     check: Callable[["keras.Model"], None],
     as_json: bool,
 ) -> Run:
-    """Train ResNet-50 with a progress bar and a line an epoch, and measure it; the checkpoint is in `folder`.
+    """Train ResNet-50 and measure it, with a progress bar and one line per epoch; the checkpoint is in `folder`.
 
-    `check` gets the untrained network, to refuse early what would fail late.
+    `check` gets the untrained network before the training starts, so that it can raise errors early.
     """
     import keras
 
@@ -214,7 +219,7 @@ def run_training(
 
 
 def _refuse_early(dataset: "Dataset", config: TrainConfig, spec: InputSpec, options: TrainingOptions) -> None:
-    """Refuse what a training would come to only at its end, or cannot do here."""
+    """Raise errors before the training that would otherwise come up during it or at its end."""
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.errors import ModelError, StrategyError
     from signs_builder.training.batches import check_decode_to
@@ -223,20 +228,20 @@ def _refuse_early(dataset: "Dataset", config: TrainConfig, spec: InputSpec, opti
         if options.decode_to.suffix != ".npy":
             raise click.UsageError(f"--decode-to {options.decode_to} must end in .npy.")
         check_decode_to(options.decode_to)
-    with progress_bar("Looking at the pictures", sum(dataset.counts.values())) as on_done:
+    with progress_bar("Checking the pictures", sum(dataset.counts.values())) as on_done:
         dataset.check(spec, on_done)
     if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ModelError("--tensorboard needs the package tensorboard: pip install 'signs-edge[tensorboard]'.")
+        raise ModelError("--tensorboard needs the package tensorboard: pip install tensorboard.")
     if options.teacher is not None and options.strategy == DATA_PARALLEL:
-        raise StrategyError(f"--strategy {DATA_PARALLEL} takes no --teacher; train on one host, or without a teacher.")
+        raise StrategyError(f"--strategy {DATA_PARALLEL} does not work with --teacher; leave one of them out.")
     if config.validate and options.strategy == DATA_PARALLEL:
-        raise StrategyError(f"--strategy {DATA_PARALLEL} cannot validate: each process sees a part of the answers.")
+        raise StrategyError(f"--strategy {DATA_PARALLEL} cannot validate; leave out --validate and --patience.")
 
 
 def _identity(
     model: "keras.Model", dataset: "Dataset", config: TrainConfig, spec: InputSpec, over: "Spread"
 ) -> dict[str, Any]:  # Any: JSON
-    """What a checkpoint must agree in with the training that goes on from it."""
+    """The settings that a checkpoint must share with the training that resumes from it."""
     import keras
 
     return {
@@ -251,31 +256,31 @@ def _identity(
 
 
 def _check_start(checkpoint: "Checkpoint", model: "keras.Model", options: TrainingOptions) -> None:
-    """Look at what there is to resume, and load the weights to start from."""
+    """Check the checkpoint, and load the initial weights if there are any."""
     from signs_builder.network.init_weights import load_init_weights
 
     checkpoint.check(model, resume=options.resume)
     if options.resume and not checkpoint.path.exists():
-        click.echo(f"{checkpoint.path} does not exist: nothing to resume, so this starts anew.", err=True)
+        click.echo(f"There is no checkpoint at {checkpoint.path}; starting from the first epoch.", err=True)
     if options.init_weights:
         click.echo(f"{options.init_weights}: {load_init_weights(model, options.init_weights).describe()}.", err=True)
 
 
 @contextmanager
 def _saying_how_to_go_on(checkpoint: "Checkpoint") -> Iterator[None]:
-    """Within it, a training that breaks off says that --resume continues it, where that helps."""
+    """If a training breaks off inside this context, print that --resume continues it, if it can."""
     from signs_builder.errors import DiskFullError
 
     try:
         yield
     except BaseException as error:
         if checkpoint.path.exists() and (isinstance(error, DiskFullError) or not isinstance(error, SignsError)):
-            click.echo(f"{checkpoint.path} holds the last complete epoch: continue with --resume.", err=True)
+            click.echo(f"{checkpoint.path} holds the last complete epoch; continue with --resume.", err=True)
         raise
 
 
 def new_model(dataset: "Dataset", config: TrainConfig, spec: InputSpec) -> "keras.Model":
-    """An untrained ResNet-50 for these pictures."""
+    """Build an untrained ResNet-50 for these pictures."""
     import keras
 
     from signs_builder.network.resnet import resnet50, start_independently
@@ -288,11 +293,11 @@ def new_model(dataset: "Dataset", config: TrainConfig, spec: InputSpec) -> "kera
 
 
 def write_run(run: Run, dataset: "Dataset", spec: InputSpec) -> None:
-    """Write figures and pictures to the run's folder; then the checkpoint is deleted, as nothing is left to resume."""
+    """Write figures and charts to the run's folder, then delete the checkpoint, which is no longer needed."""
     from signs_builder.charts import draw_confusion, draw_curves, draw_wrong
 
     run.folder.mkdir(parents=True, exist_ok=True)
-    # In ASCII escapes: the name of a picture need not be text.
+    # json escapes to ASCII, because a picture's name may not be valid text.
     (run.folder / "training.json").write_text(f"{json.dumps(run.as_json(), indent=2)}\n", encoding="utf-8")
     draw_curves(run.training, run.folder / "curves.png")
     draw_confusion(run.figures, run.folder / "confusion.png")
@@ -301,17 +306,17 @@ def write_run(run: Run, dataset: "Dataset", spec: InputSpec) -> None:
 
 
 def show_run(run: Run, *, err: bool) -> None:
-    """Show the figures of a run, once it is saved and written: whoever reads them may be gone."""
+    """Print a run's figures. Call it after saving: printing fails if nobody reads the output any more."""
     show_figures(run.figures, run.caveats, err=err)
-    click.echo(f"Pictures and figures of the training: {run.folder}/", err=err)
+    click.echo(f"Charts and figures of the training: {run.folder}/", err=err)
 
 
 def _show_epoch(epoch: "Epoch", config: TrainConfig, *, err: bool) -> None:
     validation = ""
     if epoch.validation_loss is not None:
         validation = f"  validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.4f}"
-    with suppress(BrokenPipeError):  # a training goes on, and is saved, when nobody reads its epochs any more
-        # Not click.echo, which would write into the bar: rich moves what goes to sys.stdout and sys.stderr above it.
+    with suppress(BrokenPipeError):  # the training continues even if nobody reads its output any more
+        # print, not click.echo: rich moves what goes through sys.stdout and sys.stderr above the bar.
         print(
             f"Epoch {epoch.number}/{config.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}{validation}  "
             f"({epoch.seconds:.0f} s)",

@@ -1,1 +1,1 @@
-"""Labelled pictures: where they come from, how they are held, and how an image of one is changed."""
+"""Labelled pictures: their sources, their data structure, and changes to their images."""

@@ -1,4 +1,4 @@
-"""What pictures are by their content: copies of each other, and turned by their EXIF or not."""
+"""Finds copies among pictures, by their content, and pictures that their EXIF orientation rotates."""
 
 import hashlib
 from collections import Counter
@@ -16,15 +16,15 @@ Picture = Path | NDArray[np.uint8]
 
 
 def count_copies(pictures: Iterable[Picture], others: Iterable[Picture]) -> int:
-    """How many of `pictures` also occur among `others`: files byte for byte, pixels value for value."""
+    """Count the `pictures` that also occur among `others`; files are compared by bytes, pixels by values."""
     own, theirs = [(each, _size(each)) for each in pictures], [(each, _size(each)) for each in others]
-    sizes = {size for _, size in own} & {size for _, size in theirs} - {None}  # nothing else need be read
+    sizes = {size for _, size in own} & {size for _, size in theirs} - {None}  # only files of these sizes can be copies
     there = {*_digests(each for each, size in theirs if size in sizes)} - {None}
     return sum(digest in there for digest in _digests(each for each, size in own if size in sizes))
 
 
 def count_repeated(pictures: Iterable[Picture]) -> int:
-    """How many of `pictures` occur more than once among them."""
+    """Count the `pictures` that occur more than once."""
     own = [(each, _size(each)) for each in pictures]
     sizes = Counter(size for _, size in own)
     digests = Counter(_digests(each for each, size in own if size is not None and sizes[size] > 1))
@@ -32,7 +32,7 @@ def count_repeated(pictures: Iterable[Picture]) -> int:
 
 
 def count_turned(pictures: Sequence[Path]) -> int:
-    """How many files have an EXIF orientation that turns or mirrors them; of each the header is read."""
+    """Count the files whose EXIF orientation rotates or mirrors them. Reads only the headers."""
     with ThreadPoolExecutor() as pool:
         return sum(pool.map(_is_turned, pictures))
 
@@ -41,14 +41,12 @@ def _is_turned(picture: Path) -> bool:
     try:
         with decode(picture) as image:
             return orientation_of(image) != 1
-    except (
-        Exception
-    ):  # damaged EXIF raises whatever its bytes lead to; a bad picture is named by whoever reads it whole
+    except Exception:  # damaged EXIF can raise anything; a bad picture is reported when it is read whole
         return False
 
 
 def _size(picture: Picture) -> int | None:
-    """Bytes; None where a file cannot be read."""
+    """Size in bytes; None if the file cannot be read."""
     if isinstance(picture, np.ndarray):
         return picture.nbytes
     try:
@@ -63,7 +61,7 @@ def _digests(pictures: Iterable[Picture]) -> Iterable[bytes | None]:
 
 
 def _digest(picture: Picture) -> bytes | None:
-    """A digest of a picture's content; None where a file cannot be read."""
+    """Digest of a picture's content; None if the file cannot be read."""
     if isinstance(picture, np.ndarray):
         return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).digest()
     try:

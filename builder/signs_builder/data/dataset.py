@@ -1,4 +1,4 @@
-"""Labelled pictures in splits, whatever they came from: files that are read when asked for, or pixels."""
+"""Labelled pictures in splits, from any source: files that are read on demand, or pixels in memory."""
 
 import hashlib
 import re
@@ -21,15 +21,15 @@ from signs_runtime.labels import find_lookalikes
 from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import fit, read_image
 
-TURNED_AMONG = 2000  # pictures at most whose headers are looked at for an EXIF orientation
+TURNED_AMONG = 2000  # pictures at most whose headers are searched for an EXIF orientation
 
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures (files, or uint8 of shape (n, h, w, 3)) and what they show.
+    """Pictures (files, or uint8 of shape (n, h, w, 3)) and their labels.
 
-    `labels` are indices into Dataset.labels, (n,), or for a multi-label classifier 1 for each label that a picture
-    shows and 0 for each other, (n, labels).
+    `labels` are indices into Dataset.labels, (n,). For a multi-label classifier they are (n, labels): 1 for each
+    label that a picture shows, 0 for the others.
     """
 
     pictures: Sequence[Path] | NDArray[np.uint8]
@@ -56,16 +56,16 @@ class Split:
         return Split([*self.pictures, *other.pictures], labels)
 
     def images(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> NDArray[np.uint8]:
-        """Every picture as the model wants it, uint8 (n, *spec.shape), read by the runtime's own function.
+        """Read all pictures as the model takes them, uint8 (n, *spec.shape), by the runtime's own function.
 
-        Raises one ImageError for all that cannot be read.
+        Raises one ImageError that names all pictures that cannot be read.
         """
         images = np.empty((len(self), *spec.shape), np.uint8)
         self.read_into(images, spec, on_done)
         return images
 
     def image(self, i: int, spec: InputSpec) -> NDArray[np.uint8]:
-        """Picture `i` as the model wants it, uint8 spec.shape. Raises ImageError."""
+        """Read picture `i` as the model takes it, uint8 spec.shape. Raises ImageError."""
         picture = self.pictures[i]
         if isinstance(picture, Path):
             return read_image(picture, spec)
@@ -74,7 +74,7 @@ class Split:
     def read_into(
         self, images: NDArray[np.uint8], spec: InputSpec, on_done: Callable[[int], None] = ignore_progress
     ) -> None:
-        """Read every picture into `images`, uint8 (n, *spec.shape), in memory or on the disk; raises ImageError."""
+        """Read all pictures into `images`, uint8 (n, *spec.shape), in memory or on the disk. Raises ImageError."""
 
         def read(i: int) -> None:
             images[i] = self.image(i, spec)
@@ -82,11 +82,11 @@ class Split:
         _refuse(self._errors(read, on_done), len(self))
 
     def check(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> None:
-        """Read every picture and keep none. Raises one ImageError for all that cannot be read."""
+        """Read all pictures and discard them. Raises one ImageError that names all that cannot be read."""
         _refuse(self.unreadable(spec, on_done), len(self))
 
     def unreadable(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> list[ImageError]:
-        """Read every picture and keep none: what those raise that cannot be read."""
+        """Read all pictures and discard them. Returns the errors of those that cannot be read."""
         return self._errors(lambda i: self.image(i, spec), on_done)
 
     def _errors(self, read: Callable[[int], object], on_done: Callable[[int], None]) -> list[ImageError]:
@@ -99,7 +99,7 @@ class Split:
                 on_done(1)
             return None
 
-        with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter lock while it decodes
+        with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter lock while it decodes
             try:
                 return [error for error in pool.map(attempt, range(len(self))) if error is not None]
             except BaseException:
@@ -107,7 +107,7 @@ class Split:
                 raise
 
     def part(self, indices: NDArray[np.int64]) -> "Split":
-        """The pictures at these places, in this order."""
+        """The pictures with these indices, in this order."""
         if isinstance(self.pictures, np.ndarray):
             return Split(self.pictures[indices], self.labels[indices])
         return Split([self.pictures[i] for i in indices], self.labels[indices])
@@ -119,7 +119,10 @@ class Split:
         return self.part(np.linspace(0, len(self) - 1, max(limit, 0)).round().astype(np.int64))
 
     def mixed(self) -> NDArray[np.int64]:
-        """All places in random order, the same every time, each beginning with each class as often as the whole."""
+        """All indices in a random order that is always the same.
+
+        Any first part of it has about the same share of each class as the whole.
+        """
         order = np.random.default_rng(0).permutation(len(self))
         if self.is_multi_label:
             return order
@@ -130,11 +133,14 @@ class Split:
         return np.argsort(ranks, kind="stable")
 
     def hold_out(self, name: str, rng: np.random.Generator) -> tuple["Split", "Split"]:
-        """Keep a tenth of each class apart, at least one picture: (what is left, what was kept apart)."""
+        """Hold out a tenth of each class, at least one picture: (the rest, what was held out).
+
+        `name` begins the message of the DatasetError for a class with one picture.
+        """
         if self.is_multi_label:
             apart = np.zeros(len(self), np.bool_)
             apart[rng.permutation(len(self))[: max(1, len(self) // 10)]] = True
-            for shown in self.labels.T > 0:  # a label that few pictures show stays among those that are left
+            for shown in self.labels.T > 0:  # keep at least one picture of a rare label in the rest
                 if shown.any() and not (shown & ~apart).any():
                     apart[np.flatnonzero(shown)[0]] = False
             return self.part(np.flatnonzero(~apart)), self.part(np.flatnonzero(apart))
@@ -142,13 +148,15 @@ class Split:
         for label in np.unique(self.labels):
             members = np.flatnonzero(self.labels == label)
             if len(members) < 2:
-                raise DatasetError(f"{name} a class of one picture, which cannot be held out; add pictures.")
+                raise DatasetError(
+                    f"{name} one of its classes has only one picture, so none can be held out. Add more to that class."
+                )
             held += rng.permutation(members)[: max(1, len(members) // 10)].tolist()
         apart = np.isin(np.arange(len(self)), held)
         return self.part(np.flatnonzero(~apart)), self.part(np.flatnonzero(apart))
 
     def files(self, folder: Path, names: Sequence[str]) -> list[Path]:
-        """The picture files; pixels are first written to `folder`, lossless, as `{label}_IMG_{number}.png`."""
+        """The picture files; pixels are first written to `folder`, losslessly, as `{label}_IMG_{number}.png`."""
         if not isinstance(self.pictures, np.ndarray):
             return list(self.pictures)
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,12 +169,12 @@ class Split:
 
 
 def as_file_name(label: str) -> str:
-    """A label without what a file's name cannot hold on some system."""
+    """The label as a file name: characters that some system forbids become `-`."""
     return re.sub(r'[<>:"/\\|?*]', "-", label)
 
 
 def _refuse(errors: Sequence[ImageError], pictures: int) -> None:
-    """Raise what is wrong with some of so many pictures, as one error."""
+    """Raise the errors of some of `pictures` pictures as one error, if there are any."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -178,32 +186,32 @@ def _refuse(errors: Sequence[ImageError], pictures: int) -> None:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set with its label names, in the order of the model's outputs."""
+    """A data set with its labels, in the order of the model's outputs."""
 
     name: str
     labels: tuple[str, ...]
     train: Split
     validation: Split | None
     test: Split
-    skipped: int = 0  # files in the splits that are no pictures by their names, or lie in no class's folder
-    passed_over: tuple[str, ...] = ()  # names of folders beside the splits, which are not read
-    may_be_trained_on: bool = False  # the test pictures are a part of train, and the model came from elsewhere
-    notes: tuple[str, ...] = ()  # sentences on where the test pictures are from, where there is no test split
+    skipped: int = 0  # files in the splits without a picture's ending, or outside the classes' folders
+    passed_over: tuple[str, ...] = ()  # names of other folders next to the splits; they are not read
+    may_be_trained_on: bool = False  # the test pictures were taken from train, and the model came from elsewhere
+    notes: tuple[str, ...] = ()  # sentences on the origin of the test pictures, if there is no test split
 
     def __post_init__(self) -> None:
         if unprintable := [label for label in self.labels if not is_text(label)]:
             raise DatasetError(
-                f"{self.name}: a label must be a line of text that can be shown, unlike {unprintable!r}."
+                f"{self.name}: these labels are not a line of printable text: {unprintable!r}; rename them."
             )
         if (alike := find_lookalikes(self.labels)) is not None:
             raise DatasetError(
                 f"{self.name}: the labels {alike[0]!a} and {alike[1]!a} look the same to a reader; rename one."
                 if alike[0]
-                else f"{self.name}: the label {alike[1]!a} shows nothing to a reader; rename it."
+                else f"{self.name}: the label {alike[1]!a} is invisible to a reader; rename it."
             )
         for name, split in self.splits.items():
             if len(split) == 0:
-                raise DatasetError(f"{self.name}: the {name} split is empty; put pictures in it.")
+                raise DatasetError(f"{self.name}: the {name} split is empty; add pictures to it.")
             if not split.is_multi_label and len(np.unique(split.labels)) < 2:
                 only = self.labels[split.labels[0]]
                 raise DatasetError(
@@ -221,7 +229,7 @@ class Dataset:
 
     @property
     def all_but_test(self) -> Split:
-        """Training and validation pictures together, for recipes that choose nothing."""
+        """Training and validation pictures together, for recipes that do not validate."""
         return self.train if self.validation is None else self.train + self.validation
 
     @property
@@ -230,7 +238,7 @@ class Dataset:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences that belong beside every accuracy on the test pictures."""
+        """Sentences to print with every accuracy on the test pictures."""
         if not self.duplicates:
             return self.notes
         occur = "occurs" if self.duplicates == 1 else "occur"
@@ -240,34 +248,34 @@ class Dataset:
 
     @cached_property
     def duplicates(self) -> int:
-        """How many test pictures occur in another split too: files byte for byte, pixels value for value."""
+        """How many test pictures also occur in another split; files are compared by bytes, pixels by values."""
         return count_copies(self.test.pictures, self.all_but_test_pictures)
 
     @cached_property
     def repeated(self) -> int:
-        """How many training and validation pictures occur more than once among them."""
+        """How many of the training and validation pictures occur more than once."""
         return count_repeated(self.all_but_test_pictures)
 
     @property
     def all_but_test_pictures(self) -> list[Path | NDArray[np.uint8]]:
-        """Training and validation pictures, of whatever sizes."""
+        """Training and validation pictures, which may differ in size."""
         return [picture for name, split in self.splits.items() if name != "test" for picture in split.pictures]
 
     def turned(self) -> tuple[int, int]:
-        """How many pictures their EXIF orientation turns, and of how many: the test's first, TURNED_AMONG at most.
+        """How many pictures have an EXIF orientation that rotates them, and how many were looked at.
 
-        Reads headers alone.
+        Looks at TURNED_AMONG pictures at most, the test pictures first. Reads only headers.
         """
         pictures = [*self.test.pictures, *self.all_but_test_pictures][:TURNED_AMONG]
         return count_turned([picture for picture in pictures if isinstance(picture, Path)]), len(pictures)
 
     def check(self, spec: InputSpec, on_done: Callable[[int], None] = ignore_progress) -> None:
-        """Read every picture of every split and keep none. Raises one ImageError for all that cannot be read."""
+        """Read and discard all pictures of all splits. Raises one ImageError that names all unreadable ones."""
         errors = [error for split in self.splits.values() for error in split.unreadable(spec, on_done)]
         _refuse(errors, sum(self.counts.values()))
 
     def sha256(self) -> str:
-        """Digest of every picture (its file's bytes, or its pixels) with its split and label, in order; computed once.
+        """Digest of all pictures (file bytes, or pixels) with their splits and labels, in order; computed once.
 
         Raises ImageError for a file that cannot be read.
         """

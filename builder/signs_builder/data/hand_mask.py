@@ -1,20 +1,20 @@
-"""Finds the hand in a picture by its colour, and draws walls to put it before."""
+"""Finds the hand in a picture by its colour, and draws walls to put behind it."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-# Skin has more colour than most walls: how much more saturated than the wall a pixel is where the hand begins, and over
-# how much it fades in. Chosen by looking at the training pictures of SIGNS; a hand is found in 99.8% of them.
+# Skin is more saturated than most walls. MARGIN: how much more saturated than the wall a pixel is at the hand's edge;
+# FADE: over how much more the mask rises to 1. Chosen on the training pictures of SIGNS; a hand is found in 99.8%.
 MARGIN, FADE = 0.08, 0.10
-GREYEST_WALL = 0.2  # the wall's saturation; above it, the wall has too much colour to tell
+GREYEST_WALL = 0.2  # saturation; a wall with more colour cannot be told from skin
 SMALLEST, LARGEST = 0.04, 0.6  # shares of the picture that a hand may cover
 
 
 def find_hand(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Where the hand is: uint8 (h, w), 255 on it, 0 on the wall; None where no plausible hand is found.
+    """Mask of the hand: uint8 (h, w), 255 on the hand, 0 on the wall; None if no plausible hand is found.
 
-    Expects uint8 (h, w, 3) with a wall of little colour, which reaches the picture's upper edge.
+    Expects uint8 (h, w, 3) with a wall of little colour that fills the picture's upper edge.
     """
     brightest = image.max(axis=2).astype(np.float32)
     darkest = image.min(axis=2)
@@ -28,7 +28,7 @@ def find_hand(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
 
 def draw_wall(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A wall that nobody chose, for `size` (h, w): fields of any colour, soft or sharp; float32 (h, w, 3), 0..255."""
+    """Draw a random wall of `size` (h, w): fields of any colour, soft or sharp; float32 (h, w, 3), 0..255."""
     height, width = size
     fields = rng.integers(1, 7, 2)
     spread = rng.uniform(0, 90)

@@ -1,4 +1,4 @@
-"""Draws hands that show zero to five fingers: the embedded data set, in SIGNS's shapes, seeded picture by picture."""
+"""Draws hands that show zero to five fingers, in SIGNS's shapes: the embedded data set. Each picture has a seed."""
 
 import itertools
 import math
@@ -32,7 +32,7 @@ RAISED: dict[int, tuple[tuple[float, tuple[int, ...]], ...]] = {
     4: ((1.0, (INDEX, MIDDLE, RING, LITTLE)),),
     5: ((1.0, (THUMB, INDEX, MIDDLE, RING, LITTLE)),),
 }
-RING_SHARE = 0.5  # of the zeros, made as in SIGNS by thumb and index touching; the others are fists
+RING_SHARE = 0.5  # of the zeros: thumb and index finger touch, as in SIGNS; the others are fists
 
 # From very light to very dark skin, sRGB.
 SKINS: tuple[Tone, ...] = (
@@ -57,12 +57,12 @@ OVERSAMPLING = 4
 
 @dataclass(frozen=True)
 class Stroke:
-    """A limb of the hand: a line of points with round joints, its radius going from `start` to `end`."""
+    """A limb of the hand: a line through points, with round joints and a radius that goes from `start` to `end`."""
 
     points: tuple[Point, ...]
     start: float
     end: float
-    joined: bool = False  # with the stroke before it: no rim between them
+    joined: bool = False  # to the stroke before it, with no rim between them
 
 
 def draw_hands(
@@ -70,7 +70,7 @@ def draw_hands(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw `count` pictures: uint8 (count, size, size, 3) and their labels (count,), 0 to 5 in turn.
 
-    Picture i depends on `seed` and `first + i` alone, so that splits with different `first` never share one.
+    Picture i depends only on `seed` and `first + i`, so splits with different ranges never share a picture.
     """
     labels = np.arange(first, first + count, dtype=np.int64) % len(LABELS)
     images = np.empty((count, size, size, 3), np.uint8)
@@ -90,7 +90,7 @@ def draw_hand(fingers: int, size: int, rng: np.random.Generator) -> NDArray[np.u
 
 
 def _pose(fingers: int, rng: np.random.Generator) -> list[Stroke]:
-    """Bend and stretch the fingers; the strokes come in the order in which they cover each other."""
+    """Bend and stretch the fingers. A later stroke covers an earlier one."""
     shares, choices = zip(*RAISED[fingers], strict=True)
     raised = choices[rng.choice(len(choices), p=shares)]
     spread = rng.uniform(0.75, 1.5)
@@ -128,13 +128,13 @@ def _folded(finger: int, rng: np.random.Generator) -> Stroke:
 
 
 def _thumb_across(rng: np.random.Generator, covers: bool) -> Stroke:
-    """A thumb laid over the folded fingers, or over the palm where all four are up."""
+    """A thumb laid over the folded fingers, or over the palm if all four are up."""
     tip = (rng.uniform(-0.02, 0.16), -0.06) if covers else (rng.uniform(-0.02, 0.14), rng.uniform(0.06, 0.16))
     return Stroke((BASES[THUMB], (-0.28, 0.02), tip), 0.14, 0.105)
 
 
 def _touching_ring(rng: np.random.Generator) -> list[Stroke]:
-    """Thumb and index close a ring beside the palm, the other fingers curl behind it."""
+    """Thumb and index finger form a ring next to the palm; the other fingers curl behind it."""
     meet = (-0.98 + rng.normal(0, 0.03), -0.5 + rng.normal(0, 0.04))
     curled = [
         Stroke(
@@ -158,7 +158,7 @@ def _step(point: Point, angle: float, length: float) -> Point:
 
 
 def _place(strokes: list[Stroke], canvas: int, rng: np.random.Generator) -> list[Stroke]:
-    """Mirror, turn, scale and shift the hand on a canvas of `canvas` x `canvas` pixels."""
+    """Mirror, rotate, scale and shift the hand on a canvas of `canvas` x `canvas` pixels."""
     side = rng.choice((-1.0, 1.0))
     angle = math.radians(np.clip(rng.normal(0, 22), -50, 50))
     scale = canvas * rng.uniform(0.25, 0.38)
@@ -176,7 +176,7 @@ def _place(strokes: list[Stroke], canvas: int, rng: np.random.Generator) -> list
 
 
 def _trace(draw: ImageDraw.ImageDraw, stroke: Stroke, fill: Tone | int, *, grow: float, shift: Point = (0, 0)) -> None:
-    """Fill a stroke, its radii times `grow`, as discs and the quadrilaterals between them."""
+    """Fill a stroke, with its radii times `grow`, as discs and quadrilaterals between them."""
     n = len(stroke.points)
     discs = [
         (x + shift[0], y + shift[1], grow * (stroke.start + (stroke.end - stroke.start) * i / (n - 1)))
@@ -197,7 +197,7 @@ def _trace(draw: ImageDraw.ImageDraw, stroke: Stroke, fill: Tone | int, *, grow:
 
 
 def _paint(picture: Image.Image, strokes: list[Stroke], skin: Tone) -> None:
-    """Each stroke gets a dark rim, so that neighbours stand apart, and a lit side, so that it looks round."""
+    """Paint each stroke with a dark rim, to set it off, and a lit side, to look round."""
     draw = ImageDraw.Draw(picture)
     rim, lit = _shade(skin, 0.66), _shade(skin, 1.09)
     for limb in _limbs(strokes):
@@ -217,7 +217,7 @@ def _limbs(strokes: list[Stroke]) -> list[list[Stroke]]:
 
 
 def _skin(wall: Image.Image, rng: np.random.Generator) -> Tone:
-    """A skin tone between two neighbours of SKINS, far enough from the wall's brightness to be seen."""
+    """A skin tone between two neighbours of SKINS, different enough from the wall's brightness to be seen."""
     brightness = float(np.asarray(wall.convert("L")).mean())
     while True:
         i = rng.integers(len(SKINS) - 1)
@@ -227,7 +227,7 @@ def _skin(wall: Image.Image, rng: np.random.Generator) -> Tone:
 
 
 def _wall(canvas: int, rng: np.random.Generator) -> Image.Image:
-    """A wall in uneven light, now and then with an edge (a door, a board) across it."""
+    """A wall in uneven light, sometimes with an edge (a door, a board) across it."""
     i, j = rng.integers(len(WALLS), size=2)
     tone = np.array(_mix(WALLS[i], WALLS[j], rng.uniform(0, 0.4)), np.float64)
     across = np.linspace(-0.5, 0.5, canvas)
@@ -242,7 +242,7 @@ def _wall(canvas: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _cast_shadow(wall: Image.Image, strokes: list[Stroke], canvas: int, rng: np.random.Generator) -> Image.Image:
-    """Darken the wall where the hand keeps the light off it: the blurred silhouette, shifted."""
+    """Darken the wall in the hand's shadow: its blurred, shifted silhouette."""
     small = canvas // OVERSAMPLING  # blurred anyway, so drawn small
     mask = Image.new("L", (canvas, canvas), 0)
     draw = ImageDraw.Draw(mask)
@@ -259,7 +259,7 @@ def _cast_shadow(wall: Image.Image, strokes: list[Stroke], canvas: int, rng: np.
 
 
 def _photograph(picture: Image.Image, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shrink, and do to the picture what a phone does: blur, white balance, exposure, noise."""
+    """Shrink the picture and change it as a phone would: blur, white balance, exposure, noise."""
     picture = picture.resize((size, size), Image.Resampling.BOX)
     picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 0.7) * size / 64))
     pixels = np.asarray(picture, np.float64)

@@ -1,4 +1,4 @@
-"""What place, light and camera do to a picture, each by a stated amount: for training and for the shift suite."""
+"""Changes of position, light and camera, each by a given amount, for training and for the shift suite."""
 
 import io
 import math
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-REFERENCE_SIDE = 64  # pixels: a blur is given for pictures of this side, and grows with them
-SEEN = 0.3  # pixels: a smaller blur is none
+REFERENCE_SIDE = 64  # pixels: blurs are given for pictures of this side and scaled to others
+SEEN = 0.3  # pixels: a smaller blur is not applied
 
 
 def place(
@@ -19,16 +19,16 @@ def place(
     scale: float = 1.0,
     mirror: bool = False,
 ) -> NDArray[np.uint8]:
-    """Shift (shares of width and height), turn (degrees), scale and mirror a picture, uint8 (h, w, channels).
+    """Shift (shares of width and height), rotate (degrees), scale and mirror a picture, uint8 (h, w, channels).
 
-    What comes in from outside continues the picture's edge, for half a side; what lies further out is black.
+    Areas from outside the picture repeat its edge, up to half a side away; beyond that they are black.
     """
     height, width = image.shape[:2]
     margin = max(height, width) // 2
     padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
     side = -1.0 if mirror else 1.0
     cos, sin = math.cos(math.radians(turn)) / scale, math.sin(math.radians(turn)) / scale
-    # Where in the padded picture each point (u, v) comes from: x = a u + b v + c, y = d u + e v + f.
+    # The point of the padded picture that moves to (u, v): x = a u + b v + c, y = d u + e v + f.
     a, b, d, e = side * cos, side * sin, -sin, cos
     u, v = width * (0.5 + shift[0]), height * (0.5 + shift[1])
     c, f = margin + width / 2 - a * u - b * v, margin + height / 2 - d * u - e * v
@@ -49,10 +49,10 @@ def shine(
     direction: float = 0.0,
     balance: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Light a picture anew, float32 (h, w, channels), 0..255.
+    """Change the light of a picture, float32 (h, w, channels), 0..255.
 
-    `gain` is brightness, `lamp` how many times brighter it is from the middle to the edge in `direction` (degrees),
-    `balance` (channels,) the white balance.
+    `gain` is brightness. `lamp` is how many times brighter the edge in `direction` (degrees) is than the middle.
+    `balance` (channels,) is the white balance.
     """
     height, width, channels = pixels.shape
     turned = math.radians(direction)
@@ -66,7 +66,7 @@ def shine(
 
 
 def blur(pixels: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
-    """Gaussian blur, float32 (h, w, channels) in and out; `radius` in pixels of a picture of 64 x 64."""
+    """Gaussian blur, float32 (h, w, channels) in and out; `radius` in pixels for a picture of 64 x 64."""
     radius *= max(pixels.shape[:2]) / REFERENCE_SIDE
     if radius < SEEN:
         return pixels
@@ -75,7 +75,7 @@ def blur(pixels: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
 
 
 def compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The picture after JPEG at `quality` (1..95)."""
+    """Compress the picture as JPEG at `quality` (1..95) and decode it again."""
     file = io.BytesIO()
     Image.fromarray(image.squeeze()).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file)).reshape(image.shape)

@@ -1,4 +1,4 @@
-"""Reads what a model's outputs are called, in their order, from the files that people keep beside models."""
+"""Reads the labels of a model's outputs, in their order, from the usual kinds of label files."""
 
 import json
 import re
@@ -18,13 +18,13 @@ _NUMBERED = re.compile(r"(\d+)[ \t:,]+(\S.*)")
 
 
 def find_labels(model: Path) -> Path | None:
-    """The labels file beside a model, where there is one: the model's own, `<its name>.labels.txt`, or `labels.txt`."""
+    """The labels file in a model's folder: `<model's name>.labels.txt`, else `labels.txt`; None if neither exists."""
     own = model.absolute().with_name(f"{model.stem}.{BESIDE}")
     return next((path for path in (own, own.with_name(BESIDE)) if path.is_file()), None)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in a file: one a line, Teachable Machine's `0 name`, a JSON list, or Keras's `class_indices` in JSON.
+    """Read labels: one a line, Teachable Machine's `0 name`, a JSON list, or Keras's `class_indices` in JSON.
 
     Raises DatasetError.
     """
@@ -33,16 +33,16 @@ def read_labels(path: Path) -> tuple[str, ...]:
     if (found := stand_in(path)) is not None:
         raise DatasetError(f"{path} holds no labels: it {found}.")
     if path.stat().st_size > LARGEST:
-        raise DatasetError(f"{path} is no list of labels: it is larger than a megabyte.")
+        raise DatasetError(f"{path} is not a list of labels: it is larger than 1 MiB.")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not in UTF-8 ({error}); save it in that encoding.") from error
+        raise DatasetError(f"{path} is not in UTF-8 ({error}); save it as UTF-8.") from error
     labels = _of_json(path, text) if text.lstrip()[:1] in ("[", "{") else _of_lines(path, text)
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise DatasetError(f"{path} lists {', '.join(twice[:5])} more than once; each label is one class.")
+        raise DatasetError(f"{path} lists {', '.join(twice[:5])} more than once; list each label once.")
     if len(labels) < 2:
-        raise DatasetError(f"{path} lists {len(labels)} labels; a classifier tells two or more apart.")
+        raise DatasetError(f"{path} lists fewer than two labels; a classifier needs two or more.")
     return labels
 
 
@@ -58,7 +58,7 @@ def _of_json(path: Path, text: str) -> tuple[str, ...]:
     try:
         value: Any = json.loads(text)
     except ValueError as error:
-        raise DatasetError(f"{path} begins as JSON and is none: {error}.") from error
+        raise DatasetError(f"{path} looks like JSON but is not valid: {error}.") from error
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     if isinstance(value, dict) and all(isinstance(each, int) for each in value.values()):
@@ -66,7 +66,7 @@ def _of_json(path: Path, text: str) -> tuple[str, ...]:
     if isinstance(value, dict) and all(key.isdigit() and isinstance(each, str) for key, each in value.items()):
         return _in_order(path, {each: int(key) for key, each in value.items()}, len(value))
     raise DatasetError(
-        f"{path} must hold a JSON list of labels, or an object of labels and their places, as Keras's class_indices."
+        f"{path} must hold a JSON list of labels, or an object of labels and their numbers, like Keras's class_indices."
     )
 
 
@@ -77,9 +77,10 @@ def _in_order(path: Path, places: dict[str, int], count: int) -> tuple[str, ...]
 
 
 def relabelled(dataset: Dataset, labels: tuple[str, ...], path: Path) -> Dataset:
-    """The data set with these labels, in their order, which `path` lists; its own are matched to them by name.
+    """Renumber a data set to the order of `labels`, which `path` lists; labels are matched by name.
 
-    A folder's name may be a label's without what a folder cannot hold, and in other capitals. Raises DatasetError.
+    A folder's name may differ from the label in case, and in characters that a folder's name cannot contain. Raises
+    DatasetError.
     """
     place = {_plain(label): i for i, label in enumerate(labels)}
     own = [_plain(label) for label in dataset.labels]
@@ -88,13 +89,13 @@ def relabelled(dataset: Dataset, labels: tuple[str, ...], path: Path) -> Dataset
     if unknown or missing or len(place) < len(labels) or len(set(own)) < len(own):
         parts = [
             f"{what}:{list_first(names)}"
-            for what, names in ((f"{dataset.name} alone has", unknown), (f"{path} alone has", missing))
+            for what, names in ((f"Only in {dataset.name}", unknown), (f"Only in {path}", missing))
             if names
         ]
         raise DatasetError(
-            f"The labels of {dataset.name} and those that {path} lists for the model do not match.\n"
+            f"The labels of {dataset.name} do not match the model's labels in {path}.\n"
             + "\n".join(parts)
-            + "\nName the pictures' folders as the model's labels, or give the model's labels by --labels FILE."
+            + "\nRename the pictures' folders after the model's labels, or pass the right labels with --labels FILE."
         )
     order = np.array([place[plain] for plain in own], np.int64)
 

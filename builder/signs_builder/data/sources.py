@@ -1,4 +1,4 @@
-"""Finds the pictures: Coursera's HDF5 pair, CS230's folders, a folder per class, or the embedded synthetic hands."""
+"""Loads pictures from Coursera's HDF5 pair, CS230's folders, a folder per class, or the embedded synthetic hands."""
 
 import os
 import re
@@ -23,28 +23,28 @@ LAYOUTS = (
     "  train_signs/ + test_signs/ (+ val_signs/)                 CS230's {label}_IMG_{id}.jpg\n"
     "  train/<class>/ (+ val/<class>/, test/<class>/)            a folder per class; also training/, validation/, ...\n"
     "  <class>/                                                  a folder per class, without splits\n"
-    "  synthetic                                                 hands that this project draws"
+    "  synthetic                                                 hands drawn by this project"
 )
 
-# The names of split folders, in any case; CS230's end in _signs.
+# Names of split folders, in upper or lower case; CS230's end in _signs.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "eval", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-FETCH = "fetch what they lead to (dvc pull, git annex get, git lfs pull)"
+FETCH = "fetch the files that the links point to (dvc pull, git annex get, git lfs pull)"
 
 
 def load_dataset(source: str | os.PathLike[str], *, model_given: bool = False) -> Dataset:
-    """Load a data set by what is on the disk, or `"synthetic"`: the same pictures in the same splits every time.
+    """Load a data set in any known layout, or `"synthetic"`: always the same pictures in the same splits.
 
-    Pictures in files are listed here and read later. Where there is no test split, the validation split takes its
-    place; without that too, a tenth of the training pictures is held out, which a `model_given`, one that is not
-    trained here, may have been trained on. Raises DatasetError.
+    Picture files are listed here and read later. If there is no test split, the validation split takes its place. If
+    there is neither, a tenth of the training pictures is held out. `model_given`: the model was not trained here, so it
+    may have been trained on those; the notes then warn of it. Raises DatasetError.
     """
     if source == SYNTHETIC:
         return _synthetic()
-    folder = Path(source).absolute()  # not resolved: a file may be a link to one with another name
+    folder = Path(source).absolute()  # not resolved yet: a file may link to one with another name
     if folder.name in HDF5_PAIR:
         folder = folder.parent
     folder = folder.resolve()
@@ -61,36 +61,44 @@ def load_dataset(source: str | os.PathLike[str], *, model_given: bool = False) -
     if _is_classes(folder):
         whole = {"train": folder}
         return _arranged(folder, whole, _by_class_folder(whole), (), model_given=model_given)
-    raise DatasetError(f"{folder} holds no data set in a layout known here.\n{LAYOUTS}")
+    raise DatasetError(f"{folder} holds no data set in a known layout.\n{LAYOUTS}")
 
 
 def _is_classes(folder: Path) -> bool:
-    """Whether the folders here are classes: two or more, each with pictures, and none a split or a data set.
+    """Whether the folders in `folder` are classes: two or more, each with pictures, and none named like a split.
 
-    A split's folder may have a longer name, such as seg_train or asl_alphabet_test.
+    A longer name, such as seg_train or asl_alphabet_test, also counts as a split's.
     """
     classes = _folders(folder)
     names = [path.name.casefold() for each in classes for path in (each, *_folders(each))]
     words = {word for name in names for word in re.split(r"[^a-z]+", name)}
-    return len(classes) > 1 and words.isdisjoint(SPLIT_NAMES) and all(pictures_below(each).pictures for each in classes)
+    if len(classes) < 2 or not words.isdisjoint(SPLIT_NAMES):
+        return False
+    empty = [f"{each.name}/" for each in classes if not pictures_below(each).pictures]
+    if empty and len(empty) < len(classes):
+        raise DatasetError(
+            f"{folder}: these folders have no pictures; add some, or remove the folders:{list_first(empty)}"
+        )
+    return not empty
 
 
 def _what_is_there(path: Path) -> str:
-    """In place of a folder."""
+    """Describe what is at `path`, which is not a folder, and what to do."""
     if not os.path.lexists(path):
         return "there is no such folder"
     if leads_nowhere(path) or not path.is_file():
-        return f"it {stand_in(path) or 'is no folder'}"
-    if path.suffix in (".keras", ".h5", ".hdf5"):
+        return f"it {stand_in(path) or 'is not a folder'}"
+    suffix = path.suffix.lower()
+    if suffix in (".keras", ".h5", ".hdf5"):
         found = (
-            stand_in(path) or "is a file, and pictures come in a folder; a Keras model is given as MODEL or by --model"
+            stand_in(path) or "is a file, but DATA must be a folder of pictures; pass a Keras model as MODEL or --model"
         )
         return f"it {found}"
-    if path.suffix == ".csv":
-        return "it is a table of labels, which `signs export` takes with a multi-label model"
-    if path.suffix in (".zip", ".tar", ".gz", ".tgz"):
+    if suffix == ".csv":
+        return "it is a table of labels; use it in `signs export` with a multi-label model"
+    if suffix in (".zip", ".tar", ".gz", ".tgz"):
         return "it is an archive; unpack it and name the folder"
-    return "it is a file, and pictures come in a folder"
+    return "it is a file, but DATA must be a folder of pictures"
 
 
 def _synthetic() -> Dataset:
@@ -104,7 +112,10 @@ def _hdf5_pair(folder: Path) -> Dataset:
     train, labels = _read_hdf5(train_file, "train")
     test, test_labels = _read_hdf5(test_file, "test")
     if labels != test_labels:
-        raise DatasetError(f"{train_file.name} lists the classes {labels} and {test_file.name} {test_labels}.")
+        raise DatasetError(
+            f"{train_file.name} and {test_file.name} list different classes: {labels} and {test_labels}. "
+            "They must list the same."
+        )
     beside = (path for path in _folders(folder) if path.name.casefold().removesuffix("_signs") in SPLIT_NAMES)
     return Dataset(folder.name, labels, train, None, test, passed_over=tuple(sorted(path.name for path in beside)))
 
@@ -113,9 +124,9 @@ def _read_hdf5(path: Path, prefix: str) -> tuple[Split, tuple[str, ...]]:
     import h5py  # only this source needs it
 
     if not os.path.lexists(path):
-        raise DatasetError(f"{path} is missing: Coursera's data set is {' and '.join(HDF5_PAIR)}.")
+        raise DatasetError(f"{path} is missing; Coursera's data set needs {' and '.join(HDF5_PAIR)}.")
     if (found := stand_in(path)) is not None:
-        raise DatasetError(f"{path} is no HDF5 file: it {found}.")
+        raise DatasetError(f"{path} is not an HDF5 file: it {found}.")
     keys = (f"{prefix}_set_x", f"{prefix}_set_y", "list_classes")
     try:
         with h5py.File(path, "r") as file:
@@ -125,16 +136,18 @@ def _read_hdf5(path: Path, prefix: str) -> tuple[Split, tuple[str, ...]]:
             stored = [file[key] for key in keys]
             if not all(isinstance(each, h5py.Dataset) and each.shape is not None for each in stored):
                 raise DatasetError(f"{path}: {', '.join(keys)} must be arrays.")
-            images = stored[0]  # looked at before it is read: a file may claim any size
+            images = stored[0]  # checked before it is read: a file can declare any size
             if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
                 raise DatasetError(
                     f"{path}: {keys[0]} must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}."
                 )
             images, labels, classes = map(np.asarray, stored)
-    except (OSError, KeyError, TypeError) as error:  # KeyError: a link that leads nowhere
+    except (OSError, KeyError, TypeError) as error:  # KeyError: a broken link
         raise DatasetError(f"{path} is truncated or not HDF5 ({error}); download it again.") from error
     except MemoryError as error:
-        raise DatasetError(f"{path} claims more pictures than fit into memory.") from error
+        raise DatasetError(
+            f"{path} declares more pictures than fit into memory; download it again, or use picture files."
+        ) from error
     if labels.dtype.kind not in "iu" or labels.reshape(-1).shape != (len(images),):
         raise DatasetError(
             f"{path}: {keys[1]} must hold an integer for each of the {len(images)} pictures, "
@@ -146,7 +159,7 @@ def _read_hdf5(path: Path, prefix: str) -> tuple[Split, tuple[str, ...]]:
 
 
 def _positions(labels: NDArray[np.int64], classes: NDArray[np.int64], path: Path) -> NDArray[np.int64]:
-    """Where each label stands in the list of classes, which need not be sorted."""
+    """The index of each label in the list of classes, which may be unsorted."""
     positions = {value: position for position, value in enumerate(classes.tolist())}
     unknown = sorted(set(labels.tolist()) - positions.keys())
     if unknown:
@@ -163,7 +176,7 @@ Listed = dict[str, list[tuple[Path, str]]]  # split -> its pictures, each with i
 
 @dataclass(frozen=True)
 class _Found:
-    """The pictures of each split's folder, what their labels are, in order, and how many files were skipped."""
+    """The labelled pictures of each split's folder, the labels in order, and the number of skipped files."""
 
     pictures: Listed
     labels: tuple[str, ...]
@@ -171,7 +184,7 @@ class _Found:
 
 
 def _split_folders(folder: Path, ending: str) -> dict[str, Path]:
-    """The folders of the splits, by what their names say; each split has one."""
+    """Find the folders of the splits by their names, one for each split."""
     splits: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         name = path.name.casefold()
@@ -183,7 +196,7 @@ def _split_folders(folder: Path, ending: str) -> dict[str, Path]:
         if split in splits:
             raise DatasetError(
                 f"{folder} has both {splits[split].name}/ and {path.name}/, which mean the same split; "
-                "put their pictures into one, or rename the one that is not to be read."
+                "put their pictures into one of them, or rename the one that should not be read."
             )
         splits[split] = path
     return splits
@@ -194,7 +207,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _by_file_name(splits: dict[str, Path]) -> _Found:
-    """CS230's folders: each picture's name says its label."""
+    """CS230's folders: each picture's name contains its label."""
     listed: Listed = {}
     skipped = 0
     for split, folder in splits.items():
@@ -208,12 +221,14 @@ def _by_file_name(splits: dict[str, Path]) -> _Found:
 def _label_of(path: Path) -> str:
     match = re.fullmatch(r"([^_]+)_IMG_.+", path.stem)
     if match is None:
-        raise DatasetError(f"{path}: the name says no label; CS230's pictures are named {{label}}_IMG_{{id}}.jpg.")
+        raise DatasetError(
+            f"{path}: the file name contains no label; name pictures {{label}}_IMG_{{id}}.jpg, as in CS230."
+        )
     return match[1]
 
 
 def _by_class_folder(splits: dict[str, Path]) -> _Found:
-    """A folder per class in each split: all pictures below it, however deep, are of that class."""
+    """A folder per class in each split, with that class's pictures at any depth below it."""
     listed: Listed = {}
     skipped = 0
     for split, folder in splits.items():
@@ -223,48 +238,51 @@ def _by_class_folder(splits: dict[str, Path]) -> _Found:
         skipped += others + len(pictures) - len(listed[split])
     labels = tuple(sorted(path.name for path in _folders(splits["train"])))  # as Keras sorts them
     if not labels:
-        raise DatasetError(f"{splits['train']} holds no folder; give each class one, with its pictures in it.")
+        raise DatasetError(
+            f"{splits['train']} holds no folders; make one for each class and put its pictures in it. If "
+            f"{splits['train'].name} is a class itself, rename it: this name means the training pictures."
+        )
     return _Found(listed, labels, skipped)
 
 
 def _pictures_below(folder: Path) -> tuple[list[Path], int]:
-    """The pictures of a split and the number of other files. Refuses links that lead nowhere."""
+    """The pictures of a split and the number of other files. Raises DatasetError for broken links."""
     if gone := [path for path in folder.iterdir() if leads_nowhere(path) and not is_picture_name(path)]:
-        raise DatasetError(f"{folder} holds links that lead nowhere; {FETCH}:{list_first(list(map(str, gone)))}")
+        raise DatasetError(f"{folder} holds broken links; {FETCH}:{list_first(list(map(str, gone)))}")
     found = pictures_below(folder)
     if found.errors:
-        raise DatasetError(f"Folders cannot be read:{list_first([str(error) for _, error in found.errors])}")
+        raise DatasetError(f"These folders cannot be read:{list_first([str(error) for _, error in found.errors])}")
     shown = [(path.relative_to(folder).parts, path) for path in found.pictures]
-    # By the parts of their names, so that the order is the same on systems with other separators and cases.
+    # Sorted by the parts of their paths, so that the order does not depend on a system's separator and case rules.
     return [path for _, path in sorted(shown)], found.others
 
 
 def _arranged(
     folder: Path, splits: dict[str, Path], found: _Found, passed_over: tuple[str, ...], *, model_given: bool
 ) -> Dataset:
-    """The data set of the pictures found, with something to measure on."""
+    """Arrange the pictures found in splits, so that there always is a test split."""
     paths = [path for pictures in found.pictures.values() for path, _ in pictures]
     if gone := [str(path) for path in paths if leads_nowhere(path)]:
         raise DatasetError(
-            f"{folder}: {len(gone):,} of {len(paths):,} pictures are links that lead nowhere; {FETCH}:"
-            + list_first(gone)
+            f"{folder}: {len(gone):,} of {len(paths):,} pictures are broken links; {FETCH}:" + list_first(gone)
         )
     named = {name: _labelled(found.pictures[name], found.labels, splits[name]) for name in splits}
     train, validation, test = named["train"], named.get("validation"), named.get("test")
     notes: tuple[str, ...] = ()
     held_out = test is None and validation is None
     if test is None and validation is not None:
-        # In a training too, so that an export of its model measures on what it was not trained on.
+        # Done in training as well, so that a later export measures on pictures that were not trained on.
         test, validation = validation, None
-        chosen = ", on which the model may have been chosen" if model_given else ""
-        notes = (f"There is no test split: the test pictures are those of {splits['validation'].name}/{chosen}.",)
+        chosen = ", which may have been used to choose the model" if model_given else ""
+        notes = (f"There is no test split; the test pictures are those of {splits['validation'].name}/{chosen}.",)
     elif test is None:
-        # The same tenth whatever a training's seed, so that no later export measures on what was trained on.
+        # Always the same tenth, whatever the training's seed, so that no later export measures on it after training.
         train, test = train.hold_out(f"{folder} has no test/ and", np.random.default_rng(0))
         if model_given:
             notes = (
-                f"The test pictures are a tenth of {splits['train'].name}/, which the model may have been trained on "
-                "(unless `signs train` made it of this folder): they say little about new pictures.",
+                f"The test pictures are a tenth of {splits['train'].name}/, and the model may have been trained on "
+                "them (unless `signs train` trained it on this folder). So accuracy on them says little about new "
+                "pictures.",
             )
     return Dataset(
         folder.name,
@@ -282,7 +300,10 @@ def _arranged(
 def _labelled(pictures: list[tuple[Path, str]], labels: tuple[str, ...], folder: Path) -> Split:
     unknown = sorted({label for _, label in pictures} - set(labels))
     if unknown:
-        raise DatasetError(f"{folder} shows {', '.join(unknown)}, which no training picture does; those show {labels}.")
+        raise DatasetError(
+            f"{folder} has pictures labelled {', '.join(unknown)}, but no training picture has that label; "
+            f"labels of the training pictures: {', '.join(labels) or 'none'}."
+        )
     places = {label: place for place, label in enumerate(labels)}
     indices = np.array([places[label] for _, label in pictures], np.int64)
     return Split([path for path, _ in pictures], indices)

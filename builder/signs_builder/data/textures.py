@@ -1,4 +1,4 @@
-"""Draws pictures of nothing: textures as nature and people make them, which show none of a classifier's labels."""
+"""Draws textures, natural and artificial: pictures that show none of a classifier's labels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,12 +7,12 @@ Map = NDArray[np.float64]  # (size, size), of any range
 
 
 def draw_textures(count: int, *, size: int, seed: int, first: int = 0) -> NDArray[np.uint8]:
-    """Draw `count` square textures, uint8 (count, size, size, 3), the kinds in turn; each has a seed of its own."""
+    """Draw `count` square textures, uint8 (count, size, size, 3), of all kinds in turn, each with its own seed."""
     return np.stack([_texture(np.random.default_rng((seed, first + i)), first + i, size) for i in range(count)])
 
 
 def _texture(rng: np.random.Generator, number: int, size: int) -> NDArray[np.uint8]:
-    """Two maps mixed between three colours, under a light that changes over the picture."""
+    """Mix two maps in three colours, under light that varies over the picture."""
     kinds = (_KINDS[number % len(_KINDS)], _KINDS[int(rng.integers(len(_KINDS)))])
     main, other = (_spread(kind(rng, size)) for kind in kinds)
     colours = rng.uniform(0, 255, (3, 3))
@@ -39,7 +39,7 @@ def _places(size: int) -> tuple[Map, Map]:
 
 
 def _cloud(rng: np.random.Generator, size: int) -> Map:
-    """Noise whose power falls with the frequency's square, as that of photographs of nature does."""
+    """Noise whose power falls with the square of the frequency, as in photographs of nature."""
     frequencies = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None])
     frequencies[0, 0] = np.inf
     waves = np.fft.fft2(rng.normal(size=(size, size))) / frequencies ** rng.uniform(0.7, 1.6)
@@ -48,7 +48,7 @@ def _cloud(rng: np.random.Generator, size: int) -> Map:
 
 
 def _grain(rng: np.random.Generator, size: int) -> Map:
-    """A cloud stretched along one axis, as wood, cloth and water have it."""
+    """A cloud stretched along one axis, like wood, cloth or water."""
     cloud = _cloud(rng, size)
     rows = np.linspace(0, size - 1, size // int(rng.integers(4, 9)) + 2).round().astype(int)
     stretched = np.stack([np.interp(np.arange(size), np.linspace(0, size - 1, len(rows)), row[rows]) for row in cloud])
@@ -75,7 +75,7 @@ def _squares(rng: np.random.Generator, size: int) -> Map:
 
 
 def _stones(rng: np.random.Generator, size: int) -> Map:
-    """Each place by how far the nearest of some points is, or by which one it is."""
+    """Cells around random points: each place shows the distance to the nearest point, or which point it is."""
     y, x = _places(size)
     points = rng.random((int(rng.integers(6, 40)), 2))
     distances = np.hypot(y[..., None] - points[:, 0], x[..., None] - points[:, 1])

@@ -1,1 +1,1 @@
-"""How good a classifier is, on pictures as they are and on changed ones."""
+"""Measures a classifier, on unchanged and on changed pictures."""

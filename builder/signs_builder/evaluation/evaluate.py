@@ -1,4 +1,4 @@
-"""Measures a classifier on pictures: accuracy, per class, confusion, the wrong pictures, the shift suite."""
+"""Measures a classifier: accuracy, also per class, confusion, wrong pictures and the shift suite."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from signs_runtime.errors import ImageError
 from signs_runtime.figures import Accuracy
 from signs_runtime.pictures.input_spec import InputSpec
 
-SUITE_PICTURES = 500  # of a larger split every n-th goes through the shift suite
+SUITE_PICTURES = 500  # at most, evenly spaced, go through the shift suite
 CHUNK = 512  # pictures in memory at once
 BATCH = 64  # pictures through the classifier at once
 
@@ -25,35 +25,35 @@ Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class WrongPicture:
-    """A picture that got another label than its own, by its place in the split."""
+    """A picture that got a wrong label; `place` is its index in the split."""
 
     place: int
     picture: str  # the file's name, or its number
     label: str
-    said: str
-    probability: float  # of what was said, 0..1
+    said: str  # the predicted label
+    probability: float  # of `said`, 0..1
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a classifier gets right on one split; `confusion` (classes, classes): rows are true, columns are said."""
+    """A classifier's results on one split; `confusion` (classes, classes): rows are true, columns are predicted."""
 
     labels: tuple[str, ...]
     loss: float  # cross-entropy
     accuracy: Accuracy
     confusion: tuple[tuple[int, ...], ...]
-    wrong: tuple[WrongPicture, ...]  # the surest first
-    shifts: dict[str, Accuracy]  # of the pictures that a shift changes: a grey one has no cast
+    wrong: tuple[WrongPicture, ...]  # the most confident first
+    shifts: dict[str, Accuracy]  # of the pictures that a shift changes; a cast does not change a grey one
 
     @property
     def per_class(self) -> dict[str, Accuracy]:
-        """The classes of which there are pictures."""
+        """The accuracy of each class that has pictures."""
         rows = zip(self.labels, self.confusion, strict=True)
         return {label: Accuracy(row[i], sum(row)) for i, (label, row) in enumerate(rows) if sum(row)}
 
     @property
     def mean_of_shifts(self) -> float | None:
-        """0..1; None where none was measured."""
+        """Mean accuracy over the shifts, 0..1; None if none was measured."""
         return sum(each.share for each in self.shifts.values()) / len(self.shifts) if self.shifts else None
 
     def as_json(self) -> dict[str, object]:
@@ -80,9 +80,9 @@ def evaluate(
     suite: bool = True,
     progress: Progress = no_progress,
 ) -> Figures:
-    """Measure a classifier on a split, in bounded memory, and on the shift suite made of it.
+    """Measure a classifier on a split and, with `suite`, on the shift suite made from it, in bounded memory.
 
-    Raises ImageError that names all pictures that cannot be read, ModelError where the answers are no numbers.
+    Raises ImageError that names all pictures that cannot be read, and ModelError if answers are NaN or infinite.
     """
     with progress("Measuring", len(split)) as on_done:
         given = []
@@ -112,19 +112,19 @@ def _images(part: Split, spec: InputSpec, whole: Split) -> NDArray[np.uint8]:
     try:
         return part.images(spec)
     except ImageError:
-        whole.check(spec)  # names those of the other parts as well
+        whole.check(spec)  # names the unreadable pictures of the other parts as well
         raise
 
 
 def count_confusion(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """How often each label was called which, (classes, classes): rows are true, columns are said; both are (n,)."""
+    """Count pairs of true and predicted labels, both (n,): (classes, classes), rows are true, columns predicted."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (truth, said), 1)
     return counts
 
 
 def cross_entropy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The mean of -log of what each picture's own label got."""
+    """The mean of -log of the probability of each picture's true label."""
     own = probabilities[np.arange(len(labels)), labels]
     return -float(np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean())
 

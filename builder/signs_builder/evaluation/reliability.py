@@ -1,4 +1,4 @@
-"""Whether a model's probabilities are as often right as they say: the expected calibration error, and its parts."""
+"""How well a model's probabilities match its accuracy: the expected calibration error and its bins."""
 
 from dataclasses import dataclass
 
@@ -6,31 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15  # as Guo et al., 2017, https://arxiv.org/abs/1706.04599
-_RESAMPLED = 1000  # times, for the interval
+_RESAMPLED = 1000  # resamples for the interval
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Pictures whose label got about the same probability."""
+    """Pictures whose labels got about the same probability."""
 
-    probability: float  # on average, 0..1
+    probability: float  # mean, 0..1
     accuracy: float  # share of them that are labelled right, 0..1
     pictures: int
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far probabilities and accuracy are apart, on average over the pictures."""
+    """The gap between probabilities and accuracy, on average over the pictures."""
 
     error: float  # the expected calibration error, 0..1
-    interval_95: tuple[float, float]  # the bootstrap's percentiles, less what resampling adds on average
-    by_chance: float  # 95 of 100 models whose probabilities are true show no more on as many pictures
-    overconfidence: float  # the mean probability less the accuracy, -1..1
-    bins: tuple[Bin, ...]  # those that hold pictures, the least sure first
+    interval_95: tuple[float, float]  # bootstrap percentiles, minus the mean increase by resampling
+    by_chance: float  # 95% of perfectly calibrated models show at most this error on as many pictures
+    overconfidence: float  # the mean probability minus the accuracy, -1..1
+    bins: tuple[Bin, ...]  # those with pictures, the lowest probability first
 
 
 def reliability(probabilities: NDArray[np.floating], right: NDArray[np.bool_]) -> Reliability:
-    """Hold the probabilities (n,) of the labels that were given to which of them are right (n,)."""
+    """Compare the probabilities (n,) of the predicted labels with which of these are right (n,)."""
     given = probabilities.astype(np.float64)
     places = np.minimum((given * BINS).astype(np.int64), BINS - 1)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Test pictures as other people take them: what a classifier must bear in the world, to be measured on."""
+"""The shift suite: test pictures changed as in real use, to measure how well a classifier copes with it."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def _cast(image: NDArray[np.uint8], red: float, green: float, blue: float) -> ND
 
 def _zoomed(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     scale = rng.uniform(0.6, 1.4)
-    room = 0.18 if scale < 1 else 0.08  # a large hand must stay in the picture
+    room = 0.18 if scale < 1 else 0.08  # keeps a large hand inside the picture
     across, down = rng.uniform(-room, room, 2)
     return place(image, scale=scale, shift=(across, down))
 
@@ -62,9 +62,9 @@ SHIFTS: dict[str, Shift] = {
 
 
 def shifted(images: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-    """Every picture, uint8 (n, h, w, channels), under the shift `name` of SHIFTS: the same pictures every time.
+    """Apply the shift `name` of SHIFTS to all pictures, uint8 (n, h, w, channels); always with the same result.
 
-    A wall is replaced where `find_hand` finds a hand; a picture without one stays as it is.
+    "another wall" changes only pictures in which `find_hand` finds a hand.
     """
     number = list(SHIFTS).index(name)
     changed = (SHIFTS[name](image, np.random.default_rng([number, i])) for i, image in enumerate(images))

@@ -1,1 +1,1 @@
-"""ResNet-50, the weights it may start from, and the files that hold Keras models."""
+"""ResNet-50, its initial weights, and files with Keras models."""

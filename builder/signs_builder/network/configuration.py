@@ -1,4 +1,4 @@
-"""What a model file says of its model: read from its configuration, before any of Keras's code sees the file."""
+"""Reads a model's configuration from its file, before any of Keras's code opens it."""
 
 import inspect
 import json
@@ -12,7 +12,7 @@ import h5py
 
 Config = dict[str, Any]  # JSON, as Keras writes it
 
-# Layers that pass on what they are given, but in training.
+# Layers that change nothing except in training.
 INERT = frozenset(
     {
         "Dropout",
@@ -58,12 +58,12 @@ SAVED_MODEL, KERAS_METADATA = "saved_model.pb", "keras_metadata.pb"
 
 @dataclass(frozen=True)
 class Configuration:
-    """A model as its file describes it; `loss` is what it was compiled with, None where the file does not tell."""
+    """A model as its file describes it. `loss` is the loss it was compiled with; None if the file does not state it."""
 
     model: Config
-    keras_version: str  # of the Keras that wrote it
+    keras_version: str  # that wrote the file
     loss: Any = None  # a name, or a configuration
-    is_archive: bool = False  # `.keras` as Keras 3 has it; else HDF5 or a folder
+    is_archive: bool = False  # Keras 3's `.keras` format; otherwise HDF5 or a folder
 
     @property
     def by_keras_2(self) -> bool:
@@ -71,7 +71,7 @@ class Configuration:
 
     @property
     def by_teachable_machine(self) -> bool:
-        """Whether it has the shape of all image models of that website: a network, and a head of two dense layers."""
+        """Whether it is built like that website's image models: a network, then a head of two dense layers."""
         parts = [_classes(each) for each in _inner(self.model) if each.get("class_name") != "InputLayer"]
         return (
             self.model.get("class_name") == "Sequential"
@@ -81,22 +81,22 @@ class Configuration:
         )
 
     def names_any(self, custom_objects: Collection[str]) -> bool:
-        """Whether it speaks of one of these classes or functions."""
+        """Whether it mentions one of these classes or functions."""
         return any(value in custom_objects for each in self.everything() for value in _names_in(each))
 
     def layers(self) -> Iterator[Config]:
-        """The configuration of each layer, those inside of models and wrappers, too."""
+        """The configuration of each layer, including those inside models and wrappers."""
         yield from _layers(self.model)
         for each in self.model.get("objects", []):
             yield from _with_inner(each)
 
     def everything(self) -> Iterator[Config]:
-        """Every object that is loaded with it, however deep."""
+        """Every object that is loaded with the model, at any depth."""
         yield from _everything(self.model)
 
 
 def read_configuration(path: Path) -> Configuration | None:
-    """The configuration in a `.keras` archive, an HDF5 file or a SavedModel folder; None where there is none."""
+    """Read the configuration of a `.keras` archive, an HDF5 file or a SavedModel folder; None if there is none."""
     try:
         if path.is_dir():
             return _of_saved_model(path / KERAS_METADATA)
@@ -110,12 +110,12 @@ def read_configuration(path: Path) -> Configuration | None:
             config = json.loads(_text(file.attrs["model_config"]))
             compiled = json.loads(_text(file.attrs.get("training_config", "{}"))) or {}
             return Configuration(config, _text(file.attrs.get("keras_version", "1")), compiled.get("loss"))
-    except Exception:  # zip, HDF5, JSON and protocol buffers raise whatever the first bad byte leads to
+    except Exception:  # damaged zip, HDF5, JSON and protocol buffers can raise anything
         return None
 
 
 def _of_saved_model(metadata: Path) -> Configuration | None:
-    """Of the objects that Keras 2 kept beside a graph; the first is the model."""
+    """Read it from the objects that Keras 2 stored next to a graph; the first is the model."""
     from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
 
     objects = SavedMetadata.FromString(metadata.read_bytes()).nodes
@@ -124,7 +124,7 @@ def _of_saved_model(metadata: Path) -> Configuration | None:
     if not layers or "config" not in layers[0]:
         return None
     compiled = layers[0].get("training_config") or {}
-    # A model whose layers its own configuration does not tell is known by all its objects.
+    # If the model's own configuration does not list its layers, they are among the other objects.
     return Configuration({**layers[0], "objects": layers[1:]}, "2", compiled.get("loss"))
 
 
@@ -137,26 +137,26 @@ def _layers(config: Any) -> Iterator[Config]:  # Any: JSON
         for key in ("layer", "backward_layer", "forward_layer"):
             if isinstance(inside, dict) and isinstance(inside.get(key), dict):
                 yield from _with_inner(inside[key])
-        # Keras 2.1 wrote a Sequential's layers as the configuration itself.
+        # In Keras 2.1, a Sequential's configuration is the list of its layers.
         layers = inside.get("layers", []) if isinstance(inside, dict) else inside
         for each in layers if isinstance(layers, list) else []:
             yield from _with_inner(each)
 
 
 def _names_in(config: Config) -> Iterator[str]:
-    """What an object is called, and what it names, such as an activation."""
+    """An object's name, and the names that it refers to, such as an activation."""
     yield from (value for value in config.values() if isinstance(value, str))
 
 
 def _inner(config: Config) -> list[Config]:
-    """The layers that a model's configuration lists, not those inside of them."""
+    """The layers that a model's configuration lists, without those inside them."""
     inside = config.get("config")
     layers = inside.get("layers") if isinstance(inside, dict) else inside
     return [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
 
 
 def _classes(config: Config) -> list[str]:
-    """The classes of the layers of a Sequential in a Sequential, but for its input."""
+    """The class names of the layers that `config` lists, without input layers."""
     return [str(each.get("class_name")) for each in _inner(config) if each.get("class_name") != "InputLayer"]
 
 
@@ -176,7 +176,7 @@ def _everything(value: Any) -> Iterator[Config]:  # Any: JSON
 
 
 def accepted(layer: type) -> set[str]:
-    """The keywords that a layer's class takes."""
+    """The keywords that a layer's class accepts."""
     names: set[str] = set()
     for start in (vars(each)["__init__"] for each in layer.__mro__ if "__init__" in vars(each)):
         parameters = inspect.signature(start).parameters.values()

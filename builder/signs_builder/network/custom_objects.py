@@ -1,4 +1,4 @@
-"""Classes and functions of a user's own that a model needs: from a Python file that the user names."""
+"""Loads the user's own classes and functions that a model needs, from a Python file that the user names."""
 
 import importlib.util
 import inspect
@@ -11,15 +11,16 @@ from signs_builder.errors import ModelError
 
 
 def run_custom_objects(path: Path) -> dict[str, Any]:
-    """Run a Python file, and give the functions and Keras's kinds of classes (layers, ...) that it defines, by name.
+    """Run a Python file and return the functions and Keras classes (layers, ...) that it defines, by name.
 
-    What it registers with Keras itself is registered. Raises ModelError, with the line, where it raises anything.
+    Objects that the file registers with Keras stay registered. If the file raises anything, raises ModelError with the
+    line.
     """
     if not path.is_file():
         raise ModelError(f"No custom objects at {path}: there is no such file.")
     spec = importlib.util.spec_from_file_location(f"custom_objects_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ModelError(f"{path} is no Python file by its name; it must end in .py.")
+        raise ModelError(f"{path} is not a Python file; its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
@@ -27,7 +28,7 @@ def run_custom_objects(path: Path) -> dict[str, Any]:
     except Exception as error:  # the user's code
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = f" in line {lines[-1]}" if lines else ""
-        raise ModelError(f"{path} cannot be run: {type(error).__name__}{line}: {error}.") from error
+        raise ModelError(f"Running {path} failed: {type(error).__name__}{line}: {error}.") from error
     own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == spec.name}
     return {
         name: value

@@ -1,4 +1,4 @@
-"""What a file is by its content, where Keras cannot load it as a model: each kind in words, with the way on."""
+"""Says, by its content, what a file is that Keras cannot load as a model, and what to do about it."""
 
 import json
 import zipfile
@@ -12,11 +12,11 @@ from signs_builder.disk import stand_in
 from signs_builder.network.configuration import SAVED_MODEL
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
-_KERAS_PARTS = {"config.json", "metadata.json"}  # beside the weights, in a .keras file
+_KERAS_PARTS = {"config.json", "metadata.json"}  # in a .keras file, apart from the weights
 
 
 def is_keras_archive(path: Path) -> bool:
-    """Whether this is a file as Keras 3 saves models, whatever its name."""
+    """Whether this is a file in Keras 3's `.keras` format, whatever its name."""
     return zipfile.is_zipfile(path) and _names(path) >= _KERAS_PARTS
 
 
@@ -26,7 +26,7 @@ def is_saved_model(path: Path) -> bool:
 
 
 def describe_kind(path: Path) -> str | None:
-    """What is at `path` and what to do, as in "is empty; save it again"; None where nothing is known about it."""
+    """What is at `path` and what to do, as in "is empty; save it again"; None if its kind is unknown."""
     if path.is_dir():
         return _describe_folder(path)
     if (found := stand_in(path)) is not None:
@@ -43,15 +43,15 @@ def describe_kind(path: Path) -> str | None:
     if path.name == SAVED_MODEL:
         return "is the graph of a TensorFlow SavedModel; name the folder that it is in"
     if head[4:] == b"TFL3":
-        return "is a TensorFlow Lite model, which cannot be turned back; give the Keras model that it was made of"
+        return "is a TensorFlow Lite model, which cannot be converted back; use the Keras model that it was made from"
     return None
 
 
 def _describe_folder(folder: Path) -> str:
     if is_saved_model(folder):
-        return "is a SavedModel folder that is not complete; copy, download or save all of it again"
+        return "is an incomplete SavedModel folder; copy, download or save the whole folder again"
     if all((folder / name).exists() for name in _KERAS_PARTS):
-        return "is an unpacked .keras file; pack what is in it as a zip archive that ends in .keras"
+        return "is an unpacked .keras file; pack its contents into a zip archive whose name ends in .keras"
     models = sorted(path.name for path in folder.iterdir() if path.suffix in (".keras", ".h5", ".hdf5"))
     models += sorted(path.parent.name for path in folder.glob(f"*/{SAVED_MODEL}"))
     return f"is a folder; name a model in it ({', '.join(models[:5])})" if models else "is a folder, not a Keras model"
@@ -87,20 +87,20 @@ def _describe_hdf5(path: Path) -> str | None:
             )
         return _describe_version(version)
     if not names and not attributes:
-        return "is an HDF5 file with nothing in it; save the model again"
+        return "is an empty HDF5 file; save the model again"
     if "layer_names" in attributes or "layers" in names or "_layer_checkpoint_dependencies" in names:
         return (
-            "holds weights without a model; build the model in Python, load these weights into it and save all of it "
-            "by model.save('model.keras')"
+            "holds weights without a model; build the model in Python, load these weights into it and save it "
+            "with model.save('model.keras')"
         )
     return f"is an HDF5 file without a Keras model (it holds {_some(names)})"
 
 
 def _describe_version(saved_by: str | None) -> str | None:
-    """Where a Keras newer than this one saved a file, that is why it fails."""
+    """The reason for the failure, if a newer Keras saved the file."""
     if saved_by is None or _numbers(saved_by) <= _numbers(keras.__version__):
         return None
-    return f"was saved by Keras {saved_by}, newer than this one ({keras.__version__}); pip install -U keras"
+    return f"was saved by Keras {saved_by}, newer than the installed {keras.__version__}; run pip install -U keras"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

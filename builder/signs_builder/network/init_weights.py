@@ -1,4 +1,4 @@
-"""Starts a network from the weights of another one with the same layer names, and says what matched."""
+"""Loads initial weights from another network with the same layer names, and reports what matched."""
 
 import os
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ class Matches:
     """What became of each layer that has weights."""
 
     loaded: tuple[str, ...]
-    other_shape: tuple[str, ...]  # in both, but made for other sizes: left as it was
-    missing: tuple[str, ...]  # not in the file: left as it was
-    unused: tuple[str, ...]  # in the file alone
+    other_shape: tuple[str, ...]  # in both, but with different shapes; not loaded
+    missing: tuple[str, ...]  # not in the file; not changed
+    unused: tuple[str, ...]  # only in the file
 
     def describe(self) -> str:
-        """In words."""
+        """Summarize the matches in words."""
         parts = [f"{len(self.loaded)} layers loaded"]
         for names, what in (
-            (self.other_shape, "of another shape"),
+            (self.other_shape, "of a different shape"),
             (self.missing, "not in the file"),
-            (self.unused, "in the file alone"),
+            (self.unused, "only in the file"),
         ):
             if names:
                 parts.append(f"{len(names)} {what} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})")
@@ -40,10 +40,10 @@ class Matches:
 
 
 def load_init_weights(model: keras.Model, path: Path) -> Matches:
-    """Load the weights of the layers that have the same name and shapes from a `.keras` model or a Keras `.h5` file.
+    """Load a `.keras` or Keras `.h5` file's weights into the layers that have the same names and shapes.
 
-    An `.h5` may hold a model or weights alone, as those published for ImageNet do. Raises ModelError for a file that
-    cannot be read or shares no layer.
+    An `.h5` file may hold a model, or only weights, like those published for ImageNet. Raises ModelError if the file
+    cannot be read or has no layer in common with the network.
     """
     given = _read_h5(path) if path.suffix in (".h5", ".hdf5") else _read_model(path)
     loaded, other_shape, missing = [], [], []
@@ -59,8 +59,8 @@ def load_init_weights(model: keras.Model, path: Path) -> Matches:
             loaded.append(name)
     if not loaded:
         raise ModelError(
-            f"{path} shares no layer with this network: its layers are {', '.join(list(given)[:5]) or 'none'}, ..., "
-            f"the network's {', '.join(list(own)[:5])}, ..."
+            f"{path} has no layer in common with this network. The file has {', '.join(list(given)[:5]) or 'none'}, "
+            f"...; the network has {', '.join(list(own)[:5])}, ..."
         )
     return Matches(tuple(loaded), tuple(other_shape), tuple(missing), tuple(sorted(given.keys() - own.keys())))
 
@@ -81,6 +81,6 @@ def _read_h5(path: Path) -> Weights:
     except (OSError, KeyError, TypeError, ValueError) as error:
         kind = describe_kind(path)
         if kind is None or kind.startswith("holds weights"):
-            kind = f"holds no Keras weights by layer name, or is damaged ({error})"
+            kind = f"holds no Keras weights with layer names, or is damaged ({error})"
         raise ModelError(f"{path} {kind}.") from error
     return {name: weights for name, weights in layers.items() if weights}

@@ -1,7 +1,7 @@
-"""Opens Keras 2's models through tf_keras, and rebuilds them layer by layer in Keras 3, weights and all.
+"""Opens Keras 2's models with tf_keras, and rebuilds them in Keras 3, layer by layer, with their weights.
 
-tf_keras (https://github.com/keras-team/tf-keras) is Keras 2, maintained on: it reads what Keras 2 wrote, and Keras 3
-does not. What it answers stays the reference that the rebuilt model is held to.
+tf_keras (https://github.com/keras-team/tf-keras) is Keras 2, still maintained. It reads files of Keras 2 that Keras 3
+cannot read. Its answers are the reference that the rebuilt model is compared with.
 """
 
 import logging
@@ -16,19 +16,22 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.errors import ModelError
+from signs_builder.errors import ModelError, end_of
 from signs_builder.network.configuration import INERT, Config, Configuration, accepted
 from signs_builder.network.signature import refuse_programs
 
 Old = Any  # tf_keras's models, layers, nodes and tensors
 
-RTOL, ATOL = 1e-4, 1e-5  # between both Keras's layers, of a layer's largest number: float32's noise; measured: 0
-_ANY_SIDE = 96  # pixels, of noise for a model that takes any size
+RTOL, ATOL = (
+    1e-4,
+    1e-5,
+)  # allowed between the layers of both, as a share of a layer's largest number, for float32's noise; measured: 0
+_ANY_SIDE = 96  # pixels: side of the noise for a model that takes any size
 _FROM_SCRATCH = ("_initializer", "_regularizer", "_constraint")  # settings that only a new training needs
 _ABOUT_INPUT = ("dtype", "batch_input_shape", "input_shape", "batch_size", "input_dim", "input_length")
 _CELLS = ("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells")
 _RENAMED = {"SyncBatchNormalization": "BatchNormalization", "BatchNormalizationV1": "BatchNormalization"}
-# What Keras 2's layers could do and Keras 3's cannot, by its default: then nothing is lost.
+# Settings of Keras 2's layers that Keras 3 lacks. With these values they have no effect, so they are dropped.
 _DEFAULTS: dict[str, Any] = {
     "groups": 1,
     "renorm": False,
@@ -54,11 +57,11 @@ _HARMLESS = (
 )
 
 
-def _slice(part: Any) -> Any:  # Any: a place, a slice, or a slice as JSON has it
+def _slice(part: Any) -> Any:  # Any: an index, a slice, or a slice in JSON
     return slice(part["start"], part["stop"], part["step"]) if isinstance(part, dict) else part
 
 
-# TensorFlow's functions that Keras 2 kept in a model, with their arguments, as Keras 3 computes them. No other is run.
+# TensorFlow's functions that a Keras 2 model may call, as computed in Keras 3. All others are refused.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "math.add": lambda x, y: x + y,
     "__operators__.add": lambda x, y: x + y,
@@ -86,10 +89,10 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def open_keras2(path: Path, configuration: Configuration) -> tuple[Old, keras.Model]:
-    """Load a file or folder of Keras 2's, and give it as tf_keras has it and as Keras 3's.
+    """Load a file or folder of Keras 2: (the model in tf_keras, the same model rebuilt in Keras 3).
 
-    Raises ModelError for a model with code in it, with a layer that is none of Keras's own, and for one that Keras 3
-    computes otherwise; it then names the first layer that differs.
+    Raises ModelError if the model contains code or a layer that is not Keras's own, or if Keras 3 computes something
+    else; the message then names the first layer that differs.
     """
     check_keras2(configuration)
     if path.is_dir():
@@ -97,21 +100,19 @@ def open_keras2(path: Path, configuration: Configuration) -> tuple[Old, keras.Mo
     with tempfile.TemporaryDirectory() as folder, _quiet():
         link = path if path.is_dir() else Path(folder, "model.keras" if configuration.is_archive else "model.h5")
         if link != path:
-            link.symlink_to(path.resolve())  # tf_keras goes by the suffix
+            link.symlink_to(path.resolve())  # tf_keras judges a file by its suffix
         import tensorflow as tf
         import tf_keras
         from tf_keras.src.saving.serialization_lib import SafeModeScope
 
-        names = {"relu6": tf.nn.relu6}  # MobileNet's, before Keras had one
+        names = {"relu6": tf.nn.relu6}  # MobileNet used TensorFlow's before Keras had one
         try:
-            with SafeModeScope(True):  # load_model hands it on for archives alone
+            with SafeModeScope(True):  # load_model passes safe_mode on only for archives
                 original = tf_keras.models.load_model(link, compile=False, custom_objects=names, safe_mode=True)
         except Exception as error:  # Keras raises whatever the first bad byte leads to
-            raise ModelError(
-                f"tf_keras, which continues Keras 2, cannot load it: {str(error).strip()[-300:]}"
-            ) from error
+            raise ModelError(f"tf_keras (Keras 2) cannot load it: {end_of(str(error))}") from error
         if not getattr(original, "inputs", None):
-            raise ModelError("its model does not say what it takes; build it with an Input and save it again")
+            raise ModelError("the model does not define its input; build it with an Input and save it again")
         rebuilt = _Rebuilding(configuration.keras_version).model(original)
         _compare(original, rebuilt)
     return original, rebuilt
@@ -119,7 +120,7 @@ def open_keras2(path: Path, configuration: Configuration) -> tuple[Old, keras.Mo
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """TensorFlow and tf_keras warn of what a file leaves out for inference."""
+    """Hide warnings of TensorFlow and tf_keras about what a file for inference lacks."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -131,11 +132,9 @@ def _quiet() -> Iterator[None]:
 
 
 def check_keras2(configuration: Configuration, custom_objects: Collection[str] = ()) -> None:
-    """Refuse code, and classes that are neither Keras's nor among `custom_objects`.
+    """Raise ModelError for code, and for classes that are neither Keras's nor among `custom_objects`.
 
-    tf_keras runs a Lambda's code as it loads, whatever it is told.
-
-    Raises ModelError.
+    This must happen before loading: tf_keras runs a Lambda's code when it loads a model, even in safe mode.
     """
     from tf_keras import layers, models
 
@@ -148,17 +147,17 @@ def check_keras2(configuration: Configuration, custom_objects: Collection[str] =
             function = config.get("function") if isinstance(config, dict) else None
             if function not in _FUNCTIONS:
                 raise ModelError(
-                    f"its layer {name} is TensorFlow's function tf.{function}, which is not run from a file. Replace "
-                    "it by a layer of Keras's own and save the model again"
+                    f"its layer {name} calls TensorFlow's function tf.{function}, which is not supported. Replace it "
+                    "by one of Keras's own layers and save the model again"
                 )
         elif not (hasattr(layers, kind) or hasattr(models, kind) or kind in ("Functional", *_RENAMED, *custom_objects)):
             raise ModelError(
-                f"it needs the custom class {kind} (layer {name}), which its file does not hold. Name the Python file "
-                "that defines it by --custom-objects, or replace it by layers of Keras's own and save the model again"
+                f"it needs the custom class {kind} (layer {name}), which is not in the file. Name the Python file "
+                "that defines it with --custom-objects, or replace it by Keras's own layers and save the model again"
             )
 
 
-# Where Keras's own classes and functions are, of which a configuration may name some.
+# Keras's own modules, whose classes and functions a configuration may name.
 _ROOMS = {
     "activations",
     "constraints",
@@ -178,7 +177,7 @@ _ROOMS = {
 
 
 def _check_object(config: Config, custom_objects: Collection[str]) -> None:
-    """Refuse code, and what is imported by name from elsewhere than Keras. Raises ModelError."""
+    """Raise ModelError for code, and for anything imported by name from outside Keras."""
     kind, inside, module = config.get("class_name"), config.get("config"), config.get("module")
     name = inside.get("name", kind) if isinstance(inside, dict) else kind
     cells = [inside.get("cell"), *(inside.get("cells") or ())] if isinstance(inside, dict) else []
@@ -187,26 +186,29 @@ def _check_object(config: Config, custom_objects: Collection[str]) -> None:
         key.endswith("_type") and value == "lambda" for key, value in config.items()
     ):
         raise ModelError(
-            f"its layer {name} is a Lambda layer, that is, code, which is not run from a file. Replace the Lambda "
-            "by a layer of Keras's own and save the model again"
+            f"its layer {name} is a Lambda layer, and code in a model file is never run. Replace the Lambda by one "
+            "of Keras's own layers and save the model again"
         )
     if isinstance(module, str) and isinstance(kind, str) and kind not in custom_objects and module != "builtins":
         place = [part for part in module.split(".") if part != "src"]
         if place[0] not in ("keras", "tf_keras") or not _ROOMS.issuperset(place[1:2]):
-            raise ModelError(f"it names {module}.{kind}, which is not Keras's, and is not run from a file")
+            raise ModelError(
+                f"it refers to {module}.{kind}, which is not part of Keras, and code in a model file is never run. "
+                "Remove it and save the model again"
+            )
     if strange := [each for each in wrapped if each not in _CELLS]:
-        raise ModelError(f"its layer {name} has the cell {strange[0]}, which is not rebuilt in Keras 3")
+        raise ModelError(f"its layer {name} has the cell {strange[0]}, which cannot be rebuilt in Keras 3")
 
 
 class _Rebuilding:
-    """Makes Keras 3's models of tf_keras's; a layer that is shared stays shared."""
+    """Rebuilds tf_keras's models in Keras 3; shared layers stay shared."""
 
     def __init__(self, keras_version: str) -> None:
         self._version = keras_version
         self._made: dict[int, Any] = {}  # by the old layer; Any: layers, and functions of tensors
 
     def model(self, old: Old) -> keras.Model:
-        """The same graph of the same layers with the same weights; it takes batches of any size."""
+        """Rebuild the model with the same layers and weights; it takes batches of any size."""
         tensors = {}
         for each in old.inputs:
             name = each.name.split(":")[0].replace("/", "_")
@@ -265,7 +267,7 @@ class _Rebuilding:
             return new(self._make(old.layer), name=old.name)
         try:
             return new.from_config(config)
-        except Exception as error:  # Keras raises whatever its layers make of a setting
+        except Exception as error:  # a layer can raise anything for a bad setting
             raise ModelError(f"its layer {old.name} ({kind}) cannot be built in Keras 3: {error}") from error
 
     def _config(self, old: Old, new: type) -> dict[str, Any]:
@@ -297,7 +299,7 @@ class _Rebuilding:
 
 
 def _name_operations(outputs: Any, inputs: list[Any], name: str) -> None:
-    """Name what a function made after the layer that it was: Keras's own names for it may be other layers'."""
+    """Name a function's operations after its old layer, because Keras's own names may collide with other layers'."""
     given = {id(each) for each in inputs}
     ahead = keras.tree.flatten(outputs)
     while ahead:
@@ -312,7 +314,7 @@ def _name_operations(outputs: Any, inputs: list[Any], name: str) -> None:
 
 @keras.saving.register_keras_serializable("signs_edge")  # type: ignore[untyped-decorator]
 def keras2_hard_sigmoid(x: Any) -> Any:  # Any: tensors
-    """Keras 2's: Keras 3's is x / 6 + 0.5."""
+    """Keras 2's hard sigmoid, clip(0.2 x + 0.5, 0, 1); Keras 3 computes x / 6 + 0.5."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
@@ -322,11 +324,13 @@ def _set_weights(layer: keras.layers.Layer, old: Old) -> None:
     try:
         layer.set_weights(old.get_weights())
     except ValueError as error:
-        raise ModelError(f"the weights of its layer {old.name} do not fit Keras 3's: {error}") from error
+        raise ModelError(
+            f"the weights of its layer {old.name} do not fit the same layer in Keras 3: {error}"
+        ) from error
 
 
 def _compare(original: Old, rebuilt: keras.Model) -> None:
-    """Hold both to the same answers on noise. Raises ModelError, which names the first layer that differs."""
+    """Compare the answers of both models on noise. Raises ModelError that names the first layer that differs."""
     shapes = [tuple(_ANY_SIDE if side is None else side for side in each.shape[1:]) for each in rebuilt.inputs]
     rng = np.random.default_rng(0)
     noise = [np.stack([rng.uniform(0, 255, shape), rng.uniform(-1, 1, shape)]).astype(np.float32) for shape in shapes]
@@ -334,14 +338,14 @@ def _compare(original: Old, rebuilt: keras.Model) -> None:
     try:
         expected = answers_of(original, noise[0], fixed) if len(noise) == 1 else None
         given = None if expected is None else keras.ops.convert_to_numpy(rebuilt(noise[0], training=False))
-    except Exception:  # a size that the layers cannot take; both are compared again on pictures
+    except Exception:  # the layers cannot take this size; both models are compared again on pictures
         return
     if expected is not None and given is not None and not are_alike(expected, given):
-        raise ModelError(f"Keras 3 computes {first_difference(original, rebuilt, noise[0])} otherwise than Keras 2 did")
+        raise ModelError(f"Keras 3 computes {first_difference(original, rebuilt, noise[0])} differently from Keras 2")
 
 
 def answers_of(original: Old, images: NDArray[Any], batch: int | None = None) -> NDArray[Any]:
-    """What tf_keras says of its model's input, in batches of `batch`, filled up, where the model takes no others."""
+    """tf_keras's answers for `images`; if `batch` is set, in padded batches of exactly that size."""
     size = batch or len(images)
     given = []
     for start in range(0, len(images), size):
@@ -352,7 +356,7 @@ def answers_of(original: Old, images: NDArray[Any], batch: int | None = None) ->
 
 
 def are_alike(expected: NDArray[Any], given: NDArray[Any]) -> bool:
-    """Tell what differs by float32's noise alone."""
+    """Whether both are equal but for float32's noise."""
     if expected.shape != given.shape:
         return False
     largest = float(np.abs(expected).max(initial=0))
@@ -360,7 +364,7 @@ def are_alike(expected: NDArray[Any], given: NDArray[Any]) -> bool:
 
 
 def first_difference(original: Old, rebuilt: keras.Model, images: NDArray[Any]) -> str:
-    """The name of the first layer, in the order of the calls, that gives something else in Keras 3."""
+    """The first layer, in the order of `original.layers`, whose output differs in Keras 3: "its layer ..."."""
     import tf_keras
 
     new_layers = {layer.name: layer for layer in rebuilt.layers if not isinstance(layer, keras.layers.InputLayer)}
@@ -371,7 +375,7 @@ def first_difference(original: Old, rebuilt: keras.Model, images: NDArray[Any]) 
         try:
             expected = np.asarray(tf_keras.Model(original.inputs, old.output)(images, training=False))
             given = keras.ops.convert_to_numpy(keras.Model(rebuilt.inputs, new.output)(images, training=False))
-        except Exception:  # a layer that is called several times, or is a model, has no one output here
+        except Exception:  # a layer that is called several times, or is a model, has no single output here
             continue
         if not are_alike(expected, given):
             return f"its layer {old.name} ({type(old).__name__})"

@@ -1,4 +1,4 @@
-"""Opens Keras 3's models, those of another 3.x too: keywords that mean nothing here are left out."""
+"""Opens models of Keras 3, also of other 3.x versions: unknown keywords without effect are dropped."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ import keras
 from signs_builder.errors import ModelError
 from signs_builder.network.configuration import INERT, Config, Configuration, accepted
 
-# Keywords that other versions of Keras 3 have, by the value that means what a layer does without; None always does.
+# Keywords of other versions of Keras 3, with the value that has no effect. None never has an effect.
 _DEFAULTS: dict[str, Any] = {
     "crop_to_aspect_ratio": False,
     "flash_attention": False,
@@ -32,9 +32,10 @@ _BATCH = ("batch_shape", "batch_input_shape", "build_input_shape", "input_shape"
 
 
 def open_keras3(path: Path, configuration: Configuration, custom_objects: dict[str, Any] | None = None) -> keras.Model:
-    """Load a file that Keras 3 saved, with Keras's safe mode on; the model takes batches of any size.
+    """Load a file that Keras 3 saved, in Keras's safe mode; the model takes batches of any size.
 
-    Raises ModelError for a keyword that this Keras does not know and that means something, and what Keras raises else.
+    Raises ModelError for a keyword that has an effect and that this Keras does not know. Otherwise raises whatever
+    Keras raises.
     """
     freed = _freed(configuration.model)
     archive = configuration.is_archive
@@ -48,7 +49,7 @@ def open_keras3(path: Path, configuration: Configuration, custom_objects: dict[s
 
 
 def _load(path: Path, archive: bool, changed: Config | None, custom_objects: dict[str, Any] | None) -> keras.Model:
-    """Load a file under the name that its content asks for, with a `changed` configuration where there is one."""
+    """Load a file under the suffix that fits its content, with the configuration `changed` if it is not None."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras" if archive else "model.h5")
         if changed is None:
@@ -73,7 +74,7 @@ def _copy_archive(path: Path, to: Path, config: Config) -> None:
 
 
 def _freed(config: Config) -> Config:
-    """The same model for batches of any size."""
+    """The same configuration for batches of any size."""
 
     def free(value: Any) -> None:  # Any: JSON
         if isinstance(value, dict):
@@ -98,7 +99,7 @@ def _has_fixed_batch(layer: Config) -> bool:
 
 
 def _fitted(config: Config, configuration: Configuration) -> Config:
-    """The configuration without the keywords that this Keras does not know. Raises ModelError where one matters."""
+    """The configuration without keywords that this Keras does not know. Raises ModelError if one has an effect."""
     fitted = copy.deepcopy(config)
     for each in Configuration(fitted, configuration.keras_version).layers():
         kind, inside = each["class_name"], each.get("config")
@@ -115,7 +116,7 @@ def _fitted(config: Config, configuration: Configuration) -> Config:
                 raise ModelError(
                     f"its layer {inside.get('name', kind)} ({kind}) has {key}={inside[key]!r}, which this Keras "
                     f"({keras.__version__}) does not know; Keras {configuration.keras_version} wrote it. Build the "
-                    f"layer without it and save the model again, or use that Keras: pip install "
+                    f"layer without it and save the model again, or install that version: pip install "
                     f"keras=={configuration.keras_version}"
                 )
             del inside[key]

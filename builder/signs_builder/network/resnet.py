@@ -1,4 +1,4 @@
-"""ResNet-50 as the course "Convolutional Neural Networks" builds it, for any input size and number of classes.
+"""Builds ResNet-50 as in the course "Convolutional Neural Networks", for any input size and number of classes.
 
 He et al., Deep Residual Learning for Image Recognition, https://arxiv.org/abs/1512.03385. The layer names are those of
 the ImageNet weights published for Keras.
@@ -19,11 +19,11 @@ STAGES = (
 )
 STEM = 64  # filters of conv1
 POOL = 2  # the average pool's window and stride
-_LANES = 8  # filters are multiples of it, as vector units like them
+_LANES = 8  # filters are multiples of this, which suits vector units
 
 
 def _kernels() -> keras.initializers.Initializer:
-    """As in the course, kernels of one shape begin alike: each is drawn anew from seed 0."""
+    """As in the course, each kernel is drawn from seed 0, so kernels of the same shape start equal."""
     return keras.initializers.GlorotUniform(seed=0)
 
 
@@ -32,15 +32,15 @@ def resnet50(
 ) -> keras.Model:
     """Build an untrained ResNet-50 that takes pixels, 0 to 255 of shape (n, *input_shape), and gives probabilities.
 
-    Every convolution has `width` times ResNet-50's filters, in multiples of 8. Without `shortcuts` it is the plain
-    network that He et al. compare it with. Raises ModelError where the size leaves less than 2x2 before the average
-    pool, or with fewer than two classes.
+    Every convolution has `width` times ResNet-50's filters, rounded to a multiple of 8. Without `shortcuts` it is the
+    plain network that He et al. compare with. Raises ModelError if less than 2x2 is left before the average pool, or
+    for fewer than two classes.
     """
     height, across, channels = input_shape
     if final_side(height) < POOL or final_side(across) < POOL:
         raise ModelError(
-            f"ResNet-50 cannot take pictures of {height}x{across}: too little is left for its last pool. "
-            f"The smallest side that fits is {smallest_side()}."
+            f"ResNet-50 cannot take pictures of {height}x{across}; each side must have at least "
+            f"{smallest_side()} pixels."
         )
     if classes < 2:
         raise ModelError(f"A classifier needs two classes or more, not {classes}.")
@@ -72,14 +72,14 @@ def resnet50(
 def identity_block(
     x: keras.KerasTensor, f: int, filters: tuple[int, int, int], stage: int, block: str
 ) -> keras.KerasTensor:
-    """Three convolutions (the middle one f x f) around a shortcut that changes nothing; same shape out as in."""
+    """Three convolutions (the middle one f x f) with an identity shortcut; the shape stays the same."""
     return _join(x, _main_path(x, f, filters, stage, block, strides=1), stage, block)
 
 
 def convolutional_block(
     x: keras.KerasTensor, f: int, filters: tuple[int, int, int], stage: int, block: str, strides: int = 2
 ) -> keras.KerasTensor:
-    """As the identity block, but the first convolution takes `strides`, and a 1x1 convolution fits the shortcut."""
+    """Like the identity block, but the first convolution has `strides`, and the shortcut is a 1x1 convolution."""
     shortcut = layers.Conv2D(
         filters[2], 1, strides=strides, kernel_initializer=_kernels(), name=f"res{stage}{block}_branch1"
     )(x)
@@ -108,12 +108,12 @@ def _join(shortcut: keras.KerasTensor, x: keras.KerasTensor, stage: int, block: 
 
 
 def _scaled(filters: int, width: float) -> int:
-    """The nearest multiple of 8, and 8 at least."""
+    """`width` times `filters`, rounded to a multiple of 8; at least 8."""
     return max(_LANES, round(filters * width / _LANES) * _LANES)
 
 
 def final_side(side: int) -> int:
-    """Height or width before the average pool, for pictures of this height or width."""
+    """Height or width before the average pool, for a picture's height or width."""
     side = (side + 2 * 3 - 7) // 2 + 1  # conv1, padded by 3
     side = (side - 3) // 2 + 1  # pool1
     for *_, strides in STAGES:
@@ -122,15 +122,15 @@ def final_side(side: int) -> int:
 
 
 def smallest_side() -> int:
-    """The smallest height and width that leave the average pool its window."""
+    """The smallest height or width that fills the average pool's window."""
     return next(side for side in range(1, 1000) if final_side(side) >= POOL)
 
 
 def start_independently(model: keras.Model, seed: int) -> None:
-    """Draw each kernel from a stream of its own, and let every residual block begin as its shortcut.
+    """Draw each kernel from its own random stream, and start every residual block as its shortcut alone.
 
-    Kernels that begin alike, as the course's do, learn alike. A last batch norm of a block that begins at 0 is
-    advised by Goyal et al., https://arxiv.org/abs/1706.02677, section 5.1.
+    Kernels that start equal, as in the course, learn the same. Goyal et al. advise that a block's last batch norm
+    starts at 0: https://arxiv.org/abs/1706.02677, section 5.1.
     """
     layers_with_kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
     seeds = np.random.SeedSequence(seed).generate_state(len(layers_with_kernels))

@@ -1,4 +1,4 @@
-"""Opens a SavedModel that holds no Keras model: its serving signature, as the one layer of a Keras model."""
+"""Opens a SavedModel without a Keras model: its serving signature becomes the only layer of one."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from signs_builder.network.configuration import SAVED_MODEL
 SIGNATURE = "serving_default"
 
 
-# What a graph can do besides computing; savers' own operations are in every SavedModel, and are called by savers alone.
+# Operations that do more than compute. Those for saving are in every SavedModel, but only saving calls them.
 _DOING = frozenset(
     {
         "DatasetToTFRecord",
@@ -31,7 +31,7 @@ _DOING = frozenset(
 
 
 def refuse_programs(folder: Path) -> None:
-    """Refuse a SavedModel whose graph reads or writes files, or calls Python. Raises ModelError."""
+    """Raise ModelError for a SavedModel whose graph reads or writes files, or calls Python."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     graphs = [each.graph_def for each in SavedModel.FromString((folder / SAVED_MODEL).read_bytes()).meta_graphs]
@@ -39,12 +39,13 @@ def refuse_programs(folder: Path) -> None:
     nodes += [function.node_def for graph in graphs for function in graph.library.function]
     if found := sorted({node.op for each in nodes for node in each} & _DOING):
         raise ModelError(
-            f"its graph does more than compute ({', '.join(found)}), and is not run. Save the model again without it"
+            f"its graph does more than compute ({', '.join(found)}), so it is not run. Save the model again without "
+            "these operations"
         )
 
 
 def open_signature(folder: Path) -> keras.Model:
-    """The folder's serving signature as a model of one input and one output. Raises ModelError where it has another."""
+    """Open the folder's serving signature as a model. Raises ModelError unless it has one input and one output."""
     import tensorflow as tf
 
     if not (folder / "variables" / "variables.index").is_file():
@@ -63,12 +64,14 @@ def open_signature(folder: Path) -> keras.Model:
     (_, inputs), outputs = signature.structured_input_signature, signature.structured_outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(
-            f"its signature {SIGNATURE} takes {', '.join(sorted(inputs))} and gives {', '.join(sorted(outputs))}; "
-            "a classifier takes one tensor and gives one"
+            f"its signature {SIGNATURE} takes {', '.join(sorted(inputs))} and returns {', '.join(sorted(outputs))}; "
+            "a classifier takes one tensor and returns one"
         )
     (taken,) = inputs.values()
     if taken.shape.rank is None or taken.dtype not in (tf.float32, tf.uint8):
-        raise ModelError(f"its signature {SIGNATURE} takes {taken.dtype.name} {taken.shape}; a classifier takes pixels")
+        raise ModelError(
+            f"its signature {SIGNATURE} takes {taken.dtype.name} {taken.shape}, not pixels (float32 or uint8)"
+        )
     image = keras.Input(tuple(taken.shape[1:]), dtype=taken.dtype.name)
     given = keras.layers.TFSMLayer(str(folder), call_endpoint=SIGNATURE, name="signature")(image)
     return keras.Model(image, keras.tree.flatten(given)[0])

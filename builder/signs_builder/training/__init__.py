@@ -1,1 +1,1 @@
-"""Recipes and what follows them: batches, augmentation, epochs, checkpoints, devices."""
+"""Training: recipes, batches, augmentation, epochs, checkpoints, devices."""

@@ -1,4 +1,4 @@
-"""Lets the process keep the memory that a training step frees, for the next step to use."""
+"""Keeps the memory that a training step frees in the process, for the next step."""
 
 import ctypes
 import platform
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 # The names and numbers of glibc's malloc.h; see mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
 _KEEPING = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1}
-# What glibc itself comes to where large blocks are freed. The one arena stays: glibc asks for their number only once.
+# The values that glibc reaches by itself when large blocks are freed. The number of arenas cannot be set back.
 _USUAL = {_M_MMAP_MAX: 65536, _M_TRIM_THRESHOLD: 2**26, _M_MMAP_THRESHOLD: 2**25}
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Within it, glibc hands no freed memory back to the system; other C libraries are left as they are.
+    """Inside this context, glibc returns no freed memory to the system. With other C libraries, it does nothing.
 
-    A step of ResNet-50 that runs in another thread than the main one gets its buffers from the system each time, and
-    the system clears every page: 68,000 page faults and a tenth of the step's time (benchmarks/epoch_time.py).
+    Without it, a step of ResNet-50 outside the main thread gets its buffers anew from the system, which clears every
+    page: 68,000 page faults and a tenth of the step's time (benchmarks/training/epoch_time.py).
     """
     if platform.libc_ver()[0] != "glibc":
         yield

@@ -1,4 +1,4 @@
-"""Changes training pictures at random, so that a model learns what does not matter: place, light, camera, wall."""
+"""Changes training pictures at random, so that a model learns to ignore position, light, camera and wall."""
 
 import math
 
@@ -10,11 +10,11 @@ from signs_builder.data.image_changes import blur, compress, place, shine, to_ui
 from signs_builder.training.recipe import Augmentation
 
 JPEG_QUALITIES = (20, 90)
-DARKER = 3  # how much further hands are made darker than lighter: most training hands are light
+DARKER = 3  # hands are darkened this many times further than lightened, since most training hands are light
 
 
 def augment(image: NDArray[np.uint8], bounds: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Change one picture, uint8 (h, w, 3) or (h, w, 1), at random within `bounds`; same shape out as in."""
+    """Change one picture, uint8 (h, w, 3) or (h, w, 1), at random within `bounds`; the shape stays the same."""
     in_colour = image.shape[2] == 3
     hand = find_hand(image) if in_colour and (bounds.wall or bounds.skin) else None
     planes = image if hand is None else np.concatenate([image, hand[:, :, None]], axis=2)
@@ -48,7 +48,7 @@ def augment(image: NDArray[np.uint8], bounds: Augmentation, rng: np.random.Gener
 def _recolour(
     pixels: NDArray[np.float32], hand: NDArray[np.float32], bounds: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Give the hand (h, w, 1), 0..1, another colour, and now and then another wall behind it."""
+    """Change the hand's colour and, for a share of pictures, the wall; `hand` is its mask (h, w, 1), 0..1."""
     reach = math.log1p(bounds.skin)
     tone = math.exp(rng.uniform(-DARKER * reach, reach)) * _balance(bounds.skin / 3, rng)
     pixels = pixels * (1 + hand * (tone - 1))

@@ -1,4 +1,4 @@
-"""Feeds a training: pictures read in parallel, shuffled and changed at random, and the same ones for the same seed."""
+"""Feeds a training: reads pictures in parallel, shuffles and changes them; equal seeds give equal batches."""
 
 import os
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from signs_builder.training.recipe import MILD, Augmentation, TrainConfig
 from signs_builder.training.strategy import Spread
 from signs_runtime.pictures.input_spec import InputSpec
 
-MEMORY_BYTES = 2**29  # pictures that take more are read again in each epoch, or from a file of pixels
-WORKERS = 4  # threads that prepare a batch each: Pillow and numpy let go of the interpreter lock
-AHEAD = 6  # batches in preparation
-_MARK = b"\nsigns-edge: decoded pictures\n"  # behind a file's pixels: what may be overwritten
+MEMORY_BYTES = 2**29  # larger sets of pictures are read again in each epoch, or from a file of pixels
+WORKERS = 4  # threads, each preparing a batch; Pillow and numpy release the interpreter lock
+AHEAD = 6  # batches prepared in advance
+_MARK = b"\nsigns-edge: decoded pictures\n"  # after a file's pixels: marks a file that may be overwritten
 
-ReadImage = Callable[[int], NDArray[np.uint8]]  # the place in a split -> uint8 spec.shape
+ReadImage = Callable[[int], NDArray[np.uint8]]  # index in a split -> uint8 spec.shape
 Teach = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # pixels (b, h, w, c) -> probabilities (b, classes)
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
@@ -33,10 +33,10 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 def open_pictures(
     split: Split, spec: InputSpec, decode_to: Path | None = None, *, progress: Progress = no_progress
 ) -> ReadImage:
-    """How to get at pictures again and again in bounded memory.
+    """Return a function that reads a picture, to be called repeatedly in bounded memory.
 
-    All are read at once where they fit into MEMORY_BYTES, or into the file `decode_to`; otherwise each is decoded when
-    it is asked for. Raises ImageError, where all are read at once.
+    All pictures are read at once, into memory if they fit into MEMORY_BYTES, or into the file `decode_to`; this may
+    raise ImageError. Otherwise each is decoded when it is asked for.
     """
     shape = (len(split), *spec.shape)
     size = int(np.prod(shape))
@@ -48,7 +48,7 @@ def open_pictures(
 
 
 def check_decode_to(file: Path) -> None:
-    """Refuse to overwrite a file that no training decoded pictures to. Raises DatasetError."""
+    """Raise DatasetError if `file` exists and was not written by an earlier --decode-to."""
     if not file.exists():
         return
     with file.open("rb") as opened:
@@ -76,7 +76,7 @@ def _decode_to(file: Path, split: Split, spec: InputSpec, on_done: Callable[[int
         split.read_into(images, spec, on_done)
         images.flush()
     except BaseException:
-        with suppress(OSError):  # Windows deletes no file that is mapped
+        with suppress(OSError):  # Windows cannot delete a mapped file
             file.unlink()
         raise
     stored: NDArray[np.uint8] = np.load(file, mmap_mode="r")
@@ -84,10 +84,11 @@ def _decode_to(file: Path, split: Split, spec: InputSpec, on_done: Callable[[int
 
 
 def steps_per_epoch(pictures: int, config: TrainConfig, spread: Spread) -> int:
-    """How many batches an epoch has. Raises StrategyError for a batch that cannot be shared out evenly."""
+    """The number of batches in an epoch. Raises StrategyError if a batch cannot be divided evenly among the devices."""
     if config.batch_size % spread.devices:
         raise StrategyError(
-            f"A batch of {config.batch_size} cannot be shared out evenly over {spread.devices} devices."
+            f"A batch of {config.batch_size} pictures cannot be divided evenly among {spread.devices} devices; "
+            f"choose a --batch-size that is a multiple of {spread.devices}."
         )
     whole, rest = divmod(pictures, config.batch_size)
     return whole + (rest >= spread.devices)
@@ -96,13 +97,13 @@ def steps_per_epoch(pictures: int, config: TrainConfig, spread: Spread) -> int:
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """Endless batches from `first_epoch` (1, 2, ...) on: pixels uint8 (b, *spec.shape), targets float32 (b, classes).
 
-    Targets are one-hot, or mixed with what `teach` answers, by the recipe's share.
+    Targets are one-hot, or a mix with the answers of `teach`, by the recipe's share.
 
-    An epoch's order is drawn from (seed, epoch), a picture's changes from (seed, epoch, its place): whoever starts
-    again at an epoch gets the very batches that an unbroken run gets. The order is a full shuffle, not a buffer's.
-    With several devices each process makes its own part of every batch, and a last batch that cannot be shared out
-    evenly loses the pictures that are too many. `drawn` are pictures (uint8, as the others) and labels of hands that
-    take the place of a share of the pictures, where the recipe says so.
+    An epoch's order depends on (seed, epoch), a picture's changes on (seed, epoch, its index). So a training that
+    resumes at an epoch gets the same batches as an unbroken run. The order is a full shuffle, not that of a buffer.
+    With several devices, each process makes its own part of every batch; the last batch drops the pictures that cannot
+    be divided evenly. `drawn` are images (uint8, like the others) and labels of drawn hands, which replace a share of
+    the pictures if the recipe demands it.
     """
 
     def __init__(
@@ -127,13 +128,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self.first_epoch = first_epoch
         self.spread = spread
         self.steps_per_epoch = steps_per_epoch(len(labels), config, spread)
-        self.error: Exception | None = None  # what a picture raised: Keras would report it in words of its own
+        self.error: Exception | None = None  # the error of a picture, which Keras would wrap in its own
         self._pool = ThreadPoolExecutor(WORKERS)
         self._ahead: dict[int, Future[Batch]] = {}
 
     @property
     def num_batches(self) -> None:
-        """Endless, in Keras's words."""
+        """None: to Keras, this means endless."""
         return
 
     def __getitem__(self, i: int) -> Batch:
@@ -147,7 +148,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             raise
 
     def close(self) -> None:
-        """Make no more."""
+        """Stop preparing batches."""
         self._pool.shutdown(cancel_futures=True)
 
     def _make(self, i: int) -> Batch:

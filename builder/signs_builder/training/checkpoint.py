@@ -1,4 +1,4 @@
-"""Keeps a training's state after each epoch in one file, so that a run killed at any moment goes on to the same end."""
+"""Saves a training's state after each epoch in one file. A run killed at any moment can resume to the same result."""
 
 import json
 import zipfile
@@ -11,31 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.disk import check_room, written_whole
-from signs_builder.errors import DiskFullError, ModelError
+from signs_builder.errors import DiskFullError, ModelError, list_first
 from signs_builder.training.state import Epoch, State
 
 Json = dict[str, Any]  # Any: JSON
 
 
 class Checkpoint:
-    """The file with the state of one run; `identity` says which run: its settings, its data, its network."""
+    """The file with the state of one run. `identity` holds the run's settings, data and network."""
 
     def __init__(self, path: Path, identity: Json) -> None:
         self.path = path
-        self.identity: Json = json.loads(json.dumps(identity))  # as it will be read back
+        self.identity: Json = json.loads(json.dumps(identity))  # as JSON will return it
 
     def check(self, model: keras.Model, *, resume: bool) -> None:
-        """Before a training: refuse to overwrite an interrupted one. Raises ModelError and DiskFullError."""
+        """Check before a training that it overwrites none and has space. Raises ModelError and DiskFullError."""
         if self.path.exists() and not resume:
             raise ModelError(
                 f"{self.path} holds an interrupted training. Continue it with --resume, or delete the file."
             )
-        for stale in self.path.parent.glob(f".{self.path.stem}.*.npz"):  # half-written by a process that was killed
+        for stale in self.path.parent.glob(f".{self.path.stem}.*.npz"):  # left half-written by a killed process
             stale.unlink()
-        check_room(self.path.parent, 8 * 4 * int(model.count_params()))  # weights and two moments, twice, and the best
+        check_room(
+            self.path.parent, 8 * 4 * int(model.count_params())
+        )  # weights and two moments, twice, and the best weights
 
     def save(self, model: keras.Model, state: State) -> None:
-        """Write the state to a temporary sibling and rename it. Raises DiskFullError; the file before is kept."""
+        """Save the state, whole or not at all. Raises DiskFullError and then keeps the previous file."""
         arrays: dict[str, Any] = {f"model/{i}": _array(variable) for i, variable in enumerate(model.variables)}
         arrays |= {f"optimizer/{i}": _array(variable) for i, variable in enumerate(model.optimizer.variables)}
         arrays |= {f"best/{i}": weights for i, weights in enumerate(state.best_weights or [])}
@@ -48,14 +50,16 @@ class Checkpoint:
             with written_whole(self.path) as partial:
                 np.savez(partial, state=np.array(json.dumps(said)), **arrays)
         except OSError as error:
-            kept = f"{self.path} still holds the epoch before" if self.path.exists() else "there is none before it"
+            kept = (
+                f"{self.path} still holds the epoch before" if self.path.exists() else "there is no earlier checkpoint"
+            )
             raise DiskFullError(
                 f"The checkpoint of epoch {len(state.epochs)} cannot be written ({error}); {kept}. "
-                "Make room and continue with --resume."
+                "Free some space and continue with --resume."
             ) from error
 
     def restore(self, model: keras.Model) -> State | None:
-        """Put the state back into a compiled model, or give None where no epoch was completed. Raises ModelError."""
+        """Restore the state into a compiled model; None if no epoch was completed. Raises ModelError."""
         if not self.path.exists():
             return None
         try:
@@ -74,23 +78,33 @@ class Checkpoint:
             (model.optimizer.variables, groups["optimizer"]),
         ):
             if len(variables) != len(values):
-                raise ModelError(f"The checkpoint {self.path} is another network's; delete it and train again.")
+                raise ModelError(f"The checkpoint {self.path} belongs to another network; delete it and train again.")
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         return State([Epoch(**each) for each in said["epochs"]], said["best_epoch"], groups["best"] or None)
 
     def remove(self) -> None:
-        """Delete the file, once its training is done and saved."""
+        """Delete the file, after its training is finished and saved."""
         self.path.unlink(missing_ok=True)
 
     def _compare(self, saved: Json) -> None:
-        changed = sorted(key for key in {*saved, *self.identity} if saved.get(key) != self.identity.get(key))
+        was, is_ = _flat(saved), _flat(self.identity)
+        changed = sorted(key for key in {*was, *is_} if was.get(key) != is_.get(key))
         if changed:
-            differences = "; ".join(f"{key} was {saved.get(key)!r}, is {self.identity.get(key)!r}" for key in changed)
+            differences = list_first([f"{key} was {was.get(key)!r}, is {is_.get(key)!r}" for key in changed])
             raise ModelError(
-                f"{self.path} is of a training with other settings: {differences}. Resume with the same command and "
-                "data, or delete the file to train anew."
+                f"{self.path} belongs to a training with other settings. Resume with the same command and data, or "
+                f"delete the file to start again. Different are:{differences}"
             )
+
+
+def _flat(settings: Json) -> Json:
+    """Settings without nesting: {"a": {"b": 1}} becomes {"a.b": 1}."""
+    flat: Json = {}
+    for key, value in settings.items():
+        inner = _flat(value) if isinstance(value, dict) else None
+        flat |= {key: value} if inner is None else {f"{key}.{name}": each for name, each in inner.items()}
+    return flat
 
 
 def _array(variable: keras.Variable) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Measures a recipe on pictures that were not trained on, with every training picture taking its turn."""
+"""Measures a recipe by cross-validation: every training picture is once measured on and not trained on."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -27,9 +27,10 @@ def cross_validated(
     *,
     progress: Progress = no_progress,
 ) -> Iterator[Accuracy]:
-    """Split all training pictures into `folds` with the same share of each class; train without each, measure on it.
+    """Split all training pictures into `folds`; for each fold, train on the others and yield the accuracy on it.
 
-    The test split is neither trained nor measured on. Raises DatasetError where a class has fewer pictures than folds.
+    All folds have the same share of each class. The test split is not used. Raises DatasetError if a class has fewer
+    pictures than there are folds.
     """
     pictures = dataset.all_but_test
     rng = np.random.default_rng(0)
@@ -37,7 +38,10 @@ def cross_validated(
     for label, name in enumerate(dataset.labels):
         members = rng.permutation(np.flatnonzero(pictures.labels == label))
         if len(members) < folds:
-            raise DatasetError(f"{len(members)} training pictures show {name!r}, fewer than {folds} folds; take fewer.")
+            raise DatasetError(
+                f"{name!r} has fewer training pictures ({len(members)}) than there are folds ({folds}); "
+                "choose a smaller --folds."
+            )
         fold_of[members] = np.arange(len(members)) % folds
     for fold in range(folds):
         apart = pictures.part(np.flatnonzero(fold_of == fold))

@@ -1,4 +1,4 @@
-"""The course's vanishing gradients made real: gradient norms of each stage, for ResNet-50 and its plain twin."""
+"""Shows the vanishing gradients of the course: norms for each stage, of ResNet-50 and its twin without shortcuts."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,7 +18,7 @@ STEPS = 20  # of each network
 
 
 class WatchedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
-    """Adam that keeps the norm of each gradient it is given, in graph and on every back end."""
+    """Adam that also keeps the norm of each gradient, inside the graph and on every back end."""
 
     def build(self, variables: list[keras.Variable]) -> None:
         super().build(variables)
@@ -39,9 +39,9 @@ def measure_gradients(
     steps: int = STEPS,
     on_step: Callable[[int], None] = ignore_progress,
 ) -> dict[str, dict[str, list[float]]]:
-    """The norm of the gradient of all kernels of a stage, step by step: {network: {stage: [steps]}}.
+    """Measure the gradient norm over all kernels of each stage, by step: {network: {stage: [steps]}}.
 
-    Both networks begin with the same kernels, the course's, and see the same batches.
+    Both networks start with the course's kernels and see the same batches.
     """
     training = dataset.all_but_test
     read = open_pictures(training, spec)
@@ -65,7 +65,7 @@ def measure_gradients(
 
 
 def _kernels_by_stage(model: keras.Model) -> Iterator[tuple[str, list[int]]]:
-    """Stages from the input down, with the places of their kernels among the trainable variables."""
+    """The stages, from the input on, with the indices of their kernels among the trainable variables."""
     of_layer = {
         id(layer.kernel): layer.name
         for layer in model.layers

@@ -1,4 +1,4 @@
-"""What a training has come to: its epochs, the best of them, and how it ended."""
+"""The state of a training: its epochs, the best one, and how it ended."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a training: `number` counts from 1; losses and accuracies (0..1) are means over the epoch."""
+    """The results of one epoch. `number` counts from 1; losses and accuracies (0..1) are means over the epoch."""
 
     number: int
     loss: float
@@ -22,7 +22,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went: every epoch, and the one whose weights the model has now."""
+    """A finished training: its epochs, and the epoch whose weights the model has now."""
 
     history: tuple[Epoch, ...]
     kept_epoch: int
@@ -31,27 +31,27 @@ class Training:
 
 @dataclass
 class State:
-    """Where a training stands after an epoch: all that it needs to go on, its model apart."""
+    """The state of a training after an epoch: all that it needs to continue, except the model."""
 
     epochs: list[Epoch]
-    best_epoch: int | None = None  # None: none was validated
-    best_weights: list[NDArray[Any]] | None = None  # Any: whatever the weights' dtypes are
+    best_epoch: int | None = None  # None: no epoch was validated
+    best_weights: list[NDArray[Any]] | None = None  # Any: the weights' dtypes
 
     @property
     def last_is_best(self) -> bool:
-        """Whether the last epoch was validated, and did better than all before it."""
+        """Whether the last epoch was validated and is better than all before."""
         last = self.epochs[-1]
         return last.validation_loss is not None and last.number == _best(self.epochs)
 
     def is_out_of_patience(self, patience: int | None) -> bool:
-        """Whether as many epochs as `patience` went by without a better one."""
+        """Whether `patience` epochs have passed without improvement."""
         if patience is None or self.best_epoch is None:
             return False
         return len(self.epochs) - self.best_epoch >= patience
 
 
 def _best(epochs: Sequence[Epoch]) -> int:
-    """The epoch with the most validation pictures right; of several, the one with the smallest loss."""
+    """The number of the epoch with the best validation accuracy and, among equals, the smallest loss."""
     return max(epochs, key=lambda each: (each.validation_accuracy or 0.0, -_known(each.validation_loss))).number
 
 

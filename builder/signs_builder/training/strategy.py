@@ -1,4 +1,4 @@
-"""Fits a training to the hardware with Keras's own means: several GPUs or hosts, mixed precision."""
+"""Adapts a training to the hardware by Keras's own means: several GPUs or hosts, mixed precision."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ BACKENDS = {MIRRORED: "tensorflow", DATA_PARALLEL: "jax"}
 
 @dataclass(frozen=True)
 class Spread:
-    """How a training is spread: over `devices` in all, this process being number `process` of `processes`."""
+    """How a training is spread: over `devices` in total; this process is number `process` (from 0) of `processes`."""
 
     devices: int = 1
     process: int = 0
@@ -26,18 +26,19 @@ class Spread:
 
 @contextmanager
 def spread(strategy: str | None) -> Iterator[Spread]:
-    """Within it, a network is built for all devices. Raises StrategyError where there is nothing to spread over.
+    """Inside this context, a network is built for all devices. Raises StrategyError with fewer than two devices.
 
-    `mirrored` is TensorFlow's MirroredStrategy (the GPUs of one host), `data-parallel` Keras's DataParallel on JAX (all
-    devices of all hosts: https://keras.io/guides/distribution/). Hosts find each other by the three variables
-    KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID.
+    `mirrored` is TensorFlow's MirroredStrategy, on the GPUs of one host. `data-parallel` is Keras's DataParallel on
+    JAX, on all devices of all hosts: https://keras.io/guides/distribution/. Hosts find each other by the three
+    environment variables KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and
+    KERAS_DISTRIBUTION_PROCESS_ID.
     """
     if strategy is None:
         yield Spread()
         return
     if keras.backend.backend() != BACKENDS[strategy]:
         raise StrategyError(
-            f"--strategy {strategy} needs Keras on {BACKENDS[strategy]}, and this is {keras.backend.backend()}: "
+            f"--strategy {strategy} needs Keras's back end {BACKENDS[strategy]}, not {keras.backend.backend()}; "
             f"set KERAS_BACKEND={BACKENDS[strategy]}."
         )
     if strategy == MIRRORED:
@@ -61,7 +62,7 @@ def spread(strategy: str | None) -> Iterator[Spread]:
 
 
 def check_same_start(spread: Spread, epochs: int) -> None:
-    """Raise StrategyError unless every process goes on after the same number of epochs."""
+    """Raise StrategyError unless all processes start after the same number of epochs."""
     if spread.processes == 1:
         return
     from jax.experimental import multihost_utils
@@ -69,14 +70,14 @@ def check_same_start(spread: Spread, epochs: int) -> None:
     everywhere = np.unique(multihost_utils.process_allgather(np.array(epochs)))
     if len(everywhere) > 1:
         raise StrategyError(
-            f"The processes would go on after {' and '.join(map(str, everywhere))} epochs: put -o on a disk that all "
-            "hosts share, or delete the checkpoint."
+            f"The processes found checkpoints of different epochs ({' and '.join(map(str, everywhere))}). Put -o on a "
+            "disk that all hosts share, or delete the checkpoints."
         )
 
 
 @contextmanager
 def mixed_precision(wanted: bool | None) -> Iterator[None]:
-    """Within it, networks are built to compute in bfloat16; None: where Keras's back end has a GPU."""
+    """Inside this context, networks compute in bfloat16 if `wanted`; None: if Keras's back end has a GPU."""
     if wanted is None:
         wanted = any(not device.startswith("cpu") for device in keras.distribution.list_devices())
     before = keras.config.dtype_policy()
@@ -90,5 +91,5 @@ def mixed_precision(wanted: bool | None) -> Iterator[None]:
 def _need_two(strategy: str, devices: int) -> None:
     if devices < 2:
         raise StrategyError(
-            f"--strategy {strategy} needs two devices or more, and Keras sees {devices} here; leave it out."
+            f"--strategy {strategy} needs two devices or more, but Keras sees {devices}; leave the option out."
         )

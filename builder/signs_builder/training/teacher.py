@@ -1,5 +1,7 @@
-"""A trained classifier whose answers another one learns: https://arxiv.org/abs/1503.02531, on the very pictures of a
-batch, as https://arxiv.org/abs/2106.05237 found best."""
+"""A teacher: a trained classifier whose answers another one learns (https://arxiv.org/abs/1503.02531).
+
+Both see the same changed pictures, which https://arxiv.org/abs/2106.05237 found best.
+"""
 
 import threading
 from dataclasses import dataclass
@@ -15,13 +17,13 @@ from signs_builder.network.model_file import load_model, weights_sha256
 from signs_runtime.figures import Accuracy
 from signs_runtime.pictures.input_spec import InputSpec
 
-LOOKED_AT = 200  # training pictures
-LEAST_RIGHT = 0.6  # of them; one that was trained on other pixels, or other labels, gets few right
+LOOKED_AT = 200  # training pictures that the teacher is checked on
+LEAST_RIGHT = 0.6  # share of them; a teacher for other pixels or other labels gets fewer right
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A Keras classifier that takes a training's pixels and gives a probability for each of its labels."""
+    """A Keras classifier that takes a training's pixels and returns a probability for each label."""
 
     model: keras.Model
     lock: threading.Lock  # batches are made in several threads
@@ -38,28 +40,28 @@ class Teacher:
 
 
 def open_teacher(path: Path, dataset: Dataset, spec: InputSpec) -> Teacher:
-    """Open a Keras model that knows what is to be learned from `dataset`.
+    """Open a Keras model that already classifies the pictures of `dataset`.
 
-    Raises ModelError where it takes other pixels, gives no probabilities of these labels, or gets them wrong.
+    Raises ModelError if it takes other shapes, returns no probabilities of these labels, or gets too many wrong.
     """
     model = load_model(path)
     classes = len(dataset.labels)
     for what, has, needs in (
-        ("pictures of the shape", tuple(model.input_shape[1:]), spec.shape),
-        ("answers of the shape", tuple(model.output_shape[1:]), (classes,)),
+        ("takes pictures of the shape", tuple(model.input_shape[1:]), spec.shape),
+        ("gives answers of the shape", tuple(model.output_shape[1:]), (classes,)),
     ):
         if has != needs:
-            raise ModelError(f"{path} cannot teach this: it has {what} {has}, and this training {needs}.")
+            raise ModelError(f"{path} cannot be the teacher: it {what} {has}, but this training needs {needs}.")
     teacher = Teacher(model, threading.Lock())
     pictures = dataset.all_but_test
     pictures = pictures.part(pictures.mixed()[:LOOKED_AT])
     answers = teacher(pictures.images(spec))
     if answers.min() < 0 or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
-        raise ModelError(f"{path} cannot teach this: it gives no probabilities. End it in a softmax.")
+        raise ModelError(f"{path} cannot be the teacher: its answers are not probabilities. It must end in a softmax.")
     right = Accuracy(int((answers.argmax(axis=1) == pictures.labels).sum()), len(pictures))
     if right.correct < LEAST_RIGHT * right.total:
         raise ModelError(
-            f"{path} cannot teach this: it gets {right.correct} of {right.total} training pictures right. It must take "
-            f"pixels from 0 to 255, and give the labels in the order {', '.join(dataset.labels[:10])}."
+            f"{path} cannot be the teacher: it gets only {right.correct} of {right.total} training pictures right. It "
+            f"must take pixels from 0 to 255 and give the labels in the order {', '.join(dataset.labels[:10])}."
         )
     return teacher

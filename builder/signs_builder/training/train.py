@@ -1,4 +1,4 @@
-"""Trains a Keras model on a data set: Keras's own fit, fed, watched, checkpointed and resumed epoch by epoch."""
+"""Trains a Keras model on a data set with Keras's own fit, with a checkpoint after each epoch to resume from."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,22 +24,22 @@ from signs_builder.training.strategy import Spread, check_same_start
 from signs_builder.training.validation import Validation
 from signs_runtime.pictures.input_spec import InputSpec
 
-DRAWN, DRAWN_SEED = 1080, 2  # hands to mix in; seeds 0 and 1 are the embedded data set's and the demo's
+DRAWN, DRAWN_SEED = 1080, 2  # hands to mix in; the embedded data set has seed 0, the demo seed 1
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a training runs with on this machine; what is learned is the recipe's."""
+    """How a training runs on this machine. What it learns is up to the recipe."""
 
     checkpoint: Checkpoint | None = None  # where each complete epoch is saved
     resume: bool = False  # continue after the last epoch that the checkpoint holds
     decode_to: Path | None = None  # a file for pixels that do not fit into memory
     callbacks: Sequence[keras.callbacks.Callback] = ()
-    spread: Spread = Spread()  # noqa: RUF009  # frozen; over what the model is spread
-    teach: Teach | None = None  # a teacher's answers, where the recipe wants some
+    spread: Spread = Spread()  # noqa: RUF009  # frozen; the devices of the model
+    teach: Teach | None = None  # a teacher's answers, if the recipe uses them
 
     def start(self, model: keras.Model) -> State:
-        """Where a compiled model starts: after the checkpoint's last epoch, with its weights, or before the first."""
+        """Restore the checkpoint's last epoch into a compiled model, or start before the first epoch."""
         resumed = self.checkpoint.restore(model) if self.checkpoint and self.resume else None
         state = resumed or State([])
         check_same_start(self.spread, len(state.epochs))
@@ -47,9 +47,9 @@ class Setup:
 
 
 def training_splits(dataset: Dataset, config: TrainConfig) -> tuple[Split, Split | None]:
-    """What is trained on, and what the best epoch is chosen on: nothing, unless the recipe validates.
+    """The pictures to train on, and those to choose the best epoch on (None unless the recipe validates).
 
-    A data set without validation pictures gives up a tenth of its training pictures to validate.
+    If a data set has no validation pictures, a tenth of its training pictures is held out for it.
     """
     if not config.validate:
         return dataset.all_but_test, None
@@ -69,11 +69,11 @@ def train(
     progress: Progress = no_progress,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
-    """Train `model`, which takes pixels as `spec` says and gives probabilities, and leave it with its best weights.
+    """Train `model`, which maps pixels as in `spec` to probabilities; at the end it has its best weights.
 
-    `title` names the training in its progress. `on_epoch` also gets the epochs that a resumed training has behind it.
-    Raises ImageError for a picture that cannot be read, ModelError where the loss is no longer a number, DiskFullError
-    where a checkpoint cannot be written.
+    `title` names the training in its progress. `on_epoch` also gets the earlier epochs of a resumed training. Raises
+    ImageError if a picture cannot be read, ModelError if the loss or a weight becomes NaN or infinite, DiskFullError if
+    a checkpoint cannot be written.
     """
     training, apart = training_splits(dataset, config)
     read = open_pictures(training, spec, setup.decode_to, progress=progress)
@@ -102,7 +102,7 @@ def train(
 
 
 class _Watch:
-    """What happens after each epoch: `state` grows by it, is saved and reported, and may end the training."""
+    """Runs after each epoch: extends `state`, saves and reports it, and may end the training."""
 
     def __init__(
         self,
@@ -123,16 +123,16 @@ class _Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether the training lost its patience."""
+        """Whether patience has ended the training."""
         return self.state.is_out_of_patience(self.config.patience)
 
     def end_of_epoch(self, index: int, logs: dict[str, Any]) -> None:  # Any: Keras's own
-        """Keras's on_epoch_end. Raises ModelError where the loss or a weight is no number."""
+        """Keras's on_epoch_end. Raises ModelError if the loss or a weight is NaN or infinite."""
         number, loss, accuracy = index + 1, float(logs["loss"]), float(logs["accuracy"])
         if not np.isfinite(loss):
             raise self._no_number(f"The loss of epoch {number} is {loss}")
         if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
-            raise self._no_number(f"After epoch {number} there are weights that are no numbers")
+            raise self._no_number(f"After epoch {number}, some weights are NaN or infinite")
         measured = (None, None) if self.validation is None else self.validation.measure(self.model)
         epoch = Epoch(number, loss, accuracy, time.perf_counter() - self.started, *measured)
         self.state.epochs.append(epoch)
@@ -147,7 +147,7 @@ class _Watch:
     def _no_number(self, what: str) -> ModelError:
         checkpoint = self.setup.checkpoint
         kept = (
-            f" {checkpoint.path} holds the epoch before; delete it first."
+            f" First delete {checkpoint.path}, which holds the epoch before."
             if checkpoint and checkpoint.path.exists()
             else ""
         )
@@ -155,12 +155,12 @@ class _Watch:
 
 
 def _fit(model: keras.Model, batches: Batches, watch: _Watch, on_step: Callable[[int], None]) -> None:
-    """Keras's fit, from the first epoch of `batches` on; a picture's own error comes out as it is."""
+    """Run Keras's fit from the first epoch of `batches` on; raise a picture's error unchanged."""
     steps, done = batches.steps_per_epoch, batches.first_epoch - 1
     try:
         on_step(steps * done)
         with freed_memory_kept():
-            # One endless source for all epochs: TensorFlow takes seconds to end each, see benchmarks/epoch_time.py.
+            # One endless source for all epochs: ending a source takes seconds (benchmarks/training/epoch_time.py).
             model.fit(
                 batches,
                 steps_per_epoch=steps,
@@ -175,7 +175,7 @@ def _fit(model: keras.Model, batches: Batches, watch: _Watch, on_step: Callable[
                 verbose=0,
             )
     except Exception:
-        if batches.error is not None:  # a picture's own, which Keras wraps in its words
+        if batches.error is not None:  # the error of a picture, which Keras wraps
             raise batches.error from None
         raise
     finally:
@@ -183,23 +183,23 @@ def _fit(model: keras.Model, batches: Batches, watch: _Watch, on_step: Callable[
 
 
 def _compile(model: keras.Model, config: TrainConfig, steps: int, spread: Spread) -> None:
-    """Seed Keras, and make the model ready to be trained, or restored, as the recipe says."""
+    """Seed Keras, and compile the model for the recipe, to be trained or restored."""
     keras.utils.set_random_seed(config.seed)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = layer.momentum if config.batch_norm_momentum is None else config.batch_norm_momentum
-            # On JAX a batch is one array over all devices anyway, and Keras refuses to be asked.
+            # On JAX, a batch is one array over all devices anyway, and Keras refuses this setting.
             layer.synchronized = spread.devices > 1 and keras.backend.backend() == "tensorflow"
     model.compile(
         optimizer=keras.optimizers.Adam(_learning_rate(config, steps)),
         loss="categorical_crossentropy",
         metrics=["accuracy"],
     )
-    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, 5 s of ResNet-50
+    model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the step twice: 5 s for ResNet-50
 
 
 def _learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The highest rate, or a straight line up to it and a cosine down from it (https://arxiv.org/abs/1608.03983)."""
+    """The highest rate, or a linear rise to it and a cosine down from it (https://arxiv.org/abs/1608.03983)."""
     if config.last_learning_rate is None:
         return config.learning_rate
     warmup = min(config.warmup_epochs, config.epochs - 1) * steps
@@ -219,7 +219,7 @@ def _drawn_hands(
         return None
     if dataset.labels != HANDS:
         raise ModelError(
-            f"This recipe mixes drawn hands in, which show {', '.join(HANDS)}; {dataset.name} shows "
+            f"This recipe mixes in drawn hands with the labels {', '.join(HANDS)}, but {dataset.name} has the labels "
             f"{', '.join(dataset.labels[:6])}. Choose --recipe pictures."
         )
     drawn = Split(*draw_hands(DRAWN, size=max(spec.height, spec.width), seed=DRAWN_SEED))

@@ -1,4 +1,4 @@
-"""What a model in training answers, and how good its answers are on the validation pictures."""
+"""Measures a model in training on the validation pictures."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from signs_builder.training.batches import ReadImage
 
 @dataclass(frozen=True)
 class Validation:
-    """The validation pictures, opened for a whole training; labels (n,) are indices into Dataset.labels."""
+    """The validation pictures of a training; labels (n,) are indices into Dataset.labels."""
 
     read: ReadImage
     labels: NDArray[np.int64]
@@ -27,6 +27,6 @@ class Validation:
 
 
 def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What a model that takes pixels says of one batch: uint8 (n, *spec.shape) in, float32 (n, classes) out."""
+    """Probabilities for one batch: uint8 pixels (n, *spec.shape) in, float32 (n, classes) out."""
     answers: NDArray[np.float32] = model.predict_on_batch(images)
-    return answers[: len(images)]  # a mirrored model answers once for each device
+    return answers[: len(images)]  # a mirrored model returns one answer for each device

@@ -1,1 +1,1 @@
-"""The commands that export, compare and evaluate; Keras is imported when one runs."""
+"""The commands that export, compare and evaluate. Keras is imported only when a command runs."""

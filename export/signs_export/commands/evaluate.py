@@ -1,4 +1,4 @@
-"""The command `signs evaluate`: how good a Keras model or an export is on the test pictures."""
+"""The command `signs evaluate`: measures a Keras model or an export on the test pictures."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -10,15 +10,16 @@ from click.core import ParameterSource
 from signs_builder.commands.figures import show_figures
 from signs_builder.commands.shared import describe_counts, reading_options, start_keras
 from signs_builder.errors import DatasetError
-from signs_export.commands.opening import ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.opening import ModelOptions, check_classes, model_options, open_data, open_reference
 from signs_export.commands.options import data_for, data_of_model
+from signs_export.config import SCALINGS
 from signs_runtime.commands.shared import Command, json_option, print_json
 from signs_runtime.pictures.input_spec import Reading
 
-SAVED_MODEL = "saved_model.pb"  # in a folder of TensorFlow's format
+SAVED_MODEL = "saved_model.pb"  # in a SavedModel folder
 _NOT_MEASURED = (
-    "{name} has any number of labels a picture, and `signs evaluate` measures classifiers of one. The report of a "
-    "multi-label export measures each label, and `signs parity` holds it to Keras."
+    "{name} is multi-label; `signs evaluate` measures only classifiers with one label a picture. The report of a "
+    "multi-label export measures each label, and `signs parity` compares the export with Keras."
 )
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @data_of_model
-@model_options
+@model_options(scalings=SCALINGS, thresholds=False)
 @reading_options
 @click.option(
     "--charts",
     type=click.Path(path_type=Path),
-    help="Write the confusion matrix and the wrong pictures to this folder.",
+    help="Write the confusion matrix and the wrongly labelled pictures to this folder.",
 )
 @json_option
 def evaluate(
@@ -46,7 +47,7 @@ def evaluate(
     charts: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure MODEL on DATA's test pictures, and on the shift suite made of them.
+    """Measure MODEL on DATA's test pictures, and on altered copies of them (the shift suite).
 
     MODEL is a Keras model (.keras, .h5, a SavedModel), a bundle or an .onnx file.
     """
@@ -55,11 +56,15 @@ def evaluate(
     data = data_for(model, data)
     exported = is_model_file(model) or (model.is_dir() and not (model / SAVED_MODEL).exists())
     if about_model.given() and exported:
-        raise click.UsageError(f"{', '.join(about_model.given())} is for a Keras model; an export knows all of it.")
+        raise click.UsageError(
+            f"{', '.join(about_model.given())} is for a Keras model; leave it out for an export, which contains it."
+        )
     source = click.get_current_context().get_parameter_source
     asked = [f"--{each.name}" for each in fields(reading) if source(each.name) is not ParameterSource.DEFAULT]
     if asked and exported:
-        raise click.UsageError(f"{', '.join(asked)} is for a Keras model; an export reads pictures as it was proved.")
+        raise click.UsageError(
+            f"{', '.join(asked)} is for a Keras model; leave it out for an export, which contains it."
+        )
     if not exported:
         start_keras()
     from signs_builder.charts import draw_confusion, draw_wrong
@@ -90,7 +95,7 @@ def evaluate(
 
 
 def _open_export(path: Path, dataset: "Dataset") -> tuple["Classifier", "Dataset"]:
-    """A bundle's first variant, as it was proved, or a lone .onnx file, and the data with its labels in their order."""
+    """Open a bundle's first variant or a single .onnx file, and put the data's labels into the export's order."""
     from signs_builder.data.label_files import relabelled
     from signs_runtime import Classifier
 
@@ -103,10 +108,7 @@ def _open_export(path: Path, dataset: "Dataset") -> tuple["Classifier", "Dataset
 
 
 def _open_keras(path: Path, dataset: "Dataset", about: ModelOptions, reading: Reading) -> "Reference":
-    """A Keras model that tells as many classes apart as there are labels."""
+    """Open a Keras model. Raises DatasetError unless it has as many classes as the data has labels."""
     reference = open_reference(path, about, image_size=None, reading=reading)
-    if reference.classes != len(dataset.labels):
-        raise DatasetError(
-            f"{path} tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
-        )
+    check_classes(path, reference, dataset)
     return reference

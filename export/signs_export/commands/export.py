@@ -1,4 +1,4 @@
-"""The command `build-and-export`, and `signs export`. Heavy imports wait until a command runs."""
+"""The commands `build-and-export` and `signs export`. Heavy modules are imported only when a command runs."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Start from this Keras classifier (.keras, .h5, a SavedModel) instead of training.",
 )
-@model_options
+@model_options()
 @training_options
 @reading_options
 @export_options
@@ -60,25 +60,26 @@ def build_and_export(
 ) -> None:
     """Train a classifier on DATA, export it to ONNX, prove it against Keras and seal it as a bundle.
 
-    DATA is a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default). With --model nothing is trained.
-    DATA is then required: it gives the labels, and the pictures for the proof.
+    DATA is a folder of pictures, Coursera's HDF5 pair, or "synthetic" (the default). With --model, nothing is trained
+    and DATA is required: it gives the labels, and the pictures for the proof.
 
-    Exit codes: 0 sealed, 1 an error that is explained, 2 wrong usage, 3 the export does not answer as Keras does.
+    Exit codes: 0 sealed, 1 an error with an explanation, 2 wrong usage, 3 not sealed, because the export differs from
+    Keras or the pictures contradict the model.
     """
     if model is not None:
         if training.given():
-            raise click.UsageError(f"{', '.join(training.given())}: nothing is trained with --model.")
+            raise click.UsageError(f"{', '.join(training.given())}: leave this out with --model, which trains nothing.")
         _export_file(model, data_for(model, data), about_model, reading, options, as_json=as_json)
         return
     if about_model.given():
-        raise click.UsageError(f"{', '.join(about_model.given())}: for a --model; one that is trained here needs none.")
+        raise click.UsageError(f"{', '.join(about_model.given())} needs --model; without it, a model is trained here.")
     _train_and_export(data or SYNTHETIC, training, reading, options, as_json=as_json)
 
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @data_of_model
-@model_options
+@model_options()
 @reading_options
 @export_options
 @json_option
@@ -90,9 +91,12 @@ def export(
     options: ExportOptions,
     as_json: bool,
 ) -> None:
-    """Export MODEL (.keras, .h5, a SavedModel) as a bundle, proved against Keras on DATA, which also gives the labels.
+    """Export MODEL (.keras, .h5, a SavedModel) to ONNX, prove it against Keras on DATA and seal it as a bundle.
 
-    MODEL is a file or folder that Keras 2 or 3 saved, under any name.
+    MODEL is a file or folder that Keras 2 or 3 saved, under any name. DATA gives the pictures and the labels.
+
+    Exit codes: 0 sealed, 1 an error with an explanation, 2 wrong usage, 3 not sealed, because the export differs from
+    Keras or the pictures contradict the model.
     """
     _export_file(model, data_for(model, data), about_model, reading, options, as_json=as_json)
 
@@ -116,7 +120,7 @@ def _train_and_export(
     output = options.output
     folder = output.with_name(f"{output.name}.training")
     keras_file = output.with_name(f"{output.name}.keras")
-    trained = output.with_name(f"{output.name}.trained.keras")  # until the bundle beside it is the same model's
+    trained = output.with_name(f"{output.name}.trained.keras")  # renamed to keras_file once its bundle is sealed
     check_destination(output, 0)
     for path in (keras_file, trained):
         check_ours(path, output, folder)
@@ -131,7 +135,7 @@ def _train_and_export(
     save_model(run.model, trained)
     note_ours(trained, folder)
     write_run(run, dataset, spec)
-    with suppress(BrokenPipeError):  # whoever reads may be gone
+    with suppress(BrokenPipeError):  # the reader of the pipe may be gone
         show_run(run, err=as_json)
     _tell(f"Saved {trained}.", err=as_json)
     reference = examine(run.model, reading=reading)
@@ -140,7 +144,7 @@ def _train_and_export(
     show = _export_job(job, output, training=run.as_json(), as_json=as_json)
     trained.replace(keras_file)
     show()
-    click.echo(f"Renamed {trained.name} to {keras_file.name}, beside its bundle.", err=as_json)
+    click.echo(f"Renamed {trained.name} to {keras_file.name}, next to its bundle.", err=as_json)
 
 
 def _export_file(
@@ -160,8 +164,8 @@ def _export_file(
     own = scaling_layer(reference.model)
     if own is not None and reference.scaling != "none":
         _warn(
-            f"the model already scales pixels in its layer {own}, and --scaling {reference.scaling} does so before it. "
-            "Leave --scaling out unless it was trained that way."
+            f"the model's layer {own} already scales pixels, so --scaling {reference.scaling} scales them twice. "
+            "Leave --scaling out unless the model was trained that way."
         )
     job = Job(reference, dataset, options.config(), progress_bar, held_out=dataset.validation)
     _export_job(job, options.output, inspection=inspection, as_json=as_json)()
@@ -175,7 +179,7 @@ def _export_job(
     inspection: "Inspection | None" = None,
     as_json: bool,
 ) -> Callable[[], None]:
-    """Export, prove and seal; what is given shows what came of it, once nothing is left to be done."""
+    """Export, prove and seal. Returns a function that shows the result; call it when all work is done."""
     from signs_export.export import export_bundle
     from signs_export.gate.sense import SenseError
     from signs_export.gate.verdict import ParityError
@@ -212,7 +216,7 @@ def _warn(text: str) -> None:
 
 
 def _tell(text: str, *, err: bool) -> None:
-    """Say something on the way; work goes on where nobody reads it any more, and the last word ends the command."""
+    """Print a line of progress, and keep working even if the reader of the pipe is gone."""
     with suppress(BrokenPipeError):
         click.echo(text, err=err)
 
@@ -226,7 +230,7 @@ def _document(
     left_out: Sequence["LeftOut"],
     contradictions: Sequence[str] = (),
 ) -> dict[str, Any]:  # Any: JSON
-    """What an export says to machines, sealed (at `output`) or not; `keras` is what Keras gets right."""
+    """The export's JSON; `output` is None unless it was sealed, `keras` is Keras's own accuracy."""
     return {
         "passed": output is not None,
         "bundle": None if output is None else str(output),
@@ -245,7 +249,7 @@ def _document(
 def _variant(
     verdict: "Verdict", made: "Made | None" = None, sealed: "Variant | None" = None
 ) -> dict[str, Any]:  # Any: JSON
-    """A variant for machines; what only a sealed one has is null without it."""
+    """A variant's JSON; fields that only a sealed variant has are otherwise null."""
     return {
         "name": verdict.variant,
         "file": None if sealed is None else asdict(sealed.file),
@@ -262,7 +266,7 @@ def _variant(
 
 
 def _show(result: "Export", caveats: Sequence[str], output: Path) -> None:
-    """The verdicts, and what the variants are worth beside each other."""
+    """Print the verdicts and a table that compares the variants."""
     from signs_export.bundle_files import REPORT
 
     for made in result.made:
@@ -287,4 +291,4 @@ def _show(result: "Export", caveats: Sequence[str], output: Path) -> None:
             click.echo(found.describe())
     for caveat in caveats:
         click.echo(f"Note: {caveat}")
-    click.echo(f"Sealed {output}; {output / REPORT} shows it. Next: signs verify {shlex.quote(str(output))}")
+    click.echo(f"Sealed {output}. Report: {output / REPORT}. Next: signs verify {shlex.quote(str(output))}")

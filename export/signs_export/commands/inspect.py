@@ -1,4 +1,4 @@
-"""The command `signs inspect`: what a Keras model was trained on, measured on labelled pictures."""
+"""The command `signs inspect`: measures on labelled pictures how a Keras model's training prepared its pictures."""
 
 import json
 import shlex
@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signs_builder.commands.shared import describe_counts, image_size_option, reading_options, start_keras
-from signs_export.commands.opening import TRIED_FIRST, ModelOptions, model_options, open_data, open_reference
+from signs_export.commands.opening import (
+    TRIED_FIRST,
+    ModelOptions,
+    check_classes,
+    model_options,
+    open_data,
+    open_reference,
+)
 from signs_export.commands.options import data_for, data_of_model
 from signs_runtime.commands.shared import Command, json_option, print_json, print_table
 from signs_runtime.figures import finite
@@ -23,13 +30,13 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @data_of_model
-@model_options
-@image_size_option
+@model_options(scalings=(), thresholds=False)
+@image_size_option("the model's own")
 @reading_options
 @click.option(
     "--write-labels",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="If the labels surely have another order, write them here in the order of the model's outputs, for --labels.",
+    help="If the labels are beyond doubt in another order, write them to this file in the model's order, for --labels.",
 )
 @json_option
 def inspect(
@@ -41,13 +48,11 @@ def inspect(
     write_labels: Path | None,
     as_json: bool,
 ) -> None:
-    """Find out what MODEL was trained on: scaling, colours, reading, and the order of its labels.
+    """Find out how MODEL was trained: scaling, colours, reading, and the order of its labels.
 
-    Tries every setting on DATA's pictures and ranks them by accuracy. Reports where the pictures cannot decide. The
-    search starts from the options that you give.
+    Tries every setting on DATA's pictures, ranks the settings by accuracy, and reports what the pictures cannot
+    decide. The search starts from the options that you pass.
     """
-    if about_model.scaling or about_model.thresholds:
-        raise click.UsageError("--scaling and --thresholds are not for inspect, which tries every scaling.")
     data = data_for(model, data)
     start_keras()
     from signs_builder.commands.progress_bar import progress_bar
@@ -58,13 +63,10 @@ def inspect(
 
     dataset = open_data(data, model, about_model)
     if dataset.test.is_multi_label:
-        raise DatasetError(f"{dataset.name} is a table of labels, and inspect looks at models of one label a picture.")
+        raise DatasetError(f"{dataset.name} is a table of labels, but inspect needs a folder for each label.")
     click.echo(describe_counts(dataset), err=as_json)
     reference = open_reference(model, replace(about_model, scaling=TRIED_FIRST), image_size=image_size, reading=reading)
-    if reference.classes != len(dataset.labels):
-        raise DatasetError(
-            f"{model} tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
-        )
+    check_classes(model, reference, dataset)
     found = search(reference, dataset, progress=progress_bar)
     written = write_labels if found.other_order is not None else None
     if written is not None and found.other_order is not None:
@@ -79,9 +81,9 @@ def inspect(
     for sentence in conclusions(found):
         click.echo(sentence)
     if written is not None:
-        click.echo(f"Wrote {written}: the labels in the order of the outputs.")
+        click.echo(f"Wrote {written}: the labels in the order of the model's outputs.")
     elif write_labels is not None:
-        click.echo(f"{write_labels} is not written: the labels' order is not surely another.")
+        click.echo(f"Did not write {write_labels}: no other order of the labels is better beyond doubt.")
     click.echo(f"Next: {command}")
 
 
@@ -93,7 +95,7 @@ def _command(
     about: ModelOptions,
     image_size: tuple[int, int] | None,
 ) -> str:
-    """What to run next: the export or, where the labels are in another order, what writes that down."""
+    """The command to run next: the export, or inspect with --write-labels if the labels are in another order."""
     labels = written or about.labels
     given = {
         "--labels": labels,
@@ -119,7 +121,7 @@ def _show(stage: "Stage", began: Reading) -> None:
         )
         for each in stage.tried
     ]
-    print_table(rows, (stage.name, "right", "95%", "log-likelihood", "temperature", "p beside the first"))
+    print_table(rows, (stage.name, "right", "95%", "log-likelihood", "temperature", "p against the first"))
     click.echo()
 
 

@@ -1,10 +1,10 @@
-"""Opens a model whose scaling nobody has said: measured where that is asked for, else told and refused."""
+"""Opens a model whose scaling is unknown: measures it for `--scaling measured`, otherwise suggests one and stops."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from signs_export.commands.opening import MEASURED, TRIED_FIRST, ModelOptions, open_reference
+from signs_export.commands.opening import MEASURED, TRIED_FIRST, ModelOptions, check_classes, open_reference
 from signs_runtime.pictures.input_spec import Reading
 
 if TYPE_CHECKING:
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 def open_measured(
     path: Path, dataset: "Dataset", about: ModelOptions, *, image_size: tuple[int, int] | None, reading: Reading
 ) -> tuple["Reference", "Dataset", "Inspection | None"]:
-    """The model, with the scaling that was said or measured (`--scaling measured`), the data with a note of that, and
-    what was measured.
+    """Open a model with its given or measured scaling. Returns the model, the data (with a note) and the inspection.
 
-    Raises ExportError where no scaling is said, with what these pictures tell of it, and where they cannot tell.
+    Raises ExportError if the scaling is missing, with what the pictures suggest, or if the pictures cannot decide it.
     """
     from signs_export.errors import ExportError, ScalingNeededError
 
@@ -37,32 +36,30 @@ def open_measured(
         if about.scaling != MEASURED:
             return opened(about, reading), dataset, None
         reference = opened(replace(about, scaling=None), reading)
-        return reference, dataset, None  # it scales pixels itself
+        return reference, dataset, None  # the model scales pixels itself
     except ScalingNeededError as error:
         needed = error
     if dataset.test.is_multi_label:
         raise needed
-    found = _inspected(opened(replace(about, scaling=TRIED_FIRST), reading), dataset)
+    found = _inspected(path, opened(replace(about, scaling=TRIED_FIRST), reading), dataset)
     from signs_export.inspection.conclusions import conclusions
 
     told = "\n".join(conclusions(found))
     if about.scaling != MEASURED:
-        raise ExportError(f"{needed}\nTried on these pictures: {told}\nSay so, or say --scaling measured.")
+        raise ExportError(f"{needed}\nMeasured on these pictures: {told}\nPass these options, or --scaling measured.")
     if not found.is_sure or found.other_order is not None:
-        raise ExportError(f"--scaling measured: these pictures do not settle it.\n{told}\nSee signs inspect.")
+        raise ExportError(
+            f"--scaling measured: these pictures cannot decide it.\n{told}\nRun signs inspect for the ranking."
+        )
     setting = found.setting
     note = f"Scaling and reading were measured on these pictures: {told}"
     dataset = replace(dataset, notes=(*dataset.notes, note.replace("\n", " ")))
     return opened(replace(about, scaling=setting.scaling), setting.reading, is_settled=True), dataset, found
 
 
-def _inspected(reference: "Reference", dataset: "Dataset") -> "Inspection":
+def _inspected(path: Path, reference: "Reference", dataset: "Dataset") -> "Inspection":
     from signs_builder.commands.progress_bar import progress_bar
-    from signs_builder.errors import DatasetError
     from signs_export.inspection.search import inspect
 
-    if reference.classes != len(dataset.labels):
-        raise DatasetError(
-            f"The model tells {reference.classes} classes apart, and {dataset.name} has {len(dataset.labels)}."
-        )
+    check_classes(path, reference, dataset)
     return inspect(reference, dataset, progress=progress_bar)

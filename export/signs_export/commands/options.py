@@ -1,4 +1,4 @@
-"""How the commands are told to export: the same options for all, and what they mean."""
+"""The options that all export commands share."""
 
 import shlex
 import sys
@@ -14,7 +14,7 @@ from signs_runtime.commands.shared import gathered
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What the commands that export take from the command line."""
+    """The values of the options that all export commands share."""
 
     image_size: tuple[int, int] | None
     parity_pictures: int
@@ -29,7 +29,7 @@ class ExportOptions:
     output: Path
 
     def config(self, seed: int | None = None) -> ExportConfig:
-        """The export's settings; `seed` is the training's, where there was one."""
+        """The export's settings; `seed` is the training's, if the model was trained here."""
         asked = {*self.variants, *(("int8",) if self.int8 else ())}
         return ExportConfig(
             parity_pictures=self.parity_pictures,
@@ -47,21 +47,21 @@ class ExportOptions:
         )
 
 
-data_of_model = click.argument("data", required=False)  # refused by `data_for`, in words, where it is missing
+data_of_model = click.argument("data", required=False)  # `data_for` explains what to do if it is missing
 
 
 def data_for(model: Path, data: str | None) -> str:
-    """DATA, which a command that is given a model needs. Raises click.UsageError without it."""
+    """DATA, which is required with a model. Raises click.UsageError if it is missing."""
     if data is None:
         raise click.UsageError(
-            f"DATA is missing: {model} needs the pictures that it is measured on, which also say what its outputs are "
-            "called. Give their folder after the model. (The hands that this project draws are meant by: synthetic.)"
+            f"DATA is missing. After {model}, pass the pictures to measure it on, such as a folder for each label. "
+            "They also give the labels. (For the hands that this project draws, pass: synthetic)"
         )
     return data
 
 
 class Variants(click.ParamType[tuple[VariantName, ...]]):
-    """Names of variants with commas between them."""
+    """Comma-separated names of variants."""
 
     name = "names"
 
@@ -81,7 +81,7 @@ pictures_option = click.option(
     type=click.IntRange(min=1),
     default=ExportConfig.parity_pictures,
     show_default=True,
-    help="Compare at most this many pictures: those of the test split first, then an even choice of others.",
+    help="Compare at most this many pictures: first those of the test split, then others, evenly chosen.",
 )
 agreement_option = click.option(
     "--agreement",
@@ -91,7 +91,7 @@ agreement_option = click.option(
     help="The share of pictures on which int8 and fp16 must give Keras's label.",
 )
 _OPTIONS = (
-    image_size_option,
+    image_size_option("the model's own; 64 for a new one"),
     pictures_option,
     click.option("--int8", is_flag=True, help="Add an int8 variant: short for --variants fp32,int8."),
     click.option(
@@ -112,7 +112,7 @@ _OPTIONS = (
     click.option(
         "--all-int8",
         is_flag=True,
-        help="Leave no layer in float, even if int8 then misses --agreement and the export fails.",
+        help="Quantize all layers of the int8 variant, even if it then misses --agreement and the export fails.",
     ),
     click.option(
         "--as-is",
@@ -123,14 +123,14 @@ _OPTIONS = (
     click.option(
         "--calibrate",
         is_flag=True,
-        help="Add a temperature to the graph, so that probabilities match how often they are right. No label "
-        "changes. It is fitted on validation pictures, or on training pictures if there are none.",
+        help="Add a temperature to the graph, so that a probability matches how often it is right. Labels do not "
+        "change. It is fitted on validation pictures, or on training pictures if there are none.",
     ),
     click.option(
         "--others",
         metavar="FOLDER|drawn",
-        help='Choose the probability below which devices answer "unsure", from pictures that show none of the '
-        "labels: a folder of them, or drawn textures.",
+        help='Let devices answer "unsure" below a probability that is chosen from pictures that show none of the '
+        "labels: FOLDER has such pictures, `drawn` draws textures.",
     ),
     click.option(
         "-o",

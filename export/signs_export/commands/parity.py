@@ -1,4 +1,4 @@
-"""The command `signs parity`: the gate that a CI job runs, and the walk that shows where an export goes wrong."""
+"""The command `signs parity`: runs the gate (in CI), or traces one picture to see where an export goes wrong."""
 
 import sys
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from signs_export.commands.options import (
     data_of_model,
     pictures_option,
 )
-from signs_export.config import VARIANTS, ExportConfig, Int8Config
+from signs_export.config import SCALINGS, VARIANTS, ExportConfig, Int8Config
 from signs_runtime.commands.shared import Command, gathered, json_option, print_json, print_table
 from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.figures import finite
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a comparison is written to, besides the terminal, and which picture is walked through instead."""
+    """Files to write, and the picture to trace instead of the comparison."""
 
     junit: Path | None
     html: Path | None
@@ -52,12 +52,12 @@ _output_options = gathered(
         click.option(
             "--html",
             type=click.Path(path_type=Path, dir_okay=False, writable=True),
-            help="Write a page that shows what differs and where.",
+            help="Write a report page that shows what differs and where.",
         ),
         click.option(
             "--trace",
             type=click.Path(path_type=Path),
-            help="Instead, follow this picture file through both sides and show each stage.",
+            help="Follow this one picture through Keras and the export instead, and show each stage.",
         ),
     ),
 )
@@ -67,7 +67,7 @@ _output_options = gathered(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @data_of_model
-@model_options
+@model_options(scalings=SCALINGS)
 @reading_options
 @pictures_option
 @agreement_option
@@ -84,11 +84,11 @@ def parity(
     outputs: Outputs,
     as_json: bool,
 ) -> None:
-    """Compare every variant of BUNDLE (or one .onnx file) with the Keras MODEL, picture files in, through the runtime.
+    """Compare every variant of BUNDLE (or one .onnx file) with the Keras MODEL, from picture files on.
 
-    DATA is required as for build-and-export, except with --trace.
+    DATA is required, except with --trace: the pictures to compare on. The runtime reads them as a device does.
 
-    Exit codes: 0 the same answers, 1 an error that is explained, 2 wrong usage, 3 other answers.
+    Exit codes: 0 the same answers, 1 an error with an explanation, 2 wrong usage, 3 different answers.
     """
     if outputs.trace is None:
         data = data_for(model, data)
@@ -101,7 +101,7 @@ def parity(
     from signs_export.job import Job
 
     if outputs.trace is not None and (outputs.junit is not None or outputs.html is not None):
-        raise click.UsageError("--trace shows one picture; --junit and --html are about all of them.")
+        raise click.UsageError("--trace shows one picture and writes no files; leave out --junit and --html.")
     for path in (outputs.junit, outputs.html):
         if path is not None:
             check_room(path.parent, 0)  # before the work, not after it
@@ -111,9 +111,11 @@ def parity(
     dataset = None if outputs.trace is not None or data is None else open_data(data, model, about_model)
     if dataset is not None and dataset.test.is_multi_label != bool(exported.thresholds):
         kinds = (
-            ("a multi-label classifier", "a table of labels") if exported.thresholds else ("of one label", "folders")
+            ("a multi-label classifier", "a table of labels")
+            if exported.thresholds
+            else ("a classifier with one label a picture", "a folder for each label")
         )
-        raise DatasetError(f"{bundle} is {kinds[0]}, and {data} is of another kind: give {kinds[1]}.")
+        raise DatasetError(f"{bundle} is {kinds[0]}, which {data} does not fit: pass {kinds[1]} as DATA.")
     reference = open_reference(
         model,
         about_model,
@@ -124,7 +126,7 @@ def parity(
     if (temperature := temperature_of(next(iter(variants.values()))[1])) != 1:
         reference = tempered(reference, temperature)
     if dataset is None:
-        assert outputs.trace is not None  # without it DATA was asked for
+        assert outputs.trace is not None  # without --trace, DATA is required
         _show_trace(outputs.trace, reference, variants, as_json=as_json)
         return
     made = tuple(name for name in VARIANTS if name in variants)
@@ -136,13 +138,13 @@ def parity(
     if failed is not None:
         raise ParityError(
             failed,
-            f"{bundle} is not an export of {model} for pictures read as {reference.input.describe()}, or was damaged; "
-            "export the model again.",
+            f"{bundle} is not an export of {model} with this reading ({reference.input.describe()}), or it was "
+            "damaged. Pass the same options as for the export, or export the model again.",
         )
 
 
 def _variants(bundle: Path) -> dict[str, tuple["Classifier", Path]]:
-    """A classifier for each variant, by name, with the .onnx file that it runs."""
+    """A classifier for each variant and the .onnx file that it runs, by the variant's name."""
     from signs_runtime import Classifier
     from signs_runtime.bundle.folder import is_model_file, open_bundle
 
@@ -158,7 +160,7 @@ def _variants(bundle: Path) -> dict[str, tuple["Classifier", Path]]:
 def _compare(
     job: "Job", bundle: Path, variants: dict[str, tuple["Classifier", Path]], outputs: Outputs
 ) -> list["Verdict"]:
-    """The verdict on each variant; the files that are asked for are written."""
+    """The verdict on each variant. Writes the files of `outputs`."""
     from signs_export.gate.compare import compare
     from signs_export.gate.evidence import collected
     from signs_export.report.junit import write_junit
@@ -197,7 +199,7 @@ def _show_verdicts(verdicts: list["Verdict"], dataset: "Dataset", *, as_json: bo
 
 
 def _write_page(path: Path, bundle: Path, job: "Job", evidence: "Evidence", verdicts: dict[Path, "Verdict"]) -> None:
-    """The report of an export, of what this gate has looked at: verdicts by model file."""
+    """Write the report page; `verdicts` by model file."""
     import hashlib
 
     import onnx
@@ -236,7 +238,7 @@ def _write_page(path: Path, bundle: Path, job: "Job", evidence: "Evidence", verd
 def _show_trace(
     picture: Path, reference: "Reference", variants: dict[str, tuple["Classifier", Path]], *, as_json: bool
 ) -> None:
-    """Walk one picture through each variant and Keras; ends the command with 3 where a stage differs."""
+    """Trace one picture through Keras and each variant. Ends the command with 3 if a stage differs."""
     import numpy as np
     import onnx
 
@@ -263,8 +265,8 @@ def _show_trace(
         }
         if not as_json:
             rows = [(stage.name, "same" if stage.passed else "DIFFERS", stage.says) for stage in stages]
-            print_table(rows, header=(f"{name}: stage", "", "the two sides"))
-            outcome = "every stage is Keras's" if first is None else f"the first stage that differs is {first.name}"
+            print_table(rows, header=(f"{name}: stage", "", "difference"))
+            outcome = "every stage matches Keras" if first is None else f"the first stage that differs is {first.name}"
             click.echo(f"{name}: {outcome}.\n")
     if as_json:
         print_json({"passed": not differs, "picture": str(picture), "variants": document})

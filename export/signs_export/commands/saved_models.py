@@ -1,4 +1,4 @@
-"""Knows the Keras models that this project saved beside a bundle, so that it replaces no other."""
+"""Recognizes the Keras models that this project saved next to a bundle, so that it replaces no others."""
 
 import hashlib
 import json
@@ -11,24 +11,24 @@ from signs_export.errors import ExportError
 from signs_runtime.bundle.folder import read_manifest
 from signs_runtime.errors import BundleError
 
-NOTED = "saved_models.json"  # in the training's folder: the SHA-256 of each file that a training of ours saved
+NOTED = "saved_models.json"  # in the training's folder: the SHA-256 of each model that this project saved
 
 
 def check_ours(path: Path, bundle: Path, training: Path) -> None:
-    """Refuse to replace a Keras model of another's; `bundle` and `training` are the folders beside it.
+    """Raise ExportError if `path` is a Keras model that this project did not save.
 
-    It is ours if the training's folder notes its bytes, or if the bundle was made of its weights. Raises ExportError.
+    The model is ours if the folder `training` lists its digest, or if `bundle` was made from its weights.
     """
     if not path.is_file() or _digest(path) in _noted(training) or _has_weights_of(path, bundle):
-        return  # what is no file, `check_output` refuses
+        return  # `check_output` refuses anything that is not a file
     raise ExportError(
-        f"{path} is there and would be replaced, but this command did not save it: neither {training.name}/{NOTED} nor "
-        f"a bundle {bundle.name}/ knows its weights. Move it away, or choose another -o."
+        f"{path} would be replaced, but this command did not save it: its weights are neither in "
+        f"{training.name}/{NOTED} nor those of the bundle {bundle.name}/. Move it away, or choose another -o."
     )
 
 
 def note_ours(path: Path, training: Path) -> None:
-    """Note in the training's folder that a file, under whatever name, is a model of ours."""
+    """Record in the training's folder that this project saved a model file, whatever its name."""
     noted = sorted({*_noted(training), _digest(path)})
     with written_whole(training / NOTED) as partial:
         partial.write_bytes(f"{json.dumps(noted, indent=2)}\n".encode())

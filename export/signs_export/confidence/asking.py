@@ -1,4 +1,4 @@
-"""Asks Keras about pictures of a split, a few at a time, so that they are never all in memory."""
+"""Runs Keras on the pictures of a split, a few at a time, so that they are never all in memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +11,6 @@ from signs_export.source.reference import BATCH, Reference
 
 
 def ask(reference: Reference, split: Split, on_done: Callable[[int], None]) -> NDArray[Any]:
-    """What the model gives for the pictures, (n, classes). Raises ImageError for one that cannot be read."""
+    """The model's probabilities for the pictures, (n, classes). Raises ImageError for one that cannot be read."""
     parts = [split.part(np.arange(first, min(first + BATCH, len(split)))) for first in range(0, len(split), BATCH)]
     return np.concatenate([reference.probabilities(part.images(reference.input), on_done) for part in parts])

@@ -1,4 +1,4 @@
-"""One temperature for all logits, so that probabilities are as often right as they say, and no label changes.
+"""Fits one temperature for all logits, so that probabilities match the accuracy. No label changes.
 
 Guo et al., 2017, https://arxiv.org/abs/1706.04599.
 """
@@ -24,46 +24,46 @@ from signs_export.source.fitting import has_both_labels, probability_of, with_bo
 from signs_export.source.reference import MOST_LOST, Reference, last_activation, noise, softmax
 from signs_runtime.bundle.onnx_metadata import TEMPERATURE_KEY
 
-MOST_PICTURES = 1000  # that it is fitted on
-LARGEST = 20.0  # and 1 / LARGEST the smallest
-# Whose activation can be put apart.
+MOST_PICTURES = 1000  # on which it is fitted
+LARGEST = 20.0  # temperature; 1 / LARGEST is the smallest
+# Layers whose activation can be split off.
 _ACTIVATED = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Activation, keras.layers.Softmax)
 _Z = 1.644854  # the normal distribution's 95% point
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A temperature, and what it does to the test pictures, on which it was not fitted."""
+    """A temperature, and its effect on the test pictures, on which it was not fitted."""
 
     temperature: float
-    pictures: int  # that it was fitted on
-    may_be_trained_on: bool  # the network may have learnt these pictures
+    pictures: int  # on which it was fitted
+    may_be_trained_on: bool  # the model may have been trained on these pictures
     before: Reliability
     after: Reliability
     loss_before: float  # the mean of -log of the true label's probability
     loss_after: float
-    is_kept: bool  # else it makes the test pictures worse
+    is_kept: bool  # False: it makes the test pictures worse, and is left out
 
     def describe(self) -> str:
-        """For people, on a line."""
+        """Describe it for people, in one line."""
         left_out = "" if self.is_kept else " (left out)"
         return (
-            f"Temperature {self.temperature:.3g}{left_out}, fitted on {self.pictures:,} pictures: on the test pictures "
-            f"the expected calibration error goes from {self.before.error:.1%} to {self.after.error:.1%}, the log loss "
-            f"from {self.loss_before:.4g} to {self.loss_after:.4g}."
+            f"Temperature {self.temperature:.3g}{left_out}, fitted on {self.pictures:,} pictures. On the test "
+            f"pictures, the expected calibration error goes from {self.before.error:.1%} to {self.after.error:.1%}, "
+            f"and the log loss from {self.loss_before:.4g} to {self.loss_after:.4g}."
         )
 
 
 def calibrate(job: Job) -> tuple[Job, Calibrated]:
-    """Fit a temperature on pictures that are not the test's, and give the job with the model that divides by it.
+    """Fit a temperature on pictures that are not test pictures, and return the job with the model that divides by it.
 
-    Where it makes the test pictures worse (surely so, or at all where it was fitted on pictures that the network may
-    have learnt), the job is as it was and hears of it. Raises ExportError for a model that gives pictures several
-    labels, or whose answers cannot be divided.
+    If it makes the test pictures worse, the job stays as it was and warns. This must be significant, unless it was
+    fitted on pictures that the model may have been trained on. Raises ExportError for a multi-label model, and for one
+    whose logits cannot be divided.
     """
     reference, dataset = job.reference, job.dataset
     if reference.thresholds or reference.has_sigmoids:
-        raise ExportError("--calibrate is for a softmax or one sigmoid; this model has a sigmoid for each label.")
+        raise ExportError("--calibrate needs a softmax or one sigmoid; this model has a sigmoid for each label.")
     pictures = job.held_out or dataset.all_but_test
     fitted, test = pictures.part(pictures.mixed()[:MOST_PICTURES]), dataset.test.thin(job.config.parity_pictures)
     with job.progress("Fitting a temperature", len(fitted) + len(test)) as on_done:
@@ -84,21 +84,21 @@ def calibrate(job: Job) -> tuple[Job, Calibrated]:
         is_kept=not (worse.mean() > 0 if known else _is_above_0(worse)),
     )
     if not calibrated.is_kept:
-        advice = " Give validation pictures that the model was not trained on." if known else ""
+        advice = " Add validation pictures that the model was not trained on." if known else ""
         job.warn(
-            f"The probabilities are as the model has them, without a temperature: one of {temperature:.3g}, fitted on "
-            f"{len(fitted):,} pictures, makes them worse on the test pictures (log loss {calibrated.loss_before:.3g}, "
-            f"with it {calibrated.loss_after:.3g}).{advice}"
+            f"The probabilities stay as they are, without a temperature. A temperature of {temperature:.3g}, fitted on "
+            f"{len(fitted):,} pictures, makes the test pictures worse: the log loss goes from "
+            f"{calibrated.loss_before:.3g} to {calibrated.loss_after:.3g}.{advice}"
         )
         return job, calibrated
     return replace(job, reference=tempered(reference, temperature)), calibrated
 
 
 def fit_temperature(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """The temperature under which the softmax of scores (n, classes) makes the labels (n,) most likely.
+    """The temperature at which the softmax of scores (n, classes) makes the labels (n,) most likely.
 
-    Where every picture is right, any lower one would do better: each label counts as right n + 1 times in n + 2, as
-    Laplace's rule of succession and Platt have it.
+    If every picture is right, a lower temperature would always score better. So each label counts as right n + 1 times
+    in n + 2: this is Laplace's rule of succession, which Platt uses.
     """
     count, classes = scores.shape
     doubt = 1 / (count + 2)
@@ -116,10 +116,10 @@ def fit_temperature(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> 
 
 
 def tempered(reference: Reference, temperature: float) -> Reference:
-    """The classifier with its logits divided by a temperature, in Keras, so that it is exported and proved with that.
+    """The classifier with its logits divided by a temperature in Keras, so that it is exported and proved with it.
 
-    What it adds are layers without weights, so that the weights' digest is the model's own. Raises ExportError where
-    the answers are not those that follow from the model's.
+    It only adds layers without weights, so the weights' digest stays the same. Raises ExportError if its answers do not
+    follow from the original model's.
     """
     model = reference.model
     found = _logits(reference)
@@ -139,26 +139,29 @@ def tempered(reference: Reference, temperature: float) -> Reference:
     images = noise(reference.input)
     wanted = softmax(_scores(reference, found, images) / temperature)
     if not np.abs(changed.probabilities(images) - wanted).max() <= MOST_LOST:
-        raise ExportError("The model's logits cannot be divided by a temperature, as --calibrate would have it.")
+        raise ExportError("--calibrate: this model's logits cannot be divided by a temperature. Leave out --calibrate.")
     return changed
 
 
 def temperature_of(file: Path) -> float:
-    """The temperature that an exported .onnx file says is in its graph, 1 where it says none. Raises ExportError."""
+    """The temperature in an exported .onnx file's metadata; 1 if there is none. Raises ExportError."""
     said = {each.key: each.value for each in onnx.load(file, load_external_data=False).metadata_props}
     try:
         temperature = float(said.get(TEMPERATURE_KEY, 1))
     except ValueError:
         temperature = 0.0
     if not 0 < temperature < float("inf"):
-        raise ExportError(f"{file}: {said[TEMPERATURE_KEY]!r:.80} is no temperature; export the model again.")
+        raise ExportError(
+            f"{file}: its metadata has the temperature {said[TEMPERATURE_KEY]!r:.80}, which is not valid. "
+            "Export the model again."
+        )
     return temperature
 
 
 def _logits(reference: Reference) -> tuple[keras.Model, str] | None:
-    """A copy of the model that gives its logits, (n, classes) or (n, 1), and what makes them probabilities.
+    """A copy of the model that outputs its logits, (n, classes) or (n, 1), and the activation after them.
 
-    None where no layer has the two apart, or where that layer does something else, too.
+    None if no layer separates the two, or if that layer does something else as well.
     """
     model = reference.model
     if reference.gives_logits:
@@ -186,13 +189,13 @@ def _logits(reference: Reference) -> tuple[keras.Model, str] | None:
         images = noise(reference.input)
         given = softmax(_scores(reference, (logits, activation), images))
         is_same = np.abs(given - reference.probabilities(images)).max() <= MOST_LOST
-    except Exception:  # layers of other people's raise whatever they like
+    except Exception:  # custom layers can raise anything
         return None
     return (logits, activation) if is_same else None
 
 
 def _cooled_behind(model: keras.Model, cooling: float) -> keras.KerasTensor:
-    """A second softmax, of the scaled logarithms of a model's probabilities."""
+    """A second softmax after the model, of the scaled logarithms of its probabilities."""
     least = _least(model)
     logs = keras.ops.log(keras.ops.clip(model.outputs[0], least, 1 - least))
     scaled = keras.layers.Rescaling(cooling, name="signs_temperature")(logs)
@@ -205,7 +208,7 @@ def _scores(
     pictures: NDArray[np.uint8] | Split,
     on_done: Callable[[int], None] = ignore_progress,
 ) -> NDArray[np.float64]:
-    """The numbers (n, classes) whose softmax the model's probabilities are."""
+    """The numbers (n, classes) whose softmax gives the model's probabilities."""
     asked = reference
     if found is not None:
         asked = replace(reference, model=found[0], gives_logits=False, classes=int(found[0].outputs[0].shape[1]))
@@ -218,7 +221,7 @@ def _scores(
 
 
 def _least(model: keras.Model) -> float:
-    """The least probability whose logarithm tells something: 1 - p, of one sigmoid, has but 24 digits."""
+    """The least probability with a meaningful logarithm: 1 - p, of one sigmoid, has only 24 binary digits."""
     return 2.0**-24 if has_both_labels(model) else 1e-30
 
 
@@ -232,5 +235,5 @@ def _losses(rows: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.
 
 
 def _is_above_0(values: NDArray[np.float64]) -> bool:
-    """Whether the mean is above 0 by more than 19 of 20 such samples would show by chance."""
+    """Whether the mean is significantly above 0: by more than chance shows in 19 of 20 such samples."""
     return bool(values.mean() > _Z * values.std() / np.sqrt(len(values)))

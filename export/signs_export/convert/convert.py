@@ -1,4 +1,4 @@
-"""Keras to ONNX: one graph from uint8 pixels to probabilities, of standard operators only, that says what it is."""
+"""Converts Keras to ONNX: one graph from uint8 pixels to probabilities, of standard operators, with metadata."""
 
 import json
 import logging
@@ -42,7 +42,8 @@ from signs_runtime.engine.session import import_onnxruntime
 def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig) -> onnx.ModelProto:
     """Convert to float32 ONNX: `image` uint8 (batch, h, w, c) in, `probabilities` float32 (batch, labels) out.
 
-    Scaling, and a softmax after logits, are in the graph; batch norms are folded into convolutions. Raises ExportError.
+    The graph includes the scaling, and a softmax after logits; batch norms are folded into convolutions. Raises
+    ExportError.
     """
     check_labels(reference, labels)
     traced, marks = _trace(reference, config)
@@ -59,16 +60,16 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
 
 
 def check_labels(reference: Reference, labels: tuple[str, ...]) -> None:
-    """Refuse labels of another number than the model's classes. Raises ExportError."""
+    """Check that there are as many labels as the model has classes. Raises ExportError."""
     if len(labels) != reference.classes:
         raise ExportError(
-            f"The model tells {reference.classes} classes apart and the data has {len(labels)} labels "
-            f"({', '.join(labels[:10])}); give the data that the model was trained on."
+            f"The model has {reference.classes} classes, but the data has {len(labels)} labels "
+            f"({', '.join(labels[:10])}). Use the data that the model was trained on."
         )
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Refuse a graph that is not complete, standard ONNX: tf2onnx only logs an operator that it cannot map.
+    """Check that a graph is complete, standard ONNX: tf2onnx only logs operators that it cannot map.
 
     Raises ExportError.
     """
@@ -76,10 +77,10 @@ def check(model: onnx.ModelProto) -> None:
         {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     )
     if foreign:
-        raise ExportError(f"The graph uses operators outside the ONNX standard: {', '.join(foreign)}.")
+        raise ExportError(f"The graph has operators outside the ONNX standard: {', '.join(foreign)}.")
     names = [each.name for each in model.graph.input], [each.name for each in model.graph.output]
     if names != ([INPUT], [OUTPUT]):
-        raise ExportError(f"The graph takes {names[0]} and gives {names[1]}, not {INPUT} and {OUTPUT}.")
+        raise ExportError(f"The graph's inputs are {names[0]} and its outputs {names[1]}, not {INPUT} and {OUTPUT}.")
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -87,11 +88,11 @@ def check(model: onnx.ModelProto) -> None:
 
 
 def check_backend() -> None:
-    """Raise ExportError unless Keras runs on TensorFlow, from whose graphs tf2onnx converts."""
+    """Raise ExportError unless Keras runs on TensorFlow, whose graphs tf2onnx converts."""
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
-            f"Export needs Keras's TensorFlow backend, and this is {keras.backend.backend()}. Train and save the model "
-            "with signs train, and run signs export with KERAS_BACKEND=tensorflow."
+            f"The export needs Keras's TensorFlow backend, but Keras runs on {keras.backend.backend()} here. Save the "
+            "trained model (signs train does), then run signs export with KERAS_BACKEND=tensorflow."
         )
 
 
@@ -100,7 +101,7 @@ def _trace(reference: Reference, config: ExportConfig) -> tuple[onnx.ModelProto,
     import tensorflow as tf
     import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # check() raises what it would only have logged
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # check() raises errors that tf2onnx would only log
     model, shape = reference.model, reference.input.shape
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator]
@@ -114,7 +115,7 @@ def _trace(reference: Reference, config: ExportConfig) -> tuple[onnx.ModelProto,
     try:
         with tf2onnx_patched(), marked_layers(model) as marks:
             captured = captured_constants(classify.get_concrete_function().graph)
-            # large_model keeps the weights out of the graph that 24 optimizer passes copy: a third of the time.
+            # large_model keeps the weights out of the graph, which 24 optimizer passes copy: a third of the time.
             converted, storage = tf2onnx.convert.from_function(
                 classify,
                 input_signature=classify.input_signature,
@@ -126,7 +127,7 @@ def _trace(reference: Reference, config: ExportConfig) -> tuple[onnx.ModelProto,
                 },
                 large_model=True,
             )
-    except Exception as error:  # tf2onnx raises whatever its passes stumble over
+    except Exception as error:  # tf2onnx passes on any exception
         raise ExportError(f"tf2onnx cannot convert the model: {error}{_advice(reference)}") from error
     bring_weights_back(converted, storage.name_to_tensor_data)
     bring_constants_in(converted, captured)
@@ -134,7 +135,7 @@ def _trace(reference: Reference, config: ExportConfig) -> tuple[onnx.ModelProto,
 
 
 def _fold(model: onnx.ModelProto, reference: Reference) -> onnx.ModelProto:
-    """Fold batch norms and constants with onnxruntime's basic level, which keeps to standard operators.
+    """Fold batch norms and constants with onnxruntime's basic level, which only uses standard operators.
 
     https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html
     """
@@ -146,7 +147,7 @@ def _fold(model: onnx.ModelProto, reference: Reference) -> onnx.ModelProto:
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions share no base class but this
+        except Exception as error:  # onnxruntime's exceptions share no other base class
             raise ExportError(f"The model cannot be expressed in ONNX: {error}{_advice(reference)}") from error
         folded = onnx.load(options.optimized_model_filepath)
     used = {node.domain for node in folded.graph.node}
@@ -157,13 +158,13 @@ def _fold(model: onnx.ModelProto, reference: Reference) -> onnx.ModelProto:
 
 
 def _advice(reference: Reference) -> str:
-    """What to do about recurrent layers, whose loops tf2onnx cannot always map; "" where there are none."""
+    """Advice on recurrent layers, whose loops tf2onnx cannot always map; "" if there are none."""
     loops = [layer.name for layer in reference.model._flatten_layers() if getattr(layer, "unroll", None) is False]
     if not loops:
         return ""
     return (
-        f" The model has layers that loop: {', '.join(loops)}. Build it again with unroll=True in them, which writes "
-        "their steps out, or with LSTM layers; set its weights from this one, and save that."
+        f" The model has layers that loop: {', '.join(loops)}. Rebuild the model with unroll=True in these layers, or "
+        "with LSTM layers. Copy the weights with set_weights, save the new model and export that."
     )
 
 

@@ -1,6 +1,6 @@
-"""Names a converted graph after the Keras layers, in an order of its own: the same weights give the same bytes.
+"""Names a converted graph after the Keras layers, and orders it, so that the same weights give the same bytes.
 
-tf2onnx numbers what it makes as it goes, and TensorFlow adds numbers to the names of layers.
+tf2onnx numbers its tensors with a running counter, and TensorFlow adds numbers to the names of layers.
 """
 
 import re
@@ -19,8 +19,8 @@ from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
 
 SCALED, LOGITS = "scaled", "logits"
 BATCH = "batch"  # the name of the dynamic axis
-_MARK = re.compile(r"signs_layer(\d+)(?:_\d+)?/")  # TensorFlow adds a number where a layer is called again
-_MADE = re.compile(r"__\d+(:\d+)?$")  # what tf2onnx made, such as transpositions around a layer's own
+_MARK = re.compile(r"signs_layer(\d+)(?:_\d+)?/")  # TensorFlow adds a number if a layer is called again
+_MADE = re.compile(r"__\d+(:\d+)?$")  # made by tf2onnx, such as transpositions around a layer's operations
 _DERIVED = re.compile(r"(_[A-Za-z]\w*)?(__\d+)?(:\d+)?")  # what tf2onnx appends to an operation's name
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _PARAMETERS = {1: "kernel", 2: "bias"}  # their inputs
@@ -28,17 +28,17 @@ _PARAMETERS = {1: "kernel", 2: "bias"}  # their inputs
 
 @dataclass
 class Marks:
-    """Numbers that layers leave in the names of what TensorFlow traces, and its names for what they give.
+    """Numbers that mark layers in the names that TensorFlow traces, and TensorFlow's names of the layers' outputs.
 
-    `layers` are the names by number: those of `layers_of`, then what scales the pixels before the model.
+    `layers` has the layers' names by number: those of `layers_of`, then the scaling before the model.
     """
 
     layers: list[str]
-    given: dict[int, list[str]] = field(default_factory=dict)  # TensorFlow's tensors, one for each call
+    given: dict[int, list[str]] = field(default_factory=dict)  # names of TensorFlow's tensors, one for each call
     sizes: dict[str, float] = field(default_factory=dict)  # the sum of a layer's |kernel|, by its name
 
     def call(self, number: int, call: Callable[[], Any]) -> Any:  # Any: what layers give
-        """Call a layer, or what scales, under its number."""
+        """Call a layer, or the scaling, under its number."""
         import tensorflow as tf
 
         with tf.name_scope(f"signs_layer{number}"):
@@ -50,13 +50,13 @@ class Marks:
 
     @property
     def tensors(self) -> dict[str, str]:
-        """TensorFlow's name for a layer's only tensor, by the layer's name; of those that are called once."""
+        """TensorFlow's name of the only output, by layer, of the layers that are called once."""
         return {self.layers[number]: names[0] for number, names in self.given.items() if len(names) == 1 and names[0]}
 
 
 @contextmanager
 def marked_layers(model: keras.Model) -> Iterator[Marks]:
-    """Have each layer leave its number, its place in `layers_of(model)`, in the names of what TensorFlow traces."""
+    """Mark TensorFlow's traced names with each layer's number, its place in `layers_of(model)`."""
     layers = layers_of(model)
     marks = Marks([*(layer.name for layer in layers), SCALED])
     for layer in layers:
@@ -67,7 +67,7 @@ def marked_layers(model: keras.Model) -> Iterator[Marks]:
 
 
 def _origin(tensor: Any) -> str:  # Any: a symbolic tensor
-    """The name of a tensor where it is computed; what only passes it on leaves no trace in ONNX."""
+    """The name of a tensor where it is computed; operations that only pass it on do not appear in ONNX."""
     operation, place = tensor.op, tensor.value_index
     while operation.type in ("Identity", "IdentityN") or _changes_nothing(operation):
         tensor = operation.inputs[place]
@@ -76,7 +76,7 @@ def _origin(tensor: Any) -> str:  # Any: a symbolic tensor
 
 
 def _changes_nothing(operation: Any) -> bool:  # Any: TensorFlow's
-    """Tell a sum with 0 or a product with 1, which conversion leaves out."""
+    """Whether it is a sum with 0 or a product with 1, which the conversion leaves out."""
     import tensorflow as tf
 
     neutral = {"AddV2": 0, "Add": 0, "Sub": 0, "Mul": 1}.get(operation.type)
@@ -87,11 +87,11 @@ def _changes_nothing(operation: Any) -> bool:  # Any: TensorFlow's
 
 
 def name_graph(model: onnx.ModelProto, marks: Marks) -> None:
-    """Order the nodes by what they compute and name everything, by the marks that tracing left.
+    """Order the nodes by what they compute, and name everything by the marks from tracing.
 
-    A tensor that bears a layer's name is what this layer gives, perhaps transposed; a convolution or dense node bears
-    that of the layer whose weights it has. The input is `image`, the output `probabilities`, their first axis `batch`;
-    what a last softmax takes is `logits`.
+    A tensor with a layer's name is this layer's output, perhaps transposed. A convolution or dense node has the name of
+    the layer whose weights it has. The input is `image`, the output `probabilities`, and their first axis `batch`. The
+    input of a last softmax is `logits`.
     """
     graph = model.graph
     _put_in_order(graph)
@@ -100,14 +100,14 @@ def name_graph(model: onnx.ModelProto, marks: Marks) -> None:
     tensors = _Names({graph.input[0].name: INPUT, graph.output[0].name: OUTPUT, **ends})
     _name_nodes(graph, marks, tensors)
     _name_weights(graph, tensors)
-    del graph.value_info[:]  # intermediate shapes would still speak of the old axis name
+    del graph.value_info[:]  # intermediate shapes would keep the old axis name
     graph.input[0].name, graph.output[0].name = INPUT, OUTPUT
     for value in (graph.input[0], graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
 
 
 def _name_nodes(graph: onnx.GraphProto, marks: Marks, tensors: "_Names") -> None:
-    """Name each node and what it takes and gives, in the graph's order."""
+    """Name each node, its inputs and its outputs, in the graph's order."""
     layers = marks.layers
     weights = {tensor.name for tensor in graph.initializer}
     inside = _layers_inside(graph, layers, weights)
@@ -131,7 +131,7 @@ def _name_nodes(graph: onnx.GraphProto, marks: Marks, tensors: "_Names") -> None
 
 
 def _name_weights(graph: onnx.GraphProto, tensors: "_Names") -> None:
-    """Name the initializers, order them as the nodes read them, and drop those that none reads."""
+    """Name the initializers, order them as the nodes read them, and drop unused ones."""
     kept = {tensors[tensor.name]: tensor for tensor in graph.initializer if tensor.name in tensors}
     initializers = [kept[name] for name in tensors.given if name in kept]
     for name, tensor in kept.items():
@@ -142,10 +142,10 @@ def _name_weights(graph: onnx.GraphProto, tensors: "_Names") -> None:
 
 
 class _Names:
-    """New names for old ones, each given once."""
+    """New names for old ones, each used once."""
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
-        self._names = {"": "", **(names or {})}  # an input that is left out has no name
+        self._names = {"": "", **(names or {})}  # an omitted input has no name
         self._used = set(self._names.values())
 
     def __contains__(self, old: str) -> bool:
@@ -156,11 +156,11 @@ class _Names:
 
     @property
     def given(self) -> list[str]:
-        """The new names, in the order in which they were given."""
+        """The new names, in the order of naming."""
         return list(self._names.values())
 
     def new(self, wanted: str) -> str:
-        """The name wanted, or where it is taken the first free one with a number."""
+        """The wanted name or, if it is taken, the first free one with a number."""
         name, number = wanted, 1
         while name in self._used:
             number += 1
@@ -175,7 +175,7 @@ class _Names:
 
 
 def _put_in_order(graph: onnx.GraphProto) -> None:
-    """Order the nodes as they are met on the way back from the output, inputs first."""
+    """Order the nodes by a walk back from the output, inputs first."""
     made_by = {name: i for i, node in enumerate(graph.node) for name in node.output}
     order: list[int] = []
     done: set[int] = set()
@@ -196,16 +196,16 @@ def _put_in_order(graph: onnx.GraphProto) -> None:
 
 
 def _layers_inside(graph: onnx.GraphProto, layers: list[str], weights: set[str]) -> dict[str, str]:
-    """The tensors of which it can be told inside which layer they are made, with its name."""
+    """The tensors that are known to be made inside a layer, with its name."""
     inside: dict[str, str] = {}
     for node in graph.node:
         owner = _layer(node.output[0], layers)
         if _MADE.search(node.output[0]):
-            # tf2onnx's own: after something of the layer's it goes on in it, before it (a transposition) it does not.
+            # Made by tf2onnx: inside the layer if it follows one of its nodes, not if it precedes it (a transposition).
             owner = owner if owner in {inside.get(name) for name in node.input} else None
             biases = [_layer(name, layers) for name in node.input[1:] if name in weights]
             if owner is None and node.op_type in _WEIGHTED and biases:
-                owner = biases[-1]  # a batch norm's, where it was folded into a convolution
+                owner = biases[-1]  # of a batch norm that was folded into a convolution
         if owner is not None:
             inside.update(dict.fromkeys(node.output, owner))
     return inside
@@ -214,11 +214,11 @@ def _layers_inside(graph: onnx.GraphProto, layers: list[str], weights: set[str])
 def _layer_outputs(
     graph: onnx.GraphProto, inside: Mapping[str, str], marks: Marks, weights: set[str]
 ) -> dict[str, str]:
-    """The tensors that are known to be what a layer gives, with its name.
+    """The tensors that are known to be a layer's output, with its name.
 
-    Known is what TensorFlow's operation for the layer's output gives, perhaps transposed or squeezed, and a
-    convolution's output whose bias is the layer's: a batch norm that was folded into it. Of several such tensors it is
-    the one that others read.
+    These are the results of TensorFlow's operation for the layer's output, perhaps transposed or squeezed, and the
+    outputs of convolutions with the layer's bias (a batch norm that was folded into them). Of several such tensors, it
+    is the one that other layers read.
     """
     given = marks.tensors
     kernels = {tensor.name: tensor for tensor in graph.initializer if tensor.name in weights}
@@ -245,7 +245,7 @@ def _layer_outputs(
 
 
 def _is_derived(name: str, tensor: str) -> bool:
-    """Tell whether a name is TensorFlow's for this tensor, or one that tf2onnx made of it."""
+    """Whether a name is TensorFlow's for this tensor, or one that tf2onnx derived from it."""
     operation, _, place = tensor.rpartition(":")
     match = _DERIVED.fullmatch(name[len(operation) :]) if name.startswith(operation) else None
     if match is None:
@@ -255,7 +255,7 @@ def _is_derived(name: str, tensor: str) -> bool:
 
 
 def _is_multiplied(node: onnx.NodeProto, layer: str, marks: Marks, kernels: Mapping[str, onnx.TensorProto]) -> bool:
-    """Tell a convolution into whose kernel tf2onnx multiplied what follows the layer, under the layer's own name."""
+    """Whether tf2onnx multiplied what follows the layer into the kernel of this convolution, under the layer's name."""
     if node.op_type != "Conv" or len(node.input) > 2 or layer not in marks.sizes or node.input[1] not in kernels:
         return False
     size = float(np.abs(to_array(kernels[node.input[1]])).sum(dtype=np.float64))
@@ -263,6 +263,6 @@ def _is_multiplied(node: onnx.NodeProto, layer: str, marks: Marks, kernels: Mapp
 
 
 def _layer(name: str, layers: list[str]) -> str | None:
-    """The layer in whose innermost scope TensorFlow made what bears this name."""
+    """The layer of the innermost scope in a TensorFlow name; None if it has no mark."""
     marks = _MARK.findall(name)
     return layers[int(marks[-1])] if marks else None

@@ -1,6 +1,6 @@
-"""What tf2onnx gets wrong, or does slowly, put right from outside: each patch with its reason.
+"""Patches what tf2onnx gets wrong or does slowly. Each patch has its reason.
 
-Written for tf2onnx 1.17, to which its private parts are bound; with another version look at each of them again.
+The patches use private parts of tf2onnx 1.17. Check each of them again for another version.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def tf2onnx_patched() -> Iterator[None]:
 
 
 def convert_erfc(graph: Any, node: Any, name: str, _: Any) -> None:  # Any: tf2onnx's own
-    """erfc(x) = 1 - erf(x), which TensorFlow's gelu needs and tf2onnx 1.17 does not map."""
+    """Compute erfc(x) as 1 - erf(x): TensorFlow's gelu needs erfc, and tf2onnx 1.17 does not map it."""
     node.type = "Erf"
     (output,) = node.output
     one = graph.make_const(f"{name}_one", np.array(1, np.float32)).output[0]
@@ -30,7 +30,7 @@ def convert_erfc(graph: Any, node: Any, name: str, _: Any) -> None:  # Any: tf2o
 
 
 def convert_reverse(graph: Any, node: Any, name: str, _: Any) -> None:  # Any: tf2onnx's own
-    """Read axes backwards by a slice: tf2onnx 1.17 makes a ReverseSequence, of sizes that only a run tells."""
+    """Reverse axes with a Slice: tf2onnx 1.17 makes a ReverseSequence, whose sizes are only known at run time."""
     values = node.input[0]
     places = np.asarray(node.inputs[1].get_tensor_value(as_list=False), np.int64).reshape(-1)
     shapes, types = node.output_shapes, node.output_dtypes
@@ -43,7 +43,7 @@ def convert_reverse(graph: Any, node: Any, name: str, _: Any) -> None:  # Any: t
 
 
 def convert_nearest(graph: Any, node: Any, name: str, arguments: Any) -> None:  # Any: tf2onnx's own
-    """Take the nearest pixels by their places, where onnxruntime's way of finding them rounds a tie otherwise.
+    """Gather the nearest pixels by their indices if onnxruntime's Resize would round a tie differently.
 
     TensorFlow takes pixel floor((i + 0.5) * old / new): https://www.tensorflow.org/api_docs/python/tf/image/resize.
     """
@@ -69,7 +69,7 @@ def convert_nearest(graph: Any, node: Any, name: str, arguments: Any) -> None:  
 
 
 def _nearest(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of the nearest pixels, by TensorFlow's float32 arithmetic and by onnxruntime's."""
+    """The indices of the nearest pixels, by TensorFlow's float32 arithmetic and by onnxruntime's."""
     middles = np.arange(new, dtype=np.float32) + np.float32(0.5)
     by_tensorflow = np.minimum(np.floor(middles * (np.float32(old) / np.float32(new))), old - 1)
     by_onnxruntime = np.minimum(np.floor(middles / np.float32(new / old)), old - 1)
@@ -78,7 +78,7 @@ def _nearest(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 @contextmanager
 def _numpy_product() -> Iterator[None]:
-    """tf2onnx 1.17 calls np.product for large models, which numpy 2 has dropped: lend it np.prod."""
+    """Provide np.product, which tf2onnx 1.17 calls for large models and numpy 2 has removed."""
     if hasattr(np, "product"):
         yield
         return
@@ -91,9 +91,9 @@ def _numpy_product() -> Iterator[None]:
 
 @contextmanager
 def _constants_in_place() -> Iterator[None]:
-    """Spare tf2onnx 1.17 two thirds of its time: it copies every constant after each of its optimizer's 38 passes.
+    """Save two thirds of tf2onnx 1.17's time: it copies every constant after each of its optimizer's 38 passes.
 
-    What it copies is read once, at the end, when it says where constants are to be stored.
+    The copies are read only once, at the end, when tf2onnx decides where to store constants.
     """
     from tf2onnx.graph import Node
 
@@ -112,7 +112,7 @@ def _constants_in_place() -> Iterator[None]:
 
 @contextmanager
 def _inlined_functions() -> Iterator[None]:
-    """Trace functions inside functions in place: Keras compiles grouped convolutions apart, and tf2onnx 1.17 stops."""
+    """Trace nested functions inline: Keras compiles grouped convolutions separately, on which tf2onnx 1.17 fails."""
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
@@ -124,12 +124,12 @@ def _inlined_functions() -> Iterator[None]:
 
 
 def captured_constants(graph: Any) -> dict[str, NDArray[np.generic]]:  # Any: tf.FuncGraph
-    """Constants that the function closes over, such as a Normalization's mean; tf2onnx 1.17 takes them for inputs."""
+    """The constants that a function captures, such as a Normalization's mean; tf2onnx 1.17 turns them into inputs."""
     return {inside.name: outside.numpy() for outside, inside in graph.captures if inside.dtype.name != "resource"}
 
 
 def bring_constants_in(model: onnx.ModelProto, constants: dict[str, NDArray[np.generic]]) -> None:
-    """Make constants of the inputs that tf2onnx 1.17 made of `captured_constants`, in place."""
+    """Turn the inputs that tf2onnx 1.17 made of `captured_constants` back into constants, in place."""
     for value in list(model.graph.input):
         if value.name in constants:
             model.graph.initializer.append(onnx.numpy_helper.from_array(constants[value.name], value.name))
@@ -137,7 +137,7 @@ def bring_constants_in(model: onnx.ModelProto, constants: dict[str, NDArray[np.g
 
 
 def bring_weights_back(model: onnx.ModelProto, weights: dict[str, bytes]) -> None:
-    """Put back into the graph, in place, what tf2onnx 1.17 stored outside it for `large_model`."""
+    """Put the weights that tf2onnx 1.17 stored outside the graph (`large_model`) back into it, in place."""
     constants = [
         node.attribute[0].t
         for node in model.graph.node

@@ -1,4 +1,4 @@
-"""Says the same with fewer nodes: on small pictures a node's start costs as much as its sums."""
+"""Computes the same with fewer nodes: on small pictures, starting a node costs as much as its arithmetic."""
 
 import math
 from collections import Counter
@@ -10,17 +10,17 @@ from onnx.numpy_helper import from_array, to_array
 
 from signs_export.onnx_graph import attribute, weights_of
 
-Shape = tuple[int | str | None, ...]  # a number, the name of the batch's axis, or unknown
+Shape = tuple[int | str | None, ...]  # each a number, the name of the batch's axis, or unknown
 _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
-_AS_BEFORE = 0  # of a Reshape: the axis as it is
+_AS_BEFORE = 0  # in a Reshape: the axis stays
 
 
 def tidy(model: onnx.ModelProto) -> None:
-    """Replace, in place, what tf2onnx spells out; nodes that nothing reads any more stay.
+    """Replace chains of tf2onnx's nodes by single ones, in place. Nodes that nothing reads any more stay.
 
-    Means over a picture become GlobalAveragePool and relu6(x + 3) / 6 becomes HardSigmoid, for which onnxruntime has
-    kernels; chains that leave the numbers in their order (squeezes, reshapes to a computed shape, transpositions of
-    axes of length 1) become one Reshape, or nothing.
+    Means over a picture become GlobalAveragePool, and relu6(x + 3) / 6 becomes HardSigmoid: onnxruntime has kernels for
+    both. Chains that keep the order of the numbers (squeezes, reshapes to a computed shape, transpositions of axes of
+    length 1) become one Reshape, or nothing.
     """
     _pool_at_once(model)
     _join_hard_sigmoids(model)
@@ -39,14 +39,14 @@ def _pool_at_once(model: onnx.ModelProto) -> None:
 
 
 def _join_hard_sigmoids(model: onnx.ModelProto) -> None:
-    """Where Add, Clip and Div or Mul say max(0, min(1, x / 6 + 1/2)), let HardSigmoid say it."""
+    """Replace Add, Clip and Div or Mul that compute max(0, min(1, x / 6 + 1/2)) by HardSigmoid."""
     graph, shapes = model.graph, _shapes(model)
     weights = weights_of(model)
     uses = Counter(name for node in graph.node for name in node.input)
     made_by = {name: node for node in graph.node for name in node.output}
 
     def with_number(node: onnx.NodeProto | None, operators: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-        """What a node adds a number to, or multiplies or divides by it, which leaves its shape."""
+        """The other operand and the number, if a node combines a tensor with one number and keeps its shape."""
         for i, name in enumerate(node.input if node is not None and node.op_type in operators else ()):
             assert node is not None
             given = node.input[1 - i]
@@ -81,7 +81,7 @@ def _join_hard_sigmoids(model: onnx.ModelProto) -> None:
 
 
 def _rename_outputs(chain: list[onnx.NodeProto], last: str) -> None:
-    """Give what nodes compute, the last one first, names that say nothing of layers: their numbers are others now."""
+    """Rename the outputs of nodes, the last node first, so that no layer's name is on values that have changed."""
     name = last
     for i, node in enumerate(chain):
         node.output[0] = name
@@ -94,8 +94,8 @@ def _join_views(model: onnx.ModelProto) -> None:
     graph, weights = model.graph, weights_of(model)
     shapes = _shapes(model)
     given = {value.name for value in graph.output}
-    viewed: dict[str, str] = {}  # the tensor whose numbers, in their order, a view gives
-    same: dict[str, str] = {}  # and in its shape
+    viewed: dict[str, str] = {}  # by view, the tensor that has the same numbers in the same order
+    same: dict[str, str] = {}  # the same, if the shape is the same as well
     for node in graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
         if not _is_view(node, shapes):
@@ -116,7 +116,7 @@ def _join_views(model: onnx.ModelProto) -> None:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """The shapes that are known, of float32 tensors."""
+    """The known shapes of float32 tensors."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {
         value.name: tuple(
@@ -129,7 +129,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
 
 
 def _is_view(node: onnx.NodeProto, shapes: dict[str, Shape]) -> bool:
-    """Tell a node that leaves the numbers in their order."""
+    """Whether a node keeps the numbers in their order."""
     if node.op_type != "Transpose":
         return node.op_type in _VIEWS
     shape = shapes.get(node.input[0], ())
@@ -139,6 +139,6 @@ def _is_view(node: onnx.NodeProto, shapes: dict[str, Shape]) -> bool:
 
 
 def _of_one(shape: Shape | None) -> tuple[int, ...] | None:
-    """The axes after the first, the pictures, where all are known."""
+    """The axes after the first (the batch); None if one is unknown."""
     axes = tuple(each for each in (shape or ())[1:] if isinstance(each, int))
     return axes if shape and len(axes) == len(shape) - 1 else None

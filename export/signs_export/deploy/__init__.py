@@ -1,1 +1,1 @@
-"""What goes onto a device: a bundle with all that it needs there."""
+"""Prepares bundles for devices, each with everything that it needs there."""

@@ -1,4 +1,4 @@
-"""A folder, or a tar file, that installs a bundle on a board without a network and proves it there."""
+"""Makes a folder or a tar file that installs a bundle on a board without a network, and proves it there."""
 
 import re
 import shutil
@@ -15,12 +15,15 @@ PROGRAM = "program.py"
 def deploy_board(
     bundle: Path, destination: Path, config: BoardConfig, *, progress: Progress = no_progress
 ) -> tuple[Path, ...]:
-    """Write what installs a bundle on a board, and give its files. Raises as `new_folder` does."""
+    """Write the folder for a board, and return its files. Raises ExportError, and as `new_folder` does."""
     if config.program is not None and not config.program.is_file():
-        raise ExportError(f"No program at {config.program}.")
+        raise ExportError(f"No program at {config.program}. Pass an existing Python file to --service.")
     name = destination.name.removesuffix(".tar")
     if config.program is not None and not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-        raise ExportError(f"systemd takes no folder called {name!r}. Choose an -o of letters, digits and dashes.")
+        raise ExportError(
+            f"systemd cannot use a folder named {name!r}. Choose another -o, of letters, digits, dots, dashes and "
+            "underscores."
+        )
     with new_folder(bundle, destination, config.platform, config.python, progress=progress) as folder:
         folder.fill_in("install.sh", "install.sh", executable=True)
         folder.fill_in("board.md", "README.md")

@@ -1,4 +1,4 @@
-"""A folder that a container is built from, without a network: no root, a read-only file system, a health check."""
+"""Makes the folder of a container: built without a network, no root, a read-only file system, a health check."""
 
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from signs_export.errors import ExportError
 def deploy_container(
     bundle: Path, destination: Path, config: ContainerConfig, *, progress: Progress = no_progress
 ) -> tuple[Path, ...]:
-    """Write what a container is built from, and give its files. Raises as `new_folder` does, and for another system."""
+    """Write the folder of a container, and return its files. Raises ExportError, and as `new_folder` does."""
     if not find_platform(config.platform).for_docker:
-        raise ExportError(f"Containers run Linux, not {config.platform}. Choose linux-x86_64 or linux-aarch64.")
+        raise ExportError(
+            f"Containers run Linux, not {config.platform}. Pass --platform linux-x86_64 or linux-aarch64."
+        )
     with new_folder(bundle, destination, config.platform, config.python, progress=progress) as folder:
         folder.fill_in("Dockerfile", "Dockerfile")
         folder.fill_in("container.md", "README.md")

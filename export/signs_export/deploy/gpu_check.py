@@ -1,4 +1,4 @@
-"""A folder that proves, tunes and times a bundle on a machine with an NVIDIA GPU, and reports back."""
+"""Makes a folder that verifies, tunes and times a bundle on a machine with an NVIDIA GPU, and writes a report."""
 
 import shutil
 from pathlib import Path
@@ -10,9 +10,9 @@ _README = "README.md"
 
 
 def deploy_gpu_check(bundle: Path, destination: Path) -> tuple[Path, ...]:
-    """Write the folder, and give its files.
+    """Write the folder, and return its files.
 
-    Raises ExportError for a destination that is there, BundleError for a bundle that is not whole.
+    Raises ExportError if the destination exists, and BundleError if a file of the bundle is not the sealed one.
     """
     opened = open_whole(bundle)
     with placed(destination) as folder:

@@ -1,4 +1,4 @@
-"""The systems that a bundle can be deployed to, and why not to others."""
+"""The systems that a bundle can be deployed to, and the reasons against others."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from signs_export.errors import ExportError
 
-Processor = Literal["arm", "amd64"]  # as onnxruntime's own script calls them
+Processor = Literal["arm", "amd64"]  # the names that onnxruntime's own script uses
 PROCESSORS: tuple[Processor, ...] = get_args(Processor)
 Language = Literal["node", "cpp"]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -19,10 +19,10 @@ class Platform:
     """A system that onnxruntime has wheels for."""
 
     name: str
-    for_uv: str  # as `uv pip compile --python-platform` calls it
-    machine: str  # what `uname -m` says there
-    for_docker: str  # as Docker calls it; "" where it has none
-    needs: str  # of the system, in words
+    for_uv: str  # its name for `uv pip compile --python-platform`
+    machine: str  # its output of `uname -m`
+    for_docker: str  # its name in Docker; "" if there is none
+    needs: str  # the required system, for people
 
 
 _LINUX = "64-bit Linux with glibc 2.28 or newer"
@@ -38,16 +38,16 @@ PLATFORMS = {
 
 @dataclass(frozen=True)
 class BoardConfig:
-    """What the board is, and what it does."""
+    """The board's platform and Python, and the program that it runs."""
 
     platform: str = "linux-aarch64"
     python: str = "3.11"
-    program: Path | None = None  # a Python file of the user's that a systemd unit starts at boot
+    program: Path | None = None  # the user's Python file that a systemd unit starts at boot
 
 
 @dataclass(frozen=True)
 class ContainerConfig:
-    """Where a container runs."""
+    """The container's platform and Python."""
 
     platform: str = "linux-x86_64"
     python: str = "3.11"
@@ -55,36 +55,37 @@ class ContainerConfig:
 
 @dataclass(frozen=True)
 class SmallConfig:
-    """What a small build of onnxruntime is for."""
+    """The variant and the processor of a small build of onnxruntime."""
 
-    variant: str | None = None  # None: int8 where there is one, else the first
+    variant: str | None = None  # None: int8 if there is one, else the first
     processor: Processor = "arm"
 
 
 _REFUSED = (
     (
         r"arm(v[67]|hf|32)|i[3-6]86|32",
-        "onnxruntime has no wheels for 32-bit systems. Install a 64-bit one on the board",
+        "onnxruntime has no wheels for 32-bit systems. Install a 64-bit system on the board",
     ),
-    (r"musl|alpine", "onnxruntime has no wheels for musl. Take a system with glibc, such as Debian"),
+    (r"musl|alpine", "onnxruntime has no wheels for musl. Use a system with glibc, such as Debian"),
     (r"riscv|ppc|s390|mips", "onnxruntime has no wheels for this processor"),
-    (r"^win", "install.sh needs a Unix shell. On Windows: pip install 'signs-runtime[cpu]'"),
+    (
+        r"^win",
+        "install.sh needs a Unix shell. On Windows, pip install the runtime's wheel and onnxruntime",
+    ),
 )
 
 
 def find_platform(name: str) -> Platform:
-    """The platform of this name. Raises ExportError with the reason for one that cannot work."""
+    """The platform of this name. Raises ExportError if it is unknown or unsupported, with the reason."""
     if name in PLATFORMS:
         return PLATFORMS[name]
     for pattern, reason in _REFUSED:
         if re.search(pattern, name.lower()):
-            raise ExportError(f"No board folder for {name}: {reason}.")
-    raise ExportError(f"No platform {name}. There are: {', '.join(PLATFORMS)}.")
+            raise ExportError(f"{name} is not supported: {reason}.")
+    raise ExportError(f"Unknown platform {name}. Choose one of: {', '.join(PLATFORMS)}.")
 
 
 def check_python(version: str) -> None:
-    """Refuse a Python that the runtime does not run on. Raises ExportError."""
+    """Check that the runtime supports this Python. Raises ExportError."""
     if version not in PYTHONS:
-        raise ExportError(
-            f"signs-runtime does not run on Python {version}. Install one of these: {', '.join(PYTHONS)}."
-        )
+        raise ExportError(f"signs-runtime does not run on Python {version}. Choose one of: {', '.join(PYTHONS)}.")

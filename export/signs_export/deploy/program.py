@@ -1,4 +1,4 @@
-"""A small program in another language that runs a bundle: its sources, and the bundle that they prove and run."""
+"""Makes a small program in another language: its sources, and the bundle that it proves and runs."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ _ROOMS: dict[Language, tuple[str, ...]] = {"node": ("javascript", "node"), "cpp"
 
 
 def deploy_program(bundle: Path, destination: Path, language: Language) -> tuple[Path, ...]:
-    """Write the program and the bundle that it runs, and give the files.
+    """Write the program and the bundle that it runs, and return the files.
 
-    Raises ExportError for a destination that is there, BundleError for a bundle that is not whole.
+    Raises ExportError if the destination exists, and BundleError if a file of the bundle is not the sealed one.
     """
     opened = open_whole(bundle)
     with placed(destination) as folder:

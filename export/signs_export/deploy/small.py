@@ -1,4 +1,4 @@
-"""A model in onnxruntime's own format, and the list of operators that a build of onnxruntime for it alone needs."""
+"""Converts a model to the ORT format, and lists the operators that a small build of onnxruntime needs for it."""
 
 import contextlib
 import io
@@ -24,10 +24,10 @@ OPERATORS = "operators.config"
 def deploy_small(
     bundle: Path, destination: Path, config: SmallConfig, *, progress: Progress = no_progress
 ) -> tuple[Path, ...]:
-    """Write the model, the list of its operators and types, and the golden pictures, and give the files.
+    """Write the model, the list of its operators and types, and the golden pictures, and return the files.
 
-    The model answers the golden pictures here before it is written. Raises ExportError, and BundleError for a bundle
-    that is not whole.
+    The converted model is checked on the golden pictures first. Raises ExportError, and BundleError if a file of the
+    bundle is not the one that was sealed.
     """
     opened = open_whole(bundle)
     variant = lightest(opened, config.variant)
@@ -44,8 +44,8 @@ def deploy_small(
 
 
 def _convert(onnx_file: Path, model: Path, operators: Path, processor: Processor) -> None:
-    """By onnxruntime's own script, which converts all that a folder holds, and prints."""
-    import_onnxruntime()  # with its telemetry off
+    """Convert with onnxruntime's own script, whose output is suppressed. Raises ExportError."""
+    import_onnxruntime()  # this turns its telemetry off
     from onnxruntime.tools import convert_onnx_models_to_ort as script
 
     with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()):
@@ -59,8 +59,8 @@ def _convert(onnx_file: Path, model: Path, operators: Path, processor: Processor
                 target_platform=processor,
                 enable_type_reduction=True,
             )
-        except Exception as error:  # the script raises whatever its steps do
-            raise ExportError(f"onnxruntime cannot convert {onnx_file.name} to its own format: {error}") from error
+        except Exception as error:  # the script passes on any exception of its steps
+            raise ExportError(f"onnxruntime cannot convert {onnx_file.name} to the ORT format: {error}") from error
         finally:
             logging.disable(before)
         (made,) = Path(work).glob("*.ort")
@@ -71,7 +71,7 @@ def _convert(onnx_file: Path, model: Path, operators: Path, processor: Processor
 
 
 def _prove(model: Path, bundle: Bundle, variant: Variant) -> None:
-    """Hold the converted model to Keras's answers, on this machine. Raises ExportError."""
+    """Compare the converted model with Keras's answers, on this machine. Raises ExportError."""
     onnxruntime = import_onnxruntime()
     session = onnxruntime.InferenceSession(model.read_bytes(), providers=["CPUExecutionProvider"])
     golden = bundle.golden()
@@ -79,6 +79,6 @@ def _prove(model: Path, bundle: Bundle, variant: Variant) -> None:
     difference = float(np.abs(given - golden.probabilities).max())
     if not difference <= variant.tolerance:
         raise ExportError(
-            f"{model.name} differs from Keras's answers by {difference:.1e}, and the bundle allows "
-            f"{variant.tolerance:.1e}: onnxruntime's conversion changed it. Nothing was written."
+            f"{model.name} differs from Keras's answers by {difference:.1e}; the bundle allows "
+            f"{variant.tolerance:.1e}. onnxruntime's conversion changed it. Nothing was written."
         )

@@ -1,4 +1,4 @@
-"""A static site that runs a bundle in the browser, and proves it there; nothing is built, and no picture leaves it."""
+"""Makes a static site that runs and proves a bundle in the browser. There is no build step; no picture leaves it."""
 
 import hashlib
 import html
@@ -23,27 +23,30 @@ from signs_export.deploy.folder import (
 )
 from signs_export.errors import ExportError
 
-# onnxruntime-web: the one that the page was tested with, held to these digests.
+# The onnxruntime-web that the page was tested with, and the digests of its files.
 ONNXRUNTIME_WEB = "1.30.0"
 ONNXRUNTIME_FILES = {
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-_PAGE, _WORKER = "index.html", "worker.js"  # filled in
+_PAGE, _WORKER = "index.html", "worker.js"  # templates with names to fill in
 
 
 @dataclass(frozen=True)
 class WebConfig:
-    """What the site shows."""
+    """The variant and the title of the site."""
 
-    variant: str | None = None  # None: int8 where there is one, else the first
+    variant: str | None = None  # None: int8 if there is one, else the first
     title: str = "What does this picture show?"
 
 
 def deploy_web(
     bundle: Path, destination: Path, config: WebConfig, *, progress: Progress = no_progress
 ) -> tuple[Path, ...]:
-    """Write the site, and give its files. Raises ExportError, and BundleError for a bundle that is not whole."""
+    """Write the site, and return its files.
+
+    Raises ExportError, and BundleError if a file of the bundle is not the one that was sealed.
+    """
     opened = open_whole(bundle)
     variant = lightest(opened, config.variant)
     with placed(destination) as site:
@@ -59,7 +62,7 @@ def deploy_web(
 
 
 def _write_worker(site: Path) -> None:
-    """What keeps the site for when there is no network; another content is another cache."""
+    """Write the service worker that caches the site for use without a network. Changed content gets a new cache."""
     files = files_in(site)
     digest = hashlib.sha256()
     for each in files:
@@ -70,10 +73,10 @@ def _write_worker(site: Path) -> None:
 
 
 def _fetch_onnxruntime(site: Path) -> None:
-    """The files that compute, by npm, which keeps what it fetched before. Raises ExportError."""
+    """Fetch onnxruntime-web with npm, which caches downloads. Raises ExportError."""
     npm = shutil.which("npm")
     if npm is None:
-        raise ExportError("onnxruntime-web is fetched by npm, which is not installed. Install Node.js.")
+        raise ExportError("npm is needed to fetch onnxruntime-web, but is not installed. Install Node.js.")
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", "--silent", f"onnxruntime-web@{ONNXRUNTIME_WEB}"]
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -85,5 +88,8 @@ def _fetch_onnxruntime(site: Path) -> None:
                 member = archive.extractfile(f"package/dist/{name}")
                 content = b"" if member is None else member.read()
                 if hashlib.sha256(content).hexdigest() != expected:
-                    raise ExportError(f"{name} of onnxruntime-web {ONNXRUNTIME_WEB} is not the file that was pinned.")
+                    raise ExportError(
+                        f"{name} of onnxruntime-web {ONNXRUNTIME_WEB} does not have its pinned SHA-256. "
+                        "Nothing was written."
+                    )
                 (site / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""The wheels that a device needs: the runtime's own, and those of its dependencies, pinned by uv with their hashes."""
+"""Finds the wheels that a device needs: the runtime's own, and its dependencies', which uv pins with their hashes."""
 
 import base64
 import hashlib
@@ -25,14 +25,14 @@ _PACKAGES: dict[OwnDistribution, tuple[str, ...]] = {
     "signs-edge": ("signs_builder", "signs_export"),
 }
 _EXTRA = "cpu"
-_SECONDS = 60  # without a byte, until a download is given up
+_SECONDS = 60  # without data before a download is given up
 _CHUNK = 2**20
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files make the same wheel
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same files make the same wheel
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A file of a package index."""
+    """A wheel on a package index."""
 
     name: str
     url: str
@@ -45,9 +45,9 @@ class Wheel:
 
 
 def resolve(platform: Platform, python: str) -> list[Wheel]:
-    """The wheels of the runtime's dependencies for a system. Raises ExportError where there are none."""
+    """Find the wheels of the runtime's dependencies for a system. Raises ExportError if there are none."""
     uv = _find_uv()
-    with tempfile.TemporaryDirectory() as folder:  # no project's settings apply here
+    with tempfile.TemporaryDirectory() as folder:  # an empty folder, so that no project's settings apply
         wanted, locked = Path(folder, "wanted.in"), Path(folder, "pylock.toml")
         wanted.write_text("\n".join(_dependencies()), encoding="utf-8")
         command = [uv, "pip", "compile", "--quiet", "--no-header", "--only-binary", ":all:", "--format", "pylock.toml"]
@@ -62,14 +62,14 @@ def resolve(platform: Platform, python: str) -> list[Wheel]:
 
 
 def _best(package: dict[str, Any]) -> Wheel:  # Any: TOML
-    """Of those that fit, the one made for the system rather than for any."""
+    """The best wheel that fits: one for this system before one for any system."""
     wheels = sorted(package["wheels"], key=lambda each: each["url"].endswith("-any.whl"))
     best = wheels[0]
     return Wheel(package["name"], best["url"], best.get("size", 0), best["hashes"]["sha256"])
 
 
 def download(wheels: Iterable[Wheel], folder: Path, *, progress: Progress = no_progress) -> None:
-    """Fetch wheels into a folder, each held to its hash. Raises ExportError."""
+    """Download wheels into a folder and check each one's hash. Raises ExportError."""
     wheels = list(wheels)
     with progress("Downloading wheels", sum(each.size for each in wheels)) as on_done:
         for wheel in wheels:
@@ -86,11 +86,11 @@ def download(wheels: Iterable[Wheel], folder: Path, *, progress: Progress = no_p
             except OSError as error:
                 raise ExportError(f"{wheel.file} cannot be downloaded: {error}. Try again.") from error
             if digest.hexdigest() != wheel.sha256:
-                raise ExportError(f"{wheel.file} is not the file that was pinned: its SHA-256 differs. Try again.")
+                raise ExportError(f"{wheel.file} is damaged or was replaced: its SHA-256 differs. Try again.")
 
 
 def write_own_wheel(distribution: OwnDistribution, folder: Path) -> Path:
-    """Make the wheel of one of our distributions, as it is installed here; both are pure Python."""
+    """Make the wheel of one of our distributions from its installed files; both are pure Python."""
     about = metadata.distribution(distribution)
     name = f"{distribution.replace('-', '_')}-{about.version}"
     info = f"{name}.dist-info"
@@ -116,7 +116,7 @@ def write_own_wheel(distribution: OwnDistribution, folder: Path) -> Path:
 
 
 def write_requirements(folder: Path, file: Path) -> None:
-    """List the wheels of a folder with their hashes, as `pip install --require-hashes` wants them."""
+    """List the wheels of a folder with their hashes, as `pip install --require-hashes` needs them."""
     lines = []
     for wheel in sorted(folder.glob("*.whl")):
         name, version, *_ = wheel.name.split("-")
@@ -129,12 +129,12 @@ def _is_source(path: Path) -> bool:
 
 
 def _record_digest(content: bytes) -> str:
-    """As RECORD has it: https://packaging.python.org/en/latest/specifications/recording-installed-packages."""
+    """The digest as in RECORD: https://packaging.python.org/en/latest/specifications/recording-installed-packages."""
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 def _dependencies() -> list[str]:
-    """What the runtime requires on a CPU."""
+    """The runtime's requirements on a CPU."""
     found = []
     for each in metadata.requires(RUNTIME) or ():
         requirement, _, marker = (part.strip() for part in each.partition(";"))
@@ -148,6 +148,6 @@ def _find_uv() -> str:
         import uv
     except ImportError as error:
         raise ExportError(
-            "Wheels for another system are found by uv, which is not installed: pip install 'signs-edge[deploy]'."
+            "uv is needed to find the device's wheels, but is not installed. Run: pip install uv."
         ) from error
     return str(uv.find_uv_bin())

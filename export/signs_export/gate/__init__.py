@@ -1,1 +1,1 @@
-"""What Keras says of the pictures, and whether an export says the same."""
+"""The gate: Keras's answers to the pictures, and the checks that an export gives the same answers."""

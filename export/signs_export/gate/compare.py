@@ -1,4 +1,4 @@
-"""The parity gate: the runtime reads the picture files, Keras read them too, and the answers are held together."""
+"""The gate: compares the runtime's answers to the picture files with Keras's."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,16 +41,16 @@ def compare(
     *,
     progress: Progress = no_progress,
 ) -> Verdict:
-    """Label every picture file through the runtime at each batch size, and look at all that a good export has right.
+    """Label every picture file through the runtime at each batch size, and run all checks of the gate.
 
-    `file` is the .onnx file that the classifier runs. A miss is a verdict that has not passed. Raises ExportError where
-    the number of labels, or the input's size, leaves nothing to compare.
+    `file` is the .onnx file that the classifier runs. A failed check gives a verdict that has not passed. Raises
+    ExportError if the number of labels or the input's size differs, so that nothing can be compared.
     """
     if len(classifier.labels) != len(evidence.labels) or classifier.input.shape != evidence.input.shape:
         raise ExportError(
-            f"{variant} has {len(classifier.labels)} labels and takes {classifier.input.shape}; the Keras model and "
-            f"the data have {len(evidence.labels)} and {evidence.input.shape}. Give the model that it was made "
-            "of, and the data that this was trained on."
+            f"{variant} has {len(classifier.labels)} labels and takes {classifier.input.shape}, but the Keras model "
+            f"and the data have {len(evidence.labels)} labels and {evidence.input.shape}. Pass the Keras model that it "
+            "was exported from, and that model's data."
         )
     model = onnx.load(file)
     precision = precision_of(model)
@@ -58,7 +58,7 @@ def compare(
     sizes = config.batch_sizes
     with progress(f"Proving {variant}", len(evidence.files) * len(sizes)) as on_done:
         difference = read_differently(classifier, evidence)
-        # Files that give the pixels which Keras saw are decoded for one of the sizes only.
+        # If all files give the pixels that Keras saw, they are decoded for only one batch size.
         images = list(evidence.input.in_rgb(evidence.images))
         pixels: Sequence[Picture] = evidence.files if difference else images
         asked = {size: _ask(classifier, evidence, pixels, size, on_done) for size in sizes[:-1]}
@@ -82,7 +82,7 @@ def compare(
 def verdict_at_once(
     variant: str, evidence: Evidence, given: NDArray[np.float32], precision: Precision, budget: Budget
 ) -> Verdict:
-    """The verdict on answers (n, labels) that were given to all of the evidence's pixels at once."""
+    """The verdict on answers (n, labels) to all of the evidence's images in one batch."""
     return _verdict(variant, evidence, {len(given): given}, precision, budget)
 
 
@@ -93,14 +93,14 @@ def _ask(
     batch_size: int,
     on_done: Callable[[int], None],
 ) -> tuple[NDArray[np.float32], int]:
-    """The answers (n, labels) to pictures, nan where there is none, and how many bear another label."""
+    """The answers (n, labels) to pictures, nan without an answer, and how many predictions have a wrong label."""
     given = np.full_like(evidence.expected, np.nan)
     misnamed = 0
     for start in range(0, len(given), batch_size):
         batch = slice(start, start + batch_size)
         try:
             predictions = classifier.predict_batch(pictures[batch])
-        except AnswerError:  # a miss like any other
+        except AnswerError:  # counts as a wrong answer
             predictions = []
         for i, prediction in enumerate(predictions, start):
             given[i] = prediction.probabilities

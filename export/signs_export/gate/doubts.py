@@ -1,4 +1,4 @@
-"""What is doubtful about a proof: an accuracy that chance explains, labels in another order, stages not compared."""
+"""Finds what is doubtful about a proof: accuracy near chance, labels in another order, stages not compared."""
 
 import keras
 import numpy as np
@@ -16,17 +16,17 @@ _MOST_NAMED = 12  # labels
 
 
 def doubts_about_stages(reference: Reference) -> tuple[str, ...]:
-    """What the proof of a model without Keras's layers cannot tell."""
+    """What the proof of a model without Keras layers does not cover."""
     if not any(isinstance(layer, keras.layers.TFSMLayer) for layer in layers_of(reference.model)):
         return ()
     return (
-        "The model is a graph of TensorFlow's, not one of Keras's layers: its stages were not compared, its answers "
-        "were.",
+        "The model is a TensorFlow graph without Keras layers: only its answers were compared; its stages were not "
+        "compared.",
     )
 
 
 def doubts_about_answers(evidence: Evidence) -> tuple[str, ...]:
-    """Sentences about what Keras itself gets right on the test pictures; none where nothing is doubtful."""
+    """Doubts about Keras's own answers to the test pictures; empty if there are none."""
     truth = evidence.truth[evidence.is_test]
     accuracy = evidence.accuracy(evidence.expected)
     if evidence.thresholds:
@@ -38,37 +38,37 @@ def doubts_about_answers(evidence: Evidence) -> tuple[str, ...]:
 
 
 def doubts_about_turned(dataset: Dataset, spec: InputSpec) -> tuple[str, ...]:
-    """A sentence about pictures that their EXIF orientation turns, for a model that was trained by other code."""
+    """A doubt about pictures with an EXIF orientation, for a model that other code trained."""
     turned, among = dataset.turned() if spec.exif == "turned" else (0, 0)
     if not turned:
         return ()
     return (
-        f"{turned:,} of {among:,} pictures are turned by their EXIF orientation, as cameras mean it. Keras's own "
-        "loaders do not turn them: a model that was trained through those saw them lying on their side and may answer "
-        "worse here. Say --exif ignored for such a model; or turn the pictures themselves, and train on them.",
+        f"{turned:,} of {among:,} pictures are turned by their EXIF orientation. Keras's own loaders do not turn them, "
+        "so a model trained with those loaders saw them on their side and may answer worse here. Pass --exif ignored "
+        "for such a model, or turn the picture files and train again.",
     )
 
 
 def _near_chance(accuracy: Accuracy, truth: NDArray[np.int64], classes: int) -> tuple[str, ...]:
-    """Always the same answer, or any, would get `chance` right."""
+    """A doubt if the accuracy is near chance: that of guessing, or of always giving the most frequent label."""
     chance = max(1 / classes, float(np.bincount(truth).max()) / len(truth))
     if accuracy.interval[0] > chance:
         return ()
     return (
-        f"Keras itself gets {accuracy} of the test pictures right, which chance ({chance:.1%}) may explain. Look at "
-        "the scaling (--scaling), at the order of the labels, at the colours (RGB or BGR) and at what the pictures "
-        "show; or give more test pictures.",
+        f"Keras itself gets {accuracy} of the test pictures right, which chance ({chance:.1%}) may explain. Check "
+        "--scaling, the order of the labels, the colours (--channels), and whether the model was trained for such "
+        "pictures; or use more test pictures.",
     )
 
 
 def _other_order(order: Order, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Another order of the labels that gets more right; where that is beyond doubt, nothing is sealed: see `sense`."""
+    """A doubt if another order of the labels gets more right; if that is beyond doubt, `sense` stops the export."""
     if not order.is_proved or order.other.interval[0] <= order.own.interval[1]:
         return ()
     named = ", ".join(labels[i] for i in order.meant[:_MOST_NAMED])
     more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
     return (
-        f"The labels seem to be in another order than the model's outputs: as they are, Keras gets {order.own} of the "
-        f"test pictures right, and in another order {order.other}. The order that fits is {named}{more}. signs inspect "
-        "looks closer; give the labels by --labels FILE.",
+        f"The labels may be in the wrong order: Keras gets {order.own} of the test pictures right in this order, but "
+        f"{order.other} in another. The order that fits is {named}{more}. Check with signs inspect, and pass the right "
+        "order with --labels FILE.",
     )

@@ -1,4 +1,4 @@
-"""The pictures of a proof, and all that Keras says of them: asked once, for every variant."""
+"""The pictures of a proof and everything that Keras computes for them, once for all variants."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,37 +25,37 @@ from signs_runtime.pictures.input_spec import InputSpec
 
 @dataclass(frozen=True)
 class Answers:
-    """The pictures of a proof and what Keras says of them."""
+    """The pictures of a proof and Keras's answers to them."""
 
     labels: tuple[str, ...]
-    thresholds: Thresholds  # of a multi-label classifier; (): a picture has one label
+    thresholds: Thresholds  # of a multi-label classifier; () if a picture has one label
     input: InputSpec
     files: tuple[Path, ...]
     images: NDArray[np.uint8]  # (n, h, w, c), as Keras saw them
     truth: NDArray[np.bool_]  # (n, labels)
     is_test: NDArray[np.bool_]  # (n,)
     expected: NDArray[np.float32]  # (n, labels)
-    rebuilt: NDArray[np.float32]  # the same from Keras 3, for a model that Keras 2 saved
+    rebuilt: NDArray[np.float32]  # the answers of Keras 3, for a model that Keras 2 saved; otherwise the same
 
     def accuracy(self, probabilities: NDArray[np.float32]) -> Accuracy:
-        """How many test pictures these probabilities label right, with all of their labels."""
+        """How many test pictures these probabilities label right; multi-label: with all labels right."""
         return Accuracy(int(self._right(probabilities).sum()), int(self.is_test.sum()))
 
     def decided(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which labels these probabilities give to each picture, (n, labels)."""
+        """The labels that these probabilities give to each picture, (n, labels)."""
         return decide(probabilities, self.thresholds)
 
     def paired(self, probabilities: NDArray[np.float32]) -> Paired:
-        """Keras's labels beside these on the test pictures."""
+        """Keras's labels and these, paired on the test pictures."""
         return _paired(self._right(self.expected), self._right(probabilities))
 
     def paired_by_label(self, probabilities: NDArray[np.float32]) -> dict[str, Paired]:
-        """Keras's decisions beside these on the test pictures, label by label, of a multi-label classifier."""
+        """For a multi-label classifier: Keras's decisions and these, paired on the test pictures, for each label."""
         keras, other = self.right_decisions(self.expected).T, self.right_decisions(probabilities).T
         return dict(zip(self.labels, map(_paired, keras, other), strict=True)) if self.thresholds else {}
 
     def right_decisions(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """What is decided right on the test pictures, (tests, labels)."""
+        """Whether each label is decided right on each test picture, (tests, labels)."""
         right: NDArray[np.bool_] = (self.decided(probabilities) == self.truth)[self.is_test]
         return right
 
@@ -65,11 +65,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Evidence(Answers):
-    """The pictures of a proof and all that Keras makes of them."""
+    """The pictures of a proof and everything that Keras computes for them."""
 
-    probes: tuple[Path, ...]  # pictures of other sizes and kinds, made of the first ones: see `make_probes`
+    probes: tuple[Path, ...]  # pictures of other sizes and kinds, made from the first pictures: see `make_probes`
     floor: NoiseFloor
-    stages: KerasStages  # of a few pictures, evenly chosen
+    stages: KerasStages  # for a few pictures, evenly chosen
     weights_sha256: str
 
 
@@ -79,10 +79,10 @@ def _paired(keras: NDArray[np.bool_], other: NDArray[np.bool_]) -> Paired:
 
 @contextmanager
 def asked(job: Job) -> Iterator[tuple[Answers, Path]]:
-    """Ask Keras about the test pictures and as many others as the limit allows, evenly chosen; and a folder meanwhile.
+    """Get Keras's answers to the test pictures, and to others, evenly chosen, up to the limit. Also yields a folder.
 
-    Pictures that are not in files (HDF5, synthetic) are in files meanwhile, so that the runtime reads files. Raises
-    ImageError for a picture that cannot be read.
+    The folder is temporary. Pictures that are not files (HDF5, synthetic) are written to it, so that the runtime reads
+    files. Raises ImageError for a picture that cannot be read.
     """
     reference, dataset = job.reference, job.dataset
     test = dataset.test.thin(job.config.parity_pictures)
@@ -109,20 +109,20 @@ def asked(job: Job) -> Iterator[tuple[Answers, Path]]:
 
 
 def _refuse_unanswered(given: NDArray[np.float32], files: Sequence[Path]) -> None:
-    """Raise ExportError where Keras itself answers a picture with no number."""
+    """Raise ExportError if Keras itself answers a picture with NaN or infinity."""
     unanswered = np.flatnonzero(~np.isfinite(given).all(axis=1))
     if len(unanswered):
         named = ", ".join(files[i].name for i in unanswered[:5])
         raise ExportError(
             f"Keras itself answers {len(unanswered):,} of {len(given):,} pictures with NaN or infinite numbers, "
-            f"such as {named}. Look for a division by zero: a picture of one colour has no spread."
+            f"such as {named}. Look for a division by zero in the model; a picture of one colour may cause it."
         )
 
 
 def evidence_of(job: Job, answers: Answers, folder: Path, calibration: Calibration | None = None) -> Evidence:
-    """All else that Keras says of these pictures; pictures that are made of them are in `folder`.
+    """Compute the rest of the evidence for these pictures; probes made from them are written to `folder`.
 
-    `calibration` are the pictures that an int8 variant is calibrated on, where there is one.
+    `calibration` holds the pictures that an int8 variant is calibrated on, if there is one.
     """
     reference, images = job.reference, answers.images
     double = float64_of(reference)
@@ -132,7 +132,7 @@ def evidence_of(job: Job, answers: Answers, folder: Path, calibration: Calibrati
     floor = measure_floor(reference, double, images, answers.rebuilt, work, progress=job.progress)
     if (came := reference.untempered or reference).original is not None:
         pair = (answers.expected, answers.rebuilt)
-        if came is not reference:  # a temperature was put into Keras 3's alone, and divides what float32 loses, too
+        if came is not reference:  # only Keras 3's model has the temperature, which also divides what float32 loses
             pair = (came.original_probabilities(images), came.probabilities(images))
         allowed = min(floor.tolerance * max(1.0, reference.temperature), LARGEST)
         lost = _check_rebuilt(came, images, *pair, allowed)
@@ -151,7 +151,7 @@ def collected(job: Job) -> Iterator[Evidence]:
     """Collect all evidence at once; see `asked`."""
     calibration = None
     if "int8" in job.config.variants:
-        with suppress(CalibrationError):  # a bundle is compared all the same
+        with suppress(CalibrationError):  # the bundle is still compared
             calibration = choose_calibration(job.dataset, job.reference.input, job.config.int8.calibration_pictures)
     with asked(job) as (answers, folder):
         yield evidence_of(job, answers, folder, calibration)
@@ -164,14 +164,15 @@ def _check_rebuilt(
     rebuilt: NDArray[np.float32],
     tolerance: float,
 ) -> float:
-    """How far a model that Keras 2 saved is off in Keras 3. Raises ExportError where that is not float32's noise."""
+    """How far a model that Keras 2 saved is off in Keras 3. Raises ExportError beyond what float32 may lose."""
     lost = np.abs(expected - rebuilt).max(axis=1)
     if came.original is not None and not lost.max() <= tolerance:
         worst = came.scaled(images[[int(lost.argmax())]])
         raise ExportError(
-            f"Keras 2 saved this model, and in Keras 3 its probabilities differ by {lost.max():.1e}, more than the "
-            f"{tolerance:.1e} that float32 may lose: {came.original.first_difference(worst)} computes "
-            "otherwise. Build the model again in Keras 3, without that layer, and report this as a bug."
+            f"Keras 2 saved this model. In Keras 3 its probabilities differ by {lost.max():.1e}, more than the "
+            f"{tolerance:.1e} that float32 may lose. Where it first differs: "
+            f"{came.original.first_difference(worst)}. Rebuild the model in Keras 3 without that layer, and report "
+            "this as a bug."
         )
     return float(lost.max())
 

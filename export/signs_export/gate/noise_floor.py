@@ -1,4 +1,4 @@
-"""What float32 itself loses, in Keras, on the pictures of a proof: the floor that float32's tolerance stands on."""
+"""Measures what float32 itself loses in Keras on the pictures of a proof; float32's tolerance is based on it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,32 +15,32 @@ from signs_export.source.reference import Reference
 from signs_runtime.decisions import margins
 from signs_runtime.labels import Thresholds
 
-# An export that loses as much as Keras may be twice the floor from it; another batch size rounds otherwise again.
+# An export that loses as much as Keras may be twice the floor away; other batch sizes round differently again.
 MULTIPLE = 4
-LEAST = 2.0**-23  # of a probability: float32's own step at 1
-LARGEST = 1e-3  # a tolerance above it would tell no good export from a bad one
-UNKNOWN = 1e-5  # the tolerance where float64 cannot be computed; measured on SIGNS: at most 3e-6 to Keras
-# Products of a number and a weight, over all pictures, that may be computed in float64: some 150 pictures of ResNet-50
-# at 64x64. A count and no clock, so that the tolerance is the same wherever a model is exported.
+LEAST = 2.0**-23  # of a probability: float32's spacing at 1
+LARGEST = 1e-3  # with a larger tolerance, bad exports would pass
+UNKNOWN = 1e-5  # the tolerance if float64 cannot be computed; measured on SIGNS: at most 3e-6 from Keras
+# Multiplications by a weight, over all pictures, that may be computed in float64: about 150 pictures for ResNet-50 at
+# 64x64. A count rather than a time, so that the tolerance is the same on every machine.
 WORK = 5e10
 _FEWEST = 32
-_UNSURE = 3 / 4  # of the pictures, where not all are asked about: those that Keras is least sure of
-_ALONE = 12  # pictures that are asked about one by one, too: those on which float32 loses most
+_UNSURE = 3 / 4  # of the pictures, if not all are computed, are those that Keras is least sure of
+_ALONE = 12  # pictures, those on which float32 loses most, are also computed one by one
 
 
 @dataclass(frozen=True)
 class NoiseFloor:
     """The largest |probability difference| between Keras in float32 and in float64, on `pictures` of `among`.
 
-    They are those that Keras is least sure of and others, evenly chosen; Keras sums in several orders. None: float64
-    cannot be computed.
+    The pictures are those that Keras is least sure of, and others, evenly chosen. Keras sums in several orders. None:
+    float64 cannot be computed.
     """
 
     pictures: int
     max_difference: float | None
     among: int = 0
     rebuilt: float | None = None  # how far a model that Keras 2 saved is off in Keras 3, on all pictures
-    has_temperature: bool = False  # which only Keras 3's has
+    has_temperature: bool = False  # which only the model in Keras 3 has
 
     @property
     def tolerance(self) -> float:
@@ -51,7 +51,7 @@ class NoiseFloor:
 
     @property
     def says(self) -> str:
-        """In words, for the report."""
+        """The measurement as sentences, for the report."""
         return self._says + self._says_of_rebuilding
 
     @property
@@ -60,35 +60,35 @@ class NoiseFloor:
             return ""
         if self.has_temperature:
             return (
-                " Keras 2 saved this model. Rebuilt in Keras 3, and before its temperature, it differs from what "
-                f"tf_keras, which continues Keras 2, answers by at most {self.rebuilt:.1e}."
+                " Keras 2 saved this model. Rebuilt in Keras 3, and without its temperature, its probabilities differ "
+                f"by at most {self.rebuilt:.1e} from those of tf_keras, the successor of Keras 2."
             )
         return (
-            " Keras 2 saved this model. What tf_keras, which continues Keras 2, answers is the reference; rebuilt in "
-            f"Keras 3, the model differs from it by at most {self.rebuilt:.1e}."
+            " Keras 2 saved this model. The reference is tf_keras, the successor of Keras 2. Rebuilt in Keras 3, the "
+            f"model's probabilities differ by at most {self.rebuilt:.1e} from it."
         )
 
     @property
     def _says(self) -> str:
         if self.max_difference is None:
-            return f"Keras cannot compute this model in float64; float32's tolerance is a fixed {UNKNOWN:.1e}."
-        reason = f"{MULTIPLE} times that"
+            return f"Keras cannot compute this model in float64, so float32's tolerance is a fixed {UNKNOWN:.1e}."
+        reason = f"{MULTIPLE} times that loss"
         if self.max_difference < LEAST:
-            reason = f"{MULTIPLE} times its last digit at 1, which is more"
+            reason = f"{MULTIPLE} times float32's spacing at 1, which is larger than the loss"
         elif self.tolerance == LARGEST:
-            reason = "as much as may be allowed"
+            reason = "the largest allowed"
         which = f"all {self.pictures:,} pictures"
         if self.pictures < self.among:
-            which = f"{self.pictures:,} of {self.among:,} pictures, the least sure ones and others, evenly chosen"
+            which = f"{self.pictures:,} of {self.among:,} pictures (the least certain, and others, evenly chosen)"
         return (
-            f"float32 itself loses up to {self.max_difference:.1e} of a probability in Keras, compared with float64, "
-            f"on {which}, compiled and layer by layer, in batches and alone, and with other rounding "
-            f"errors in each layer; float32's tolerance is {reason}: {self.tolerance:.1e}."
+            f"In Keras, float32 itself loses up to {self.max_difference:.1e} of a probability compared with float64, "
+            f"on {which}, with several orders of summation and other rounding errors in each layer. "
+            f"float32's tolerance is {reason}: {self.tolerance:.1e}."
         )
 
 
 def float64_of(reference: Reference) -> Reference | None:
-    """The same classifier in float64; None where it cannot be computed."""
+    """The same classifier in float64; None if it cannot be computed."""
     try:
         return reference.in_float64()
     except ExportError:
@@ -96,7 +96,10 @@ def float64_of(reference: Reference) -> Reference | None:
 
 
 def work_of(reference: Reference, values: Mapping[str, NDArray[np.generic]]) -> int:
-    """Products for one picture, roughly: each layer's weights times the places it gives; `values` (k, ...) by layer."""
+    """Multiplications for one picture, roughly: each layer's weights times its output positions.
+
+    `values` holds each layer's outputs (k, ...).
+    """
     products = sum(
         prod(values[layer.name].shape[1:-1]) * int(layer.count_params())
         for layer in layers_of(reference.model)
@@ -106,9 +109,9 @@ def work_of(reference: Reference, values: Mapping[str, NDArray[np.generic]]) -> 
 
 
 def choose_pictures(expected: NDArray[np.float32], work: int, thresholds: Thresholds = ()) -> NDArray[np.int64]:
-    """The places of the pictures to ask about in float64, of which each costs `work`: all, where they are few enough.
+    """The indices of the pictures to compute in float64, each of which costs `work`: all of them, if few enough.
 
-    A picture loses most where its probabilities are unsure or its logits large, so both kinds are among them.
+    Float32 loses most on pictures with unsure probabilities or large logits, so both kinds are chosen.
     """
     count = max(_FEWEST, int(WORK // work))
     if count >= len(expected):
@@ -129,9 +132,9 @@ def measure_floor(
     *,
     progress: Progress = no_progress,
 ) -> NoiseFloor:
-    """Ask Keras in float64 about some of the pictures (n, h, w, c), and in float32 in other orders than `expected`.
+    """Compare Keras in float64, on some of the pictures (n, h, w, c), with float32 in several orders of summation.
 
-    `expected` (n, labels) are its compiled answers, `work` is `work_of` the reference.
+    `expected` (n, labels) holds Keras's compiled answers; `work` is `work_of` the reference.
     """
     if double is None:
         return NoiseFloor(0, None)
@@ -139,7 +142,7 @@ def measure_floor(
     with progress("Asking Keras in float64", len(chosen)) as on_done:
         exact = double.probabilities(images[chosen], on_done)
     lost = np.abs(expected[chosen] - exact).max(axis=1)
-    if reference.model.inputs[0].shape[0] is None:  # a model of a fixed batch takes no other
+    if reference.model.inputs[0].shape[0] is None:  # a model with a fixed batch size takes no other
         layerwise = reference.uncompiled_probabilities(images[chosen])
         lost = np.maximum(lost, np.abs(layerwise - exact).max(axis=1))
         with rounded(reference.model, "float32"):

@@ -1,4 +1,4 @@
-"""Makes picture files of the kinds that a device will meet, to see that it reads them as training did."""
+"""Makes picture files of the kinds that devices meet, to check that they are read as in training."""
 
 import io
 
@@ -8,21 +8,20 @@ from PIL import ExifTags, Image
 
 from signs_runtime.pictures.input_spec import InputSpec
 
-_DETAIL = (
-    64  # pixels a side that tell something, so that files stay small (measured: at most 72 KB, of noise) for any model
-)
-_LARGEST = 224  # of the model's side that the large pictures are multiples of
-_STRIPE = 3  # pixels; with 2, nearest would see only every other stripe of a picture four times as wide
-PROBES = 7  # pictures that are made
-_TURNED = 6  # EXIF: the camera was held upright (CIPA DC-008, table "Orientation")
+# Pixels of detail a side, so that files stay small for any model; measured: at most 72 KB, for noise.
+_DETAIL = 64
+_LARGEST = 224  # pixels; the large pictures are multiples of the model's side, up to this
+_STRIPE = 3  # pixels; with 2, `nearest` would skip every other stripe of a picture four times as wide
+PROBES = 7  # number of pictures
+_TURNED = 6  # EXIF value for a camera held upright (CIPA DC-008, table "Orientation")
 
 
 def make_probes(images: NDArray[np.uint8], spec: InputSpec) -> dict[str, bytes]:
-    """Make picture files of the first of these images (n, h, w, c), by name: the same bytes with the same Pillow.
+    """Make picture files, by name, from the first of these images (n, h, w, c). The same Pillow gives the same bytes.
 
-    Large ones that are not square and are turned by their EXIF or not, transparent ones, greyscale in 8 and 16 bits, a
-    palette, and a JPEG of the model's own size. Stripes in a corner tell every turn, filter and background apart,
-    even where an image is plain.
+    The files are large and not square (with and without an EXIF orientation), transparent, greyscale in 8 and 16 bits,
+    with a palette, and a JPEG of the model's own size. Stripes in a corner reveal every turn, filter and background,
+    even in a plain image.
     """
     own = (spec.width, spec.height)
     large = (4 * min(spec.width, _LARGEST), 3 * min(spec.height, _LARGEST))
@@ -45,7 +44,7 @@ def make_probes(images: NDArray[np.uint8], spec: InputSpec) -> dict[str, bytes]:
 
 
 def _enlarged(image: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
-    """Stretch an image (h, w, c) to this (width, height), in blocks of which each holds one colour, and stripe it."""
+    """Enlarge an image (h, w, c) to `size` (width, height) in blocks of one colour, and add stripes in a corner."""
     picture = Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
     picture.thumbnail((_DETAIL, _DETAIL))
     picture = picture.resize(size, Image.Resampling.NEAREST)

@@ -1,7 +1,7 @@
-"""What a precision costs by its nature: Keras computes once more, with each layer rounded as that precision rounds.
+"""Measures what a precision alone costs: Keras computes again, with each layer rounded to that precision.
 
-How far that moves a stage, or the answers, is the least that any honest export in this precision may be off there:
-a network that enlarges rounding errors has wide limits by itself, and one that does not has narrow ones.
+How far this moves a stage or the answers is the least that a correct export in this precision must be allowed: a
+network that amplifies rounding errors gets wide limits, and one that does not gets narrow ones.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,16 +17,16 @@ from signs_runtime.bundle.manifest import Precision
 
 Values = NDArray[Any]  # of float32 or float64
 
-# Of a number and of its channel's size: what float32's operators are off by. Kernels sum and divide in orders of their
-# own, and approximate exp, tanh and erf to some 4 units in the last place.
+# The error of float32's operators, relative to a number plus its channel's size. Kernels sum and divide in different
+# orders, and approximate exp, tanh and erf to about 4 units in the last place.
 STEP = 2.0**-21
-LEVELS = 255  # of an activation in int8
-WIDER = 2  # times the range seen here: int8 is calibrated on more pictures, some changed as other cameras would
-WEIGHT_LEVELS = 63  # of a weight's size in int8, so that no sum of two products leaves 16 bits
+LEVELS = 255  # steps of an activation in int8
+WIDER = 2  # times the range seen here: int8 is calibrated on more pictures, some altered as other cameras would
+WEIGHT_LEVELS = 63  # largest int8 weight, so that no sum of two products overflows 16 bits
 
 
 def output_ranges(model: keras.Model, batches: Iterable[Values]) -> dict[int, float]:
-    """How far the outputs of each layer reach, from lowest to highest, by its place; int8 is calibrated on these."""
+    """The range (highest minus lowest) of each layer's outputs, by the layer's index, on the calibration batches."""
     lowest: dict[int, float] = {}
     highest: dict[int, float] = {}
 
@@ -46,9 +46,9 @@ def output_ranges(model: keras.Model, batches: Iterable[Values]) -> dict[int, fl
 
 @contextmanager
 def rounded(model: keras.Model, precision: Precision, ranges: Mapping[int, float] | None = None) -> Iterator[None]:
-    """Have a model compute, uncompiled, as if each layer's weights and outputs were of this precision meanwhile.
+    """Within this context, the uncompiled model computes with each layer's weights and outputs in this precision.
 
-    int8 has its levels where `ranges` says, or where its outputs are here, whichever is wider.
+    int8's levels span `ranges`, or the range of the outputs seen here, whichever is wider.
     """
     round_output = _OUTPUTS[precision](np.random.default_rng(0))
     layers = innermost_layers(model)
@@ -70,12 +70,12 @@ def rounded(model: keras.Model, precision: Precision, ranges: Mapping[int, float
 
 
 def _is_real(output: Any) -> bool:  # Any: what layers give
-    is_value = keras.ops.is_tensor(output) and hasattr(output, "numpy")  # none inside a graph of TensorFlow's
+    is_value = keras.ops.is_tensor(output) and hasattr(output, "numpy")  # no values inside a TensorFlow graph
     return bool(is_value) and "float" in keras.backend.standardize_dtype(output.dtype)
 
 
 def _is_folded(layer: keras.layers.Layer) -> bool:
-    """Tell a layer with a kernel whose outputs batch norms alone read: these are folded into it."""
+    """Whether a layer has a kernel and only batch norms read its outputs: those are folded into it."""
     readers = readers_of(layer) if hasattr(layer, "kernel") else []
     return bool(readers) and all(isinstance(reader, keras.layers.BatchNormalization) for reader in readers)
 
@@ -84,13 +84,15 @@ def _is_sigmoid(layer: keras.layers.Layer) -> bool:
     return getattr(layer, "activation", None) is keras.activations.sigmoid
 
 
-Rounding = Callable[[Values, bool, float], Values]  # of a layer's outputs, whether a sigmoid's, and of which range
+Rounding = Callable[
+    [Values, bool, float], Values
+]  # arguments: a layer's outputs, whether it is a sigmoid, and its range
 
 
 def _to_float32(rng: np.random.Generator) -> Rounding:
     def moved(values: Values, is_sigmoid: bool, reach: float) -> Values:
         sizes = np.abs(values) + np.sqrt(np.square(values).mean(axis=tuple(range(values.ndim - 1))))
-        if is_sigmoid:  # kernels are off by a share of 1, however small it is: onnxruntime's is never below 1.5e-8
+        if is_sigmoid:  # its error is relative to 1, however small the value: onnxruntime never gives less than 1.5e-8
             sizes = sizes + 1
         return np.asarray(values + STEP * rng.uniform(-1, 1, values.shape) * sizes)
 
@@ -102,7 +104,7 @@ def _to_float16(rng: np.random.Generator) -> Rounding:
 
 
 def _as_float16(values: Values) -> Values:
-    """Rounded to float16; what is too large for it becomes its largest number, as limits must be numbers."""
+    """Rounded to float16; larger numbers become its largest one, because limits must be finite."""
     largest = float(np.finfo(np.float16).max)
     return np.asarray(np.clip(values, -largest, largest).astype(np.float16))
 
@@ -125,7 +127,7 @@ _OUTPUTS: dict[Precision, Callable[[np.random.Generator], Rounding]] = {
 
 @contextmanager
 def _rounded_weights(layers: Sequence[keras.layers.Layer], precision: Precision) -> Iterator[None]:
-    """Round kernels, and in float16 other weights but those of batch norms, which are folded; they are put back."""
+    """Round kernels (in float16 all weights, except those of batch norms, which are folded), and restore them after."""
     layers = [each for each in layers if each.weights and not isinstance(each, keras.layers.BatchNormalization)]
     before = [layer.get_weights() for layer in layers]
     try:
@@ -149,7 +151,7 @@ def _is_float(values: Values) -> bool:
 
 
 def _filter_levels(kernel: Values, layer: keras.layers.Layer) -> Values:
-    """A kernel on int8's levels, each filter with its own step."""
+    """A kernel rounded to int8's levels, with a step for each filter."""
     axes = (0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else tuple(range(kernel.ndim - 1))
     step = np.abs(kernel).max(axis=axes, keepdims=True) / WEIGHT_LEVELS
     step = np.where(step > 0, step, 1.0)

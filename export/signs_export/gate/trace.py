@@ -1,6 +1,6 @@
-"""Walks pictures through Keras and through an exported model, stage by stage, to name the first that differs.
+"""Traces pictures through Keras and an exported model, stage by stage, to name the first stage that differs.
 
-A picture's stages are those of `Classifier.stages`, "scaled" where the export scales for the model, each Keras layer,
+The stages are those of `Classifier.stages`, "scaled" if the export scales pixels for the model, each Keras layer,
 "logits" and "probabilities".
 """
 
@@ -28,30 +28,30 @@ from signs_runtime.bundle.onnx_metadata import OUTPUT
 from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import stages as read_in_stages
 
-PICTURES = 8  # that every layer is compared on
-_AT_ONCE = 16  # pictures, where ranges are looked for
-FLOOR_MULTIPLE = 16  # times what float32 loses in Keras at that stage; measured on SIGNS: at most 1.4 times
-LEAST_FLOOR = 2.0**-18  # of a channel's size: gelu's tail was seen to lose 2e-6 in onnxruntime and nothing in Keras
-QUIET = 0.03  # of the whole tensor's size, added to a channel's: what is quieter is rounding noise of the others
-STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some hardly vary over a few pictures
-# How far a stage may be off in int8 or float16: COARSE_MULTIPLE times what rounding every layer in Keras costs there,
-# and at least so much of its size. Weights of another training, which answer as well, give 0.7 to 1.
+PICTURES = 8  # on which every layer is compared
+_AT_ONCE = 16  # pictures a batch when ranges are measured
+FLOOR_MULTIPLE = 16  # times what float32 loses in Keras at a stage; measured on SIGNS: at most 1.4 times
+LEAST_FLOOR = 2.0**-18  # of a channel's size: gelu's tail lost 2e-6 in onnxruntime and nothing in Keras
+QUIET = 0.03  # of the whole tensor's size, added to a channel's: anything smaller is rounding noise of the others
+STEADY = 0.25  # of a stage's RMS, added to its standard deviation: some stages hardly vary over a few pictures
+# A stage in int8 or float16 may be off by COARSE_MULTIPLE times what rounding every layer costs in Keras, and at least
+# by this share of its size. For comparison: weights from another training run, equally accurate, give 0.7 to 1.
 LEAST_COARSE: Mapping[Precision, float] = {"int8": 0.4, "float16": 0.05}
 
 _PASSING = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze", "Transpose", "Relu", "Clip")
-_EQUALIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool")  # give what equalization multiplies
+_EQUALIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool")  # their outputs may be equalized
 
-_QUANTIZED = "signs/quantized/"  # before the name of a tensor: what it is after its quantization
+_QUANTIZED = "signs/quantized/"  # prefix of the name of a tensor's value after quantization
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How far both sides are apart at one stage: in levels of 255 where it is a picture, else over the stage's size."""
+    """The difference at one stage: in levels of 255 for pixels, otherwise relative to the stage's size."""
 
     name: str
-    error: float  # infinite where the shapes differ or a number is none
+    error: float  # infinite if the shapes differ or a number is not finite
     limit: float
-    expected: NDArray[np.generic] | None = None  # the two pictures, where it is one
+    expected: NDArray[np.generic] | None = None  # both images, if the stage is one
     given: NDArray[np.generic] | None = None
 
     @property
@@ -61,24 +61,24 @@ class Stage:
     @property
     def says(self) -> str:
         if self.expected is not None and self.given is not None and self.expected.shape != self.given.shape:
-            return f"{self.given.shape} instead of {self.expected.shape}"
+            return f"the shape is {self.given.shape} instead of {self.expected.shape}"
         unit = "levels of 255" if self.expected is not None else "of its size"
-        return f"off by {self.error:.2g} {unit}, at most {self.limit:.2g}"
+        return f"off by {self.error:.2g} {unit}, allowed {self.limit:.2g}"
 
 
 @dataclass(frozen=True)
 class KerasStages:
-    """What Keras computes on the way for some pictures, and how much of each stage float32 loses there."""
+    """What Keras computes at each stage for some pictures, and what each precision loses there."""
 
     images: NDArray[np.uint8]  # (k, h, w, c)
-    values: dict[str, NDArray[Any]]  # by stage, (k, ...), in the order of the calls
-    noise: dict[Precision, dict[str, float]]  # what each precision costs by nature, by stage
-    float16_noise: float  # what float16 moves probabilities by, on average
-    floors: dict[str, NDArray[Any]]  # by stage, what of it lies below this reaches nothing: it is rectified away
-    sums: dict[str, NDArray[Any]]  # by stage that is added to others and read by nothing else, their sum
+    values: dict[str, NDArray[Any]]  # by stage, (k, ...), in call order
+    noise: dict[Precision, dict[str, float]]  # what each precision alone costs, by stage
+    float16_noise: float  # mean difference of probabilities in float16
+    floors: dict[str, NDArray[Any]]  # by stage; values below this have no effect, because a rectifier cuts them off
+    sums: dict[str, NDArray[Any]]  # by stage that only an addition reads: the sum
 
     def limit(self, stage: str, precision: Precision) -> float:
-        """How far an export may be off at a stage; see `_worst_channel` for float32, `_off` for the others."""
+        """The largest error that an export may have at a stage; measured by `_worst_channel` (float32) or `_off`."""
         noise = self.noise[precision].get(stage, 0.0)
         if precision == "float32":
             return FLOOR_MULTIPLE * max(noise, LEAST_FLOOR)
@@ -91,12 +91,12 @@ def keras_stages(
     images: NDArray[np.uint8],
     calibration: NDArray[np.uint8] | None = None,
 ) -> KerasStages:
-    """Walk pixels uint8 (k, h, w, c) through Keras; `double` is the reference in float64, where there is one.
+    """Compute Keras's stages for pixels uint8 (k, h, w, c); `double` is the reference in float64, if there is one.
 
-    int8's ranges are those of `calibration` (n, h, w, c). Where some pictures excite a network, all have coarse levels.
+    int8's ranges are those of `calibration` (n, h, w, c): pictures with large activations coarsen the levels for all.
     """
     ranges = None
-    if calibration is not None:  # all at once, large pictures would take gigabytes
+    if calibration is not None:  # in batches, because large pictures at once would take gigabytes
         starts = range(0, len(calibration), _AT_ONCE)
         batches = (reference.scaled(calibration[start : start + _AT_ONCE]) for start in starts)
         ranges = output_ranges(reference.model, batches)
@@ -123,9 +123,9 @@ def keras_stages(
 
 
 def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:
-    """Compare what an exported model computes on the way with Keras; in float32 also for the first picture alone.
+    """Compare an exported model's stages with Keras's; in float32 also for the first picture in a batch of one.
 
-    Stages that the model does not name, as it fused them with others, are left out.
+    Stages that the graph no longer names, because they were fused, are left out.
     """
     model = _dequantized(model)
     tensors = _tensors(model, keras_side.values)
@@ -149,7 +149,7 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
 
 
 def walk_pixels(classifier: Classifier, file: Path, spec: InputSpec) -> tuple[Stage, ...]:
-    """Compare how the runtime reads a picture file with how training did, which read it for `spec`."""
+    """Compare how the runtime reads a picture file with how training read it (`spec`), stage by stage."""
     given = classifier.stages(file)
     stages = []
     for name, picture in read_in_stages(file, spec):
@@ -161,7 +161,7 @@ def walk_pixels(classifier: Classifier, file: Path, spec: InputSpec) -> tuple[St
 
 
 def first_difference(stages: Sequence[Stage]) -> Stage | None:
-    """The first stage at which the sides are further apart than they may be."""
+    """The first stage whose error exceeds its limit, or None."""
     return next((stage for stage in stages if not stage.passed), None)
 
 
@@ -170,7 +170,7 @@ def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArra
     last = last_operation(reference.model)
     ends_in_softmax = getattr(last, "activation", None) is keras.activations.softmax
     if ends_in_softmax:
-        last.activation = keras.activations.linear  # for its logits
+        last.activation = keras.activations.linear  # to get its logits
     try:
         layers = layer_outputs(reference.model, pixels)
     finally:
@@ -189,9 +189,9 @@ def _stages(reference: Reference, images: NDArray[np.uint8]) -> dict[str, NDArra
 
 
 def _floors(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Below what a layer's values reach nothing: int8 has no levels for what rectifiers cut off.
+    """The values below which a layer's outputs have no effect: int8 has no levels for what rectifiers cut off.
 
-    It is zero before a rectifier, and what the other summands leave of zero before a rectified sum.
+    Zero before a rectifier; minus the other summands before a rectified sum.
     """
     floors = {}
     for layer in layers_of(model):
@@ -207,7 +207,7 @@ def _floors(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str,
 
 
 def _sums(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """What a summand's noise is a share of where it matters: a small branch beside a large one is heard little."""
+    """The sum that each summand is part of: its error is relative to the sum, so a small branch has little effect."""
     sums = {}
     for layer in layers_of(model):
         readers = readers_of(layer)
@@ -218,7 +218,7 @@ def _sums(model: keras.Model, values: Mapping[str, NDArray[Any]]) -> dict[str, N
 
 
 def _fits(operation: keras.Operation, layer: keras.layers.Layer, values: Mapping[str, NDArray[Any]]) -> bool:
-    """Tell a summand whose values are known, and have the shape of the other's."""
+    """Whether both values are known and have the same shape."""
     names = (operation.name, layer.name)
     return all(name in values for name in names) and len({values[name].shape for name in names}) == 1
 
@@ -235,7 +235,7 @@ def _is_rectifier(operation: keras.Operation) -> bool:
 
 
 def _dequantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which what each tensor is after its quantization, which may rectify it, has a name: see `_tensors`."""
+    """A copy that names each tensor's value after quantization, which may rectify it; see `_tensors`."""
     shown = copy.deepcopy(model)
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear":
@@ -245,7 +245,7 @@ def _dequantized(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _tensors(model: onnx.ModelProto, stages: Mapping[str, object]) -> dict[str, str]:
-    """The tensor of the graph that holds each stage, as int8 leaves it where it is quantized."""
+    """The name of the graph's tensor for each stage; the value after quantization, if it is quantized."""
     made = {name for node in model.graph.node for name in node.output}
     tensors = {}
     for name in stages:
@@ -260,7 +260,7 @@ def _values(model: onnx.ModelProto, tensors: Mapping[str, str], images: NDArray[
 
 
 def _worst_channel(expected: NDArray[Any], given: NDArray[Any], *, among: NDArray[Any] | None = None) -> float:
-    """The largest RMS difference of a channel, over the channel's RMS, `among` others; arrays (n, ..., channels)."""
+    """The largest RMS difference of a channel, relative to its RMS over `among`; arrays (n, ..., channels)."""
     whole = expected if among is None else among
 
     def error(aligned: NDArray[np.float64]) -> float:
@@ -271,7 +271,7 @@ def _worst_channel(expected: NDArray[Any], given: NDArray[Any], *, among: NDArra
 
 
 def _may_be_equalized(tensor: str, made_by: Mapping[str, onnx.NodeProto]) -> bool:
-    """Tell what equalization may have multiplied, channel by channel, by what gives it; see `int8.equalize`."""
+    """Whether equalization may have scaled a tensor's channels, judged by its operator; see `int8.equalize`."""
     node = made_by.get(tensor)
     while node is not None and node.op_type in _PASSING:
         node = made_by.get(node.input[0])
@@ -293,10 +293,10 @@ def _off(
     *,
     multiplied: bool = True,
 ) -> float:
-    """The RMS difference over the stage's size, up to a factor for each channel: equalization multiplies them.
+    """The RMS difference relative to the stage's size, up to a factor for each channel, as equalization scales them.
 
-    What lies below `floor` counts as this; the size is that of `whole`, a sum that the stage is a part of, where that
-    is larger. The factor weighs mean and deviation as the size does.
+    Values below `floor` count as `floor`. The size is that of `whole`, the sum that the stage is part of, if that is
+    larger. The factor weighs mean and deviation as the size does.
     """
     lowest = np.full((), -np.inf) if floor is None else floor.astype(np.float64)
     reaches = expected > lowest
@@ -322,7 +322,7 @@ def _off(
 
     def error(aligned: NDArray[np.float64]) -> float:
         power = power_off(aligned)
-        if multiplied:  # a factor that a few numbers just above the floor give may be any; 1 is one, too
+        if multiplied:  # a factor fitted to few numbers just above the floor is arbitrary, so 1 is tried as well
             power = np.minimum(power, power_off(aligned * factor_of(aligned)))
         return float(np.sqrt(power.mean())) / (size or 1.0)
 
@@ -330,14 +330,14 @@ def _off(
 
 
 def _size(values: NDArray[np.float64]) -> float:
-    """The standard deviation and a part of the RMS, for stages that hardly vary; the RMS of one number a channel."""
+    """The standard deviation plus a part of the RMS (some stages hardly vary); the RMS if a channel has one number."""
     power = float(np.square(values).mean())
     varying = float(np.square(values - values.mean(axis=tuple(range(values.ndim - 1)))).mean())
     return float(np.sqrt(power if _numbers_per_channel(values) == 1 else varying + STEADY**2 * power))
 
 
 def _least(error: Any, expected: NDArray[Any], given: NDArray[Any]) -> float:  # Any: a function of an array
-    """The error in the layout, channels last or first, in which it is least; infinite where neither fits."""
+    """The smaller error of both layouts, channels last and first; infinite if neither fits."""
     layouts = (given, np.moveaxis(given, 1, -1)) if given.ndim > 2 else (given,)
     fitting = [each.astype(np.float64).reshape(expected.shape) for each in layouts if each.size == expected.size]
     errors = [error(each) for each in fitting if np.isfinite(each).all()]

@@ -1,4 +1,4 @@
-"""The verdict of the gate on one variant: how its answers lie beside Keras's, and what else was looked at."""
+"""The gate's verdict on one variant: how its answers compare with Keras's, and all other checks."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,12 +18,12 @@ from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.figures import Accuracy, Paired, finite
 from signs_runtime.proof.answers import Comparison
 
-WORST = 5  # pictures that a failed gate shows
+WORST = 5  # pictures to show if the gate failed
 
 
 @dataclass(frozen=True)
 class PairedFigures:
-    """The test pictures that Keras or the variant alone labels right, and what follows from them."""
+    """How many test pictures only Keras or only the variant labels right, with McNemar's test and the drop."""
 
     total: int
     only_keras: int
@@ -35,27 +35,27 @@ class PairedFigures:
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """One label of a multi-label classifier: how often the variant decides it as Keras does, and who is right alone."""
+    """One label of a multi-label classifier: agreement with Keras, and pictures on which only one of them is right."""
 
-    agreement: float  # share of the pictures, 0..1; one of which Keras is undecided agrees
-    only_keras: int  # test pictures on which Keras alone is right about this label
+    agreement: float  # share of the pictures, 0..1; those on which Keras is undecided count as agreeing
+    only_keras: int  # test pictures on which only Keras is right about this label
     only_variant: int
     p_value: float  # McNemar's
 
 
 @dataclass(frozen=True)
 class Verdict(Comparison):
-    """One variant beside Keras: `given` holds, for each picture, its answer at the batch size where it differs most."""
+    """One variant compared with Keras: `given` holds each picture's answer at the batch size where it differs most."""
 
     variant: str
     evidence: Evidence
-    flips: NDArray[np.bool_]  # (n,): another label than Keras's at some batch size
+    flips: NDArray[np.bool_]  # (n,): another label than Keras's at any batch size
     mean_difference: float
     batch_sizes: tuple[int, ...]
     precision: Precision
     budget: Budget
-    other_checks: tuple[Check, ...] = ()  # of what is not the answers
-    stages: tuple[Stage, ...] = ()  # of the model beside Keras's; before them those of a picture that is read otherwise
+    other_checks: tuple[Check, ...] = ()  # other than the answers
+    stages: tuple[Stage, ...] = ()  # the model's; before them those of a picture that is read differently, if any
 
     @property
     def flipped(self) -> NDArray[np.bool_]:
@@ -63,7 +63,7 @@ class Verdict(Comparison):
 
     @cached_property
     def undecided(self) -> NDArray[np.bool_]:
-        """(n,): Keras's decision is closer than float32 may lose, and no more was lost: either label is right."""
+        """(n,): Keras's margin is within what float32 may lose, and no more was lost, so either label is right."""
         lost = self.budget.max_difference or 0.0
         undecided: NDArray[np.bool_] = (margins(self.expected, self.thresholds) <= 2 * lost) & (
             self.differences <= lost
@@ -72,34 +72,36 @@ class Verdict(Comparison):
 
     @property
     def judged(self) -> NDArray[np.float32]:
-        """The answers (n, labels) whose decisions are judged: Keras's own where it is undecided."""
+        """The answers (n, labels) that are judged; Keras's own for pictures on which it is undecided."""
         return np.where(self.undecided[:, None], self.expected, self.given)
 
     @property
     def hardly_differs(self) -> bool:
-        """Nothing but labels is missed, and only of pictures whose labels Keras hardly tells apart."""
+        """Only labels are missed, and only on pictures whose labels Keras hardly tells apart."""
         hardly = 2 * (self.budget.mean_difference or 0.0)
         missed = {check.name for check in self.misses}
         return missed <= {"agreement", "accuracy"} and bool((self.flipped_margins <= hardly).all())
 
     @property
     def flipped_margins(self) -> NDArray[np.floating]:
-        """How far Keras's probabilities are from another decision, of the pictures that have another label."""
+        """Keras's margins on the pictures with another label."""
         return margins(self.expected[self.flips], self.thresholds)
 
     @property
     def p99_difference(self) -> float:
-        """99 of 100 pictures differ by no more."""
-        return float(np.percentile(self.differences, 99, method="higher"))  # a picture's own: no mean with infinity
+        """The difference that 99 of 100 pictures do not exceed."""
+        return float(
+            np.percentile(self.differences, 99, method="higher")
+        )  # a single picture's value, because a mean with infinity is infinite
 
     @property
     def accuracy(self) -> Accuracy:
-        """Test pictures that the variant labels right."""
+        """The variant's accuracy on the test pictures."""
         return self.evidence.accuracy(self.given)
 
     @property
     def paired(self) -> Paired:
-        """The test pictures that Keras or the variant alone labels right."""
+        """How many test pictures only Keras or only the variant labels right."""
         return self.evidence.paired(self.given)
 
     @property
@@ -111,7 +113,7 @@ class Verdict(Comparison):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """All that the gate looked at: the answers, and what tells where they go wrong or would on another device."""
+        """All checks: of the answers, and those that show where they go wrong, here or on another device."""
         budget = self.budget
         answers = [self._agreement()]
         if budget.max_difference is not None:
@@ -132,47 +134,49 @@ class Verdict(Comparison):
 
     @property
     def misses(self) -> tuple[Check, ...]:
-        """The checks that are not passed."""
+        """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
     def _agreement(self) -> tuple[str, bool, str]:
-        """Keras's label on enough pictures; of a multi-label classifier, Keras's decision on every label."""
+        """Check for Keras's label on enough pictures; multi-label: Keras's decision for every label."""
         least, n = self.budget.agreement, self.pictures
         if not self.thresholds:
             share = self.same_label / n
             equal = int((self.flips & self.undecided).sum())
-            says = f"Keras's label on {share:.2%} of {n:,} pictures, at least {least:.2%}"
+            says = f"Keras's label on {share:.2%} of {n:,} pictures, required {least:.2%}"
             if equal:
-                says += f"; on {equal:,} of the others Keras's own two likeliest labels differ by float32's noise alone"
+                says += f"; on {equal:,} of the others, Keras's two likeliest labels differ only by float32's rounding"
             return "agreement", (self.same_label + equal) / n >= least, says
         label, worst = min(self.by_label.items(), key=lambda item: item[1].agreement)
         says = (
-            f"Keras's decision on {worst.agreement:.2%} of {n:,} pictures for {label}, the label that differs most, at "
-            f"least {least:.2%}; all labels are Keras's on {self.same_label:,}"
+            f"Keras's decision on {worst.agreement:.2%} of {n:,} pictures for {label}, the label that differs most, "
+            f"required {least:.2%}; all labels are Keras's on {self.same_label:,} pictures"
         )
         return "agreement", worst.agreement >= least, says
 
     def _accuracy(self) -> tuple[str, bool, str]:
-        """No fewer pictures right than in Keras; of a multi-label classifier, for no label."""
+        """Check that the variant is not less accurate than Keras; multi-label: for every label."""
         paired = self.evidence.paired(self.judged)
         says = (
-            f"{self.accuracy} of the test pictures right; {paired.only_keras} in Keras alone, {paired.only_variant} in "
-            f"the variant alone: McNemar's p {paired.p_value:.2g}"
+            f"{self.accuracy} of the test pictures right; {paired.only_keras} only in Keras, {paired.only_variant} "
+            f"only in the variant: McNemar's p {paired.p_value:.2g}"
         )
         worse = {label: each for label, each in self.by_label.items() if each.only_keras > each.only_variant}
         if not worse:
             return "accuracy", not paired.is_worse, says
         label, worst = min(worse.items(), key=lambda item: item[1].p_value)
-        least = 0.05 / len(self.by_label)  # Bonferroni's: the more labels there are, the likelier chance is in one
+        least = 0.05 / len(
+            self.by_label
+        )  # Bonferroni: with more labels, one of them is likelier to look worse by chance
         says += (
-            f"; the label nearest to being worse is {label}, with {worst.only_keras} right in Keras alone and "
-            f"{worst.only_variant} in the variant alone: p {worst.p_value:.2g}, worse below {least:.2g}"
+            f"; the label closest to failing is {label}, with {worst.only_keras} right only in Keras and "
+            f"{worst.only_variant} only in the variant: p {worst.p_value:.2g}, fails below {least:.2g}"
         )
         return "accuracy", not (paired.is_worse or worst.p_value < least), says
 
     @cached_property
     def by_label(self) -> dict[str, LabelFigures]:
-        """Each label of a multi-label classifier; none of another."""
+        """The figures of each label of a multi-label classifier; otherwise empty."""
         other = self.other_decisions & ~self.undecided[:, None] | ~np.isfinite(self.differences)[:, None]
         return {
             label: LabelFigures(1 - float(changed.mean()), pairs.only_keras, pairs.only_variant, pairs.p_value)
@@ -183,12 +187,12 @@ class Verdict(Comparison):
 
     @property
     def passed(self) -> bool:
-        """The variant answers as Keras does, within its budget, and would on other devices."""
+        """All checks passed: the variant answers as Keras does, within its budget, here and on other devices."""
         return not self.misses
 
     @property
     def stage(self) -> str | None:
-        """Where on a picture's way the variant first goes wrong, as far as the checks can tell."""
+        """The first stage at which the variant goes wrong, as far as the checks can tell."""
         accused = [check.stage for check in self.misses if check.stage]
         return next((stage for stage in accused if stage != OUTPUT), accused[0] if accused else None)
 
@@ -204,7 +208,7 @@ class Verdict(Comparison):
         )
 
     def describe(self) -> str:
-        """The numbers in a line; where the gate failed, the reasons and the worst pictures below it."""
+        """The numbers in one line; if the gate failed, followed by the failed checks and the worst pictures."""
         n = self.pictures
         lines = [
             f"{self.variant}: parity {'passed' if self.passed else 'FAILED'} on {n:,} pictures at batch "
@@ -224,7 +228,7 @@ class Verdict(Comparison):
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON
-        """The numbers and the worst pictures; an answer that is not a number is null."""
+        """The numbers and the worst pictures as JSON; an answer that is not finite is null."""
         return {
             "variant": self.variant,
             "passed": self.passed,
@@ -270,4 +274,7 @@ class ParityError(ExportError):
         self.verdict, self.advice = verdict, advice
 
     def __reduce__(self) -> tuple[type["ParityError"], tuple[Verdict, str]]:
-        return ParityError, (self.verdict, self.advice)  # pickled by its message alone, it would not open again
+        return ParityError, (
+            self.verdict,
+            self.advice,
+        )  # the default would pickle only the message, and fail to unpickle

@@ -1,1 +1,1 @@
-"""What a model wants to see, measured on labelled pictures: scaling, colours, reading, and the order of its labels."""
+"""Measures on labelled pictures what a model was trained on: scaling, colours, reading, and the order of its labels."""

@@ -1,15 +1,15 @@
-"""Pictures that are nearly the same, as a video's frames are: they say one thing, and must not count as many."""
+"""Finds pictures that are nearly the same, such as the frames of a video, so that they count only once."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 16  # pixels of the small copies that are compared
-NEAR = 3.0  # levels of 255, on average: what a steady camera's frames differ by
+NEAR = 3.0  # mean difference in levels of 255: as between the frames of a steady camera
 
 
 def distinct(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The places of images (n, h, w, c), of which none is nearly another one of its label (n,); the first of each."""
+    """The indices of images (n, h, w, c) without near duplicates of the same label (n,); the first of each is kept."""
     small = np.stack([_small(image) for image in images])
     kept: list[int] = []
     for label in np.unique(labels):

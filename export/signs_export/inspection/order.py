@@ -1,4 +1,4 @@
-"""Which label each output of a model means, told from labelled pictures: the order in which it is right most often."""
+"""Finds which label each output of a model means: the order of labels in which most labelled pictures are right."""
 
 from dataclasses import dataclass
 
@@ -10,35 +10,35 @@ from scipy.stats import wilcoxon
 from signs_builder.evaluation.evaluate import count_confusion
 from signs_runtime.figures import Accuracy, Paired
 
-LEAST = 1e-3  # of a probability, below which its logarithm is cut
-LEAST_GAIN = 0.1  # of the pictures of each label that changes places, on average
-JOINT, FEWEST = 3, 3  # labels that are proved together; in larger circles each by its own pictures, so many at least
-MOVED = 2.33  # standard errors of that, for a chance of 1%
+LEAST = 1e-3  # smaller probabilities count as this in logarithms
+LEAST_GAIN = 0.1  # least mean gain of the labels that change places, as a share of each label's pictures
+JOINT, FEWEST = 3, 3  # up to 3 labels are proved together; in larger cycles, each needs 3 pictures of its own
+MOVED = 2.33  # standard errors of the gain, for a probability of 1% by chance
 
 
 @dataclass(frozen=True)
 class Order:
-    """An order of the labels beside the data's own; `meant[i]` is the place, in the data's order, of output i's label.
+    """Another order of the labels than the data's. `meant[i]` is the place, in the data's order, of output i's label.
 
-    Both are measured on pictures on which the order was not found.
+    Both orders are measured on pictures on which the other order was not found.
     """
 
     meant: tuple[int, ...]
     own: Accuracy
     other: Accuracy
-    p_value: float  # that the other is no better: the smaller of McNemar's, and Wilcoxon's of the likelihoods
-    is_proved: bool  # each circle of labels that change places surely gains by it
+    p_value: float  # that the other is not better: the smaller of McNemar's and, on the likelihoods, Wilcoxon's
+    is_proved: bool  # each cycle of labels that change places gains significantly
 
     def is_better(self, p_value: float) -> bool:
-        """Whether the other order gets more right, by less than this chance, wherever it moves labels."""
+        """Whether the other order is significantly better at this level, for all labels that it moves."""
         return self.is_proved and self.other.correct > self.own.correct and self.p_value < p_value
 
 
 def best_order(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """For each output the label that it means, each label once: the assignment that gets most of each label right."""
+    """The label that each output means, each label once: the assignment with the best accuracy per label."""
     counts = count_confusion(truth, said, classes).astype(np.float64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # Outputs that nothing tells of keep their own label, as far as they can.
+    # Outputs without evidence keep their own label if possible.
     shown, given = linear_sum_assignment(shares + 1e-3 * np.eye(classes), maximize=True)
     meant = np.empty(classes, np.int64)
     meant[given] = shown
@@ -46,7 +46,7 @@ def best_order(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) 
 
 
 def order_by_halves(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """For each picture the order of labels that the pictures of the other half give, (n, classes)."""
+    """For each picture, the order of labels that was found on the other half of the pictures, (n, classes)."""
     in_order = np.argsort(truth, kind="stable")
     ranks = np.empty(len(truth), np.int64)
     ranks[in_order] = np.arange(len(truth))
@@ -58,10 +58,10 @@ def order_by_halves(truth: NDArray[np.int64], said: NDArray[np.int64], classes: 
 
 
 def find_order(truth: NDArray[np.int64], given: NDArray[np.floating], labels: tuple[str, ...]) -> Order:
-    """The order of labels that fits probabilities (n, labels): found on half of the pictures, tried on the others.
+    """Find the order of labels that fits probabilities (n, labels), on one half of the pictures; try it on the other.
 
-    Each half has its turn. Labels that are numbers and stand in another order than theirs (1, 10, 11, 2, as text sorts)
-    are tried in theirs, too, which needs no finding.
+    Each half is used for both. If the labels are numbers but not in numeric order (1, 10, 11, 2, as text sorts), the
+    numeric order is tried as well.
     """
     classes, said = len(labels), given.argmax(axis=1)
     meant = order_by_halves(truth, said, classes)
@@ -79,7 +79,7 @@ def find_order(truth: NDArray[np.int64], given: NDArray[np.floating], labels: tu
 
 
 def right_in(meant: NDArray[np.int64], said: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which pictures are right, (n,), each in its own order of labels, `meant` (n, classes)."""
+    """Which pictures are right, (n,), each with its own order of labels, `meant` (n, classes)."""
     right: NDArray[np.bool_] = meant[np.arange(len(said)), said] == truth
     return right
 
@@ -87,25 +87,25 @@ def right_in(meant: NDArray[np.int64], said: NDArray[np.int64], truth: NDArray[n
 def likelihood_in(
     meant: NDArray[np.int64], given: NDArray[np.floating], truth: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The log-likelihood of each picture's label, in its own order of labels."""
+    """The log-likelihood of each picture's label, each with its own order of labels."""
     places = np.arange(len(truth))
     return log_likelihood(given[places, np.argsort(meant, axis=1)[places, truth]])
 
 
 def log_likelihood(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Of each picture's label, cut at LEAST: one sure mistake must not weigh more than all else."""
+    """The log-likelihood of each picture's label, cut at LEAST so that one sure mistake does not outweigh the rest."""
     return np.asarray(np.log(np.maximum(probabilities.astype(np.float64), LEAST)))
 
 
 def paired_p_value(difference: NDArray[np.float64]) -> float:
-    """Wilcoxon's signed-rank test of paired differences, two-sided; 1 where there is none."""
+    """Wilcoxon's signed-rank test of paired differences, two-sided; 1 if all differences are 0."""
     return float(wilcoxon(difference).pvalue) if np.any(difference) else 1.0
 
 
 def _is_proved(meant: NDArray[np.int64], truth: NDArray[np.int64], said: NDArray[np.int64]) -> bool:
-    """Whether each circle of labels that change places gains by it, each of its labels counting alike.
+    """Whether each cycle of labels that change places gains by it. Each label of a cycle has the same weight.
 
-    So a model that calls most pictures one label, or seldom finds a frequent one, has no label exchanged.
+    So no labels are exchanged for a model that gives most pictures one label, or that seldom finds a frequent one.
     """
     output = np.argsort(meant)
     moved = set(np.flatnonzero(output != np.arange(len(meant))).tolist())
@@ -118,7 +118,7 @@ def _is_proved(meant: NDArray[np.int64], truth: NDArray[np.int64], said: NDArray
         gains, variances = [], []
         for label in circle:
             own = said[truth == label]
-            if not len(own):  # no picture shows it
+            if not len(own):  # no picture shows this label
                 continue
             there, here = (own == output[label]).mean(), (own == label).mean()
             if len(circle) > JOINT and (len(own) < FEWEST or there <= here):
@@ -134,7 +134,7 @@ def _is_proved(meant: NDArray[np.int64], truth: NDArray[np.int64], said: NDArray
 
 
 def _counted(labels: tuple[str, ...]) -> NDArray[np.int64] | None:
-    """The order of labels that are whole numbers, where it is not the one that they stand in."""
+    """The numeric order of labels that are whole numbers; None if they are not, or are in this order already."""
     if not all(label.isascii() and label.isdigit() for label in labels):
         return None
     order = np.array(sorted(range(len(labels)), key=lambda i: int(labels[i])), np.int64)

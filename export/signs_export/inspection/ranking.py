@@ -1,4 +1,4 @@
-"""Ranks settings by what a model makes of labelled pictures under each, and says which the pictures cannot tell."""
+"""Ranks settings by a model's answers to labelled pictures, and finds those that the pictures cannot distinguish."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,41 +14,41 @@ from signs_export.source.reference import Reference
 from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.pictures.input_spec import InputSpec, Reading
 
-SURE = 1e-3  # chance that two ways which are as good are told apart by the pictures that they get right
-LIKELIER = 1e-4  # the same, by the likelihoods of the labels
+SURE = 1e-3  # p value below which the correctly labelled pictures distinguish two settings
+LIKELIER = 1e-4  # the same for the likelihoods of the labels
 _TEMPERATURES = np.geomspace(0.1, 300, 81)
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A setting, with what the model gets right so, and how it lies beside the best of its stage."""
+    """A setting, what the model gets right with it, and how it compares with the best of its stage."""
 
     setting: Setting
     right: Accuracy
-    log_likelihood: float  # of the labels, on average, at the temperature that suits best; see `log_likelihood`
-    temperature: float  # that the logits must be divided by for that; near 1 where pixels have the training's scale
-    only_best: int  # pictures that the best alone gets right
+    log_likelihood: float  # mean, of the labels, at the best temperature; see `log_likelihood`
+    temperature: float  # the best divisor of the logits; near 1 if pixels have the training's scale
+    only_best: int  # pictures that only the best setting gets right
     only_this: int
-    p_value: float  # of both being as likely: Wilcoxon's on the likelihoods
-    same: bool  # as the best, on every picture
+    p_value: float  # that both are equally likely: Wilcoxon's, on the likelihoods
+    same: bool  # the same likelihood as the best, on every picture
 
     @property
     def gets_fewer_right(self) -> bool:
-        """Whether the best is better than this, by the pictures that they get right."""
+        """Whether the best setting gets significantly more pictures right."""
         pairs = Paired(self.right.total, self.only_best, self.only_this)
         return not self.same and self.only_best > self.only_this and pairs.p_value < SURE
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What was tried together, the best first."""
+    """Settings that were compared, the best first."""
 
     name: str
     tried: tuple[Tried, ...]
-    by_likelihood: bool  # likelihoods tell, too: of scalings, not of filters, as a smoother picture is often likelier
+    by_likelihood: bool  # likelihoods count: for scalings, not for filters, as smoother pictures are often likelier
 
     def is_worse(self, other: Tried) -> bool:
-        """Whether the pictures tell this from the best."""
+        """Whether the pictures show that this is worse than the best."""
         if other.same or other.gets_fewer_right or not self.by_likelihood:
             return other.gets_fewer_right
         best = self.tried[0]
@@ -60,17 +60,17 @@ class Stage:
 
     @property
     def rivals(self) -> tuple[Tried, ...]:
-        """Those that the pictures cannot tell from the best, and that are not the same."""
+        """The settings that the pictures cannot distinguish from the best, without those that are the same."""
         return tuple(each for each in self.tried[1:] if not each.same and not self.is_worse(each))
 
     @property
     def is_sure(self) -> bool:
-        """Whether there is no rival, and something that is worse."""
+        """Whether there is no rival, and at least one worse setting."""
         return not self.rivals and any(not each.same for each in self.tried[1:])
 
 
 class Answers:
-    """The answers to pictures under a setting, asked once for the same pixels; one reading is in memory at a time."""
+    """The answers to pictures under each setting, computed once for equal pixels, with one reading in memory."""
 
     def __init__(self, reference: Reference, pictures: Split) -> None:
         self._reference, self._pictures = reference, pictures
@@ -79,7 +79,7 @@ class Answers:
         self._known: dict[tuple[str, bytes], NDArray[np.float64]] = {}
 
     def __call__(self, setting: Setting, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Probabilities (n, labels) of the pictures at these places; 0 for what is no number."""
+        """The probabilities (n, labels) of the pictures at these indices; 0 instead of NaN and infinity."""
         images = self.images(setting.reading, places)
         key = (setting.scaling, sha256(images.data).digest())
         if key not in self._known:
@@ -88,7 +88,7 @@ class Answers:
         return self._known[key]
 
     def images(self, reading: Reading, places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The pictures at these places, as the model would get them."""
+        """The pictures at these indices, as images for the model."""
         spec = self._reference.input
         in_rgb = replace(reading, channels="RGB")
         if self._read != (in_rgb, places.tobytes()):
@@ -102,12 +102,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks settings by pictures with labels (n,); their order may be the data's, or the one that fits."""
+    """Ranks settings by pictures with labels (n,), in the data's order of labels or in the one that fits."""
 
     answers: Answers
     labels: NDArray[np.int64]
     classes: int
-    may_be_ordered: bool = True  # an order other than the data's is tried, too, found on other pictures
+    may_be_ordered: bool = True  # another order than the data's is tried as well, found on other pictures
 
     def __call__(
         self,
@@ -119,9 +119,9 @@ class Ranking:
         keep: Setting | None = None,
         by_likelihood: bool = False,
     ) -> Stage:
-        """Try settings; `keep`, one of them, stays the best unless another gets surely more right.
+        """Try settings. `keep`, one of them, stays the best unless another gets significantly more pictures right.
 
-        A filter that makes pictures smoother may raise every probability a little without having been the training's.
+        A filter that makes pictures smoother may raise every probability slightly without being the training's filter.
         """
         truth = self.labels[places]
         known: list[_Known] = []
@@ -129,7 +129,7 @@ class Ranking:
             known.append(self._of(self.answers(setting, places), truth))
             on_done(1)
         best = max(range(len(known)), key=lambda i: (float(known[i].likelihood.mean()), -i))
-        # Pixels of another scale may be labelled all the same; a model is as sure as it was trained to be at its own.
+        # Other scales may give the same labels. At the scale of the training, the best temperature is nearest to 1.
         alike = [i for i, each in enumerate(known) if np.array_equal(each.right, known[best].right)]
         best = min(alike, key=lambda i: (abs(np.log(known[i].temperature)), i))
         best = best if keep is None else settings.index(keep)
@@ -156,7 +156,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a model makes of pictures under a setting, in the order of labels that fits."""
+    """What a model gets right under a setting, in the order of labels that fits."""
 
     right: NDArray[np.bool_]  # (n,)
     likelihood: NDArray[np.float64]  # (n,), at the temperature
@@ -164,7 +164,7 @@ class _Known:
 
 
 def _is_better(these: NDArray[np.bool_], others: NDArray[np.bool_], tried: int) -> bool:
-    """Whether these are more than others, as the most of so many."""
+    """Whether these are significantly more than others, as the best of `tried` settings."""
     pairs = Paired(len(these), int((others & ~these).sum()), int((these & ~others).sum()))
     return pairs.only_variant > pairs.only_keras and pairs.p_value < SURE / max(tried - 1, 1)
 

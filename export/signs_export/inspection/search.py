@@ -1,4 +1,4 @@
-"""Tries what a model may have been trained on, in stages, by what the model then gets right."""
+"""Tries in stages how a model's training may have read and scaled pictures, by what the model then gets right."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,24 +16,24 @@ from signs_export.source.reference import Reference
 from signs_runtime.figures import Accuracy, Paired
 from signs_runtime.pictures.input_spec import Reading
 
-MOST_PICTURES, LEAST_PICTURES = 1200, 240  # of small models' size, and of large ones'
-SMALL = 96 * 96  # pixels, of which MOST_PICTURES are tried; of larger ones fewer, down to LEAST_PICTURES
-FIRST_SHARE, FEWEST, MOST_FIRST = 0.1, 100, 300  # of the pictures, for scalings and colours
-PER_LABEL = 5  # of the first pictures at least: with fewer, any order fits
+MOST_PICTURES, LEAST_PICTURES = 1200, 240  # for models with small inputs, and with large ones
+SMALL = 96 * 96  # pixels of an input: up to this, MOST_PICTURES are tried; above, fewer, down to LEAST_PICTURES
+FIRST_SHARE, FEWEST, MOST_FIRST = 0.1, 100, 300  # share and number of pictures, for scalings and colours
+PER_LABEL = 5  # at least this many of the first pictures for each label: with fewer, any order fits
 ORDER_SURE = 1e-4
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a model seems to have been trained on."""
+    """How the training seems to have read and scaled pictures, and in which order the labels are."""
 
     labels: tuple[str, ...]  # the data's, in its order
-    pictures: int  # that are not nearly the same
+    pictures: int  # without near duplicates
     stages: tuple[Stage, ...]
     order: Order
     right: Accuracy  # with the best setting, in the order that fits
-    chance: float  # share of the label that most pictures show
-    began: Reading  # where the search began: what options need not say
+    chance: float  # share of the most frequent label
+    began: Reading  # where the search began; `options` leaves out what equals it
 
     @property
     def setting(self) -> Setting:
@@ -41,30 +41,30 @@ class Inspection:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What to say to `signs export`, as words of a command."""
+        """The options for `signs export`, as words of a command."""
         return self.setting.options(self.began)
 
     @property
     def other_order(self) -> tuple[str, ...] | None:
-        """The labels in the order of the outputs, where that is surely another than the data's."""
+        """The labels in the order of the outputs; None unless it surely differs from the data's order."""
         return tuple(self.labels[i] for i in self.order.meant) if self.order.is_better(ORDER_SURE) else None
 
     @property
     def beats_chance(self) -> bool:
-        """Whether the model gets more right than its most frequent label would."""
+        """Whether the model gets significantly more right than the most frequent label alone would."""
         return self.right.interval[0] > self.chance
 
     @property
     def is_sure(self) -> bool:
-        """Of scaling and colours, which decide most."""
+        """Whether scaling and colours, which matter most, are certain."""
         return self.beats_chance and self.stages[0].is_sure
 
 
 def inspect(reference: Reference, dataset: Dataset, *, progress: Progress = no_progress) -> Inspection:
-    """Find out what a model was trained on, by labelled pictures; the search begins with how `reference` reads them.
+    """Find out, on labelled pictures, how a model's training read them; the search begins with `reference`'s reading.
 
-    Scalings and colours are tried first, on a part of the pictures, whatever order the labels are in; then how pictures
-    are fitted, resized and turned, on all (MOST_PICTURES at most).
+    Scalings and colours come first, on a part of the pictures, with labels in any order. Then come fit, resize filter
+    and EXIF rotation, on all pictures (at most MOST_PICTURES).
     """
     pictures = dataset.test + dataset.all_but_test
     spec = reference.input
@@ -94,7 +94,7 @@ def inspect(reference: Reference, dataset: Dataset, *, progress: Progress = no_p
 def _with_likely_fit(
     rank: Ranking, reference: Reference, reading: Reading, few: NDArray[np.int64], on_done: Callable[[int], None]
 ) -> Reading:
-    """The reading to try scalings with: a wrong fit hides the right scaling, so that they are tried together first."""
+    """The reading for trying scalings. A wrong fit hides the right scaling, so both are tried together first."""
     first = scalings_and_colours(reference, reading)
     own = rank.answers.images(reading, few).copy()
     others = [
@@ -119,7 +119,7 @@ def _scalings(
     order: NDArray[np.int64],
     on_done: Callable[[int], None],
 ) -> Stage:
-    """Scalings and colours, on a part of the pictures; those that it cannot tell apart, on all."""
+    """Try scalings and colours on a part of the pictures, and those that it cannot distinguish on all."""
     name = "scaling and colours"
     stage = rank(name, scalings_and_colours(reference, reading), few, on_done, by_likelihood=True)
     if not stage.rivals:
@@ -128,7 +128,7 @@ def _scalings(
     stage = rank(name, left, order, on_done, by_likelihood=True)
     best = stage.tried[0].setting
     usual = replace(best, reading=replace(best.reading, channels=reading.channels))
-    if any(each.setting == usual for each in stage.rivals):  # where nothing tells, colours are as they mostly are
+    if any(each.setting == usual for each in stage.rivals):  # if nothing decides, keep the usual order of colours
         stage = rank(name, left, order, on_done, by_likelihood=True, keep=usual)
     return stage
 
@@ -136,9 +136,9 @@ def _scalings(
 def better_scaling(
     reference: Reference, dataset: Dataset, p_value: float, *, progress: Progress = no_progress
 ) -> tuple[Tried, Tried] | None:
-    """The scaling and colours with which more is right than with the reference's, and those; the labels as they are.
+    """The scaling and colours that get more right than the reference's, and the reference's own, in the data's order.
 
-    None where chance explains it (`p_value`), which costs little where a model gets nearly all right.
+    None if chance (`p_value`) explains the difference. This is quick for a model that gets nearly all right.
     """
     pictures = dataset.test + dataset.all_but_test
     places = _few(pictures.mixed(), len(dataset.labels))
@@ -148,7 +148,7 @@ def better_scaling(
     rank = Ranking(Answers(reference, pictures), pictures.labels, len(dataset.labels), may_be_ordered=False)
     with progress("Trying other scalings", len(settings)) as on_done:
         own = rank("scaling and colours", [now], places, on_done).tried[0]
-        if 0.5 ** (own.right.total - own.right.correct - 1) >= p_value:  # so few are wrong that nothing can be proved
+        if 0.5 ** (own.right.total - own.right.correct - 1) >= p_value:  # too few are wrong to prove anything
             return None
         tried = rank("scaling and colours", [now, *others], places, on_done, keep=now).tried
     best = tried[0]
@@ -159,5 +159,5 @@ def better_scaling(
 
 
 def _few(order: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """The first of these pictures, on which scalings are tried."""
+    """The first of these pictures, for trying scalings."""
     return order[: int(min(MOST_FIRST, max(FEWEST, PER_LABEL * classes, FIRST_SHARE * len(order))))]

@@ -1,4 +1,4 @@
-"""What may have been done to pictures before a model was trained on them, and the options that say so."""
+"""The ways in which training may have read and scaled pictures, and the options for each."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -6,7 +6,7 @@ from signs_export.config import SCALINGS, Scaling
 from signs_export.source.reference import Reference
 from signs_runtime.pictures.input_spec import CHANNELS, Reading, ResizeFilter
 
-# One of each kind: those that differ by less than pictures can tell are left out, and can still be asked for.
+# One filter of each kind. Filters that differ less than pictures can show are left out, but can still be chosen.
 _FILTERS: tuple[ResizeFilter, ...] = (
     *("bilinear", "nearest", "bicubic", "lanczos"),
     *("tf-bilinear", "cv2-linear", "cv2-area"),
@@ -15,20 +15,20 @@ _FILTERS: tuple[ResizeFilter, ...] = (
 
 @dataclass(frozen=True)
 class Setting:
-    """How pixels are scaled, and how they are read before that."""
+    """A way of reading pictures, and of scaling their pixels."""
 
     scaling: Scaling
     reading: Reading
 
     def options(self, usual: Reading = Reading()) -> tuple[str, ...]:  # noqa: B008  # frozen
-        """What to say to `signs export`, as words of a command; `usual` need not be said."""
+        """The options for `signs export`, as words of a command, without those that equal `usual`."""
         mine, theirs = asdict(self.reading), asdict(usual)
         said = [word for name in mine if mine[name] != theirs[name] for word in (f"--{name}", mine[name])]
         return ("--scaling", self.scaling, *said)
 
 
 def scalings_and_colours(reference: Reference, reading: Reading) -> list[Setting]:
-    """Every scaling that the model can have, with colours in both orders where there are some."""
+    """Every scaling that is possible for the model, with both orders of colours if it has colours."""
     grey = reference.input.mode == "L"
     scalings = [each for each in SCALINGS if not (grey and each in ("torch", "caffe"))]
     scalings = [reference.scaling] if reference.takes_alpha else scalings
@@ -37,18 +37,18 @@ def scalings_and_colours(reference: Reference, reading: Reading) -> list[Setting
 
 
 def fits(setting: Setting) -> list[Setting]:
-    """The ways to bring a picture to the model's proportions."""
+    """The setting with each way of fitting a picture to the model's proportions."""
     return [_read(setting, fit=fit) for fit in ("stretch", "crop", "pad")]
 
 
 def filters(setting: Setting) -> list[Setting]:
-    """The filters that shrink or enlarge it."""
+    """The setting with each resize filter."""
     own = setting.reading.resize
     return [_read(setting, resize=each) for each in (*_FILTERS, *(() if own in _FILTERS else (own,)))]
 
 
 def turns(setting: Setting) -> list[Setting]:
-    """Whether a camera's orientation was heeded."""
+    """The setting with and without EXIF rotation."""
     return [_read(setting, exif=each) for each in ("turned", "ignored")]
 
 

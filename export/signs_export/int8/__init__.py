@@ -1,1 +1,1 @@
-"""The int8 variant: calibrated, equalized, rounded, quantized, and repaired where it misses its budget."""
+"""The int8 variant: calibrated, equalized, rounded, quantized, and repaired if it misses its budget."""

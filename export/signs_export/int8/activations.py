@@ -1,4 +1,4 @@
-"""Watches a float32 model compute calibration pictures, once, for all that int8 must know of its activations."""
+"""Runs the calibration pictures through a float32 model once, and records what int8 needs of its activations."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from signs_export.int8.convolution_windows import some_rows
 from signs_export.onnx_graph import BATCH, inner_values
 
-_ROWS = 2000  # windows of calibration pictures, at random places, that a layer's rounding is learned on
+_ROWS = 2000  # random windows of calibration pictures on which a layer's rounding is learned
 
 
 @dataclass
 class Observations:
-    """What convolutions multiply their filters with, at random places, and how far tensors (n, channels, ...) reach.
+    """Random windows of the convolutions' inputs, and the extremes of tensors (n, channels, ...).
 
-    `rows` (groups, rows, k) are by layer; `lowest` and `highest`, (channels,), or (1,) where channels do not count, by
-    tensor.
+    `rows` maps layers to (groups, rows, k). `lowest` and `highest` map tensors to (channels,), or to (1,) for tensors
+    that are not observed channel by channel.
     """
 
     rows: dict[str, NDArray[np.float32]]
@@ -26,18 +26,18 @@ class Observations:
     highest: dict[str, NDArray[np.float32]]
 
     def largest(self) -> dict[str, NDArray[np.float32]]:
-        """The largest |values| by tensor and channel."""
+        """The largest |value| of each channel, by tensor."""
         return {name: np.maximum(-self.lowest[name], high) for name, high in self.highest.items()}
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """The (lowest, highest) value by tensor, with 0 between."""
+        """The (lowest, highest) value by tensor; the range includes 0."""
         return {
             name: (min(0.0, float(self.lowest[name].min())), max(0.0, float(high.max())))
             for name, high in self.highest.items()
         }
 
     def divide(self, convolutions: Iterable[onnx.NodeProto], factors: dict[str, NDArray[np.float32]]) -> None:
-        """Turn into what would be seen, had the model divided its tensors by these factors, (channels,), in place."""
+        """Adjust the observations, in place, as if the model had divided its tensors by these factors, (channels,)."""
         for node in convolutions:
             if (factor := factors.get(node.input[0])) is not None:
                 rows = self.rows[node.name]
@@ -54,7 +54,7 @@ def observe(
     channelwise: Collection[str],
     images: NDArray[np.uint8],
 ) -> Observations:
-    """Run pixels uint8 (n, h, w, c) and look at these tensors, some of them channel by channel."""
+    """Run images, uint8 (n, h, w, c), and observe these tensors, those in `channelwise` channel by channel."""
     rng = np.random.default_rng(0)
     rows: dict[str, list[NDArray[np.float32]]] = {node.name: [] for node in convolutions}
     lowest: dict[str, NDArray[np.float32]] = {}
@@ -75,6 +75,6 @@ def observe(
 
 
 def _over_pictures(values: NDArray[np.float32], reduce: np.ufunc, channels: int) -> NDArray[np.float32]:
-    """(n, channels, ...) to (channels,): over pictures first, which goes through memory in its order."""
+    """(n, channels, ...) to (channels,): reduces over pictures first, because this reads memory in order."""
     extreme: NDArray[np.float32] = reduce.reduce(reduce.reduce(np.atleast_1d(values)).reshape(channels, -1), axis=1)
     return extreme

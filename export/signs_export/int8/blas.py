@@ -1,4 +1,4 @@
-"""Has numpy multiply matrices on one thread: how many threads share a product decides in which order it is summed."""
+"""Makes numpy multiply matrices on one thread: the order of a sum depends on the number of threads."""
 
 import ctypes
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-# Where numpy's wheels keep their OpenBLAS: on Linux and Windows, and on macOS.
+# The folders of OpenBLAS in numpy's wheels: on Linux and Windows, and on macOS.
 _FOLDERS = ("../numpy.libs", ".dylibs")
 _NAMES = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Within it a product of matrices is the same, to the bit, on however many CPUs; Python's threads share the work.
+    """Inside this context, products of matrices are equal to the bit on any number of CPUs.
 
-    A numpy without an OpenBLAS of its own (Apple's Accelerate, a distribution's) is left as it is. CPUs of another
-    kind, such as with and without AVX-512, still sum in other orders.
+    Callers use Python's threads instead. A numpy without its own OpenBLAS (Apple's Accelerate, a distribution's) is not
+    changed. Different kinds of CPUs, such as with and without AVX-512, still sum in different orders.
     """
     libraries = [(_function(each, "get_num_threads"), _function(each, "set_num_threads")) for each in _libraries()]
     found = [(get(), set_) for get, set_ in libraries if get is not None and set_ is not None]

@@ -1,4 +1,4 @@
-"""What a convolution looks at: for each of its outputs the window of its input, in the order onnxruntime multiplies."""
+"""The windows of a convolution's input, one for each output, in the order in which onnxruntime multiplies."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from signs_export.onnx_graph import attribute
 
 
-def windows(values: NDArray[Any], node: onnx.NodeProto) -> NDArray[Any]:  # Any: integers or floats, as they come
+def windows(values: NDArray[Any], node: onnx.NodeProto) -> NDArray[Any]:  # Any: integers or floats
     """The windows of a Conv's input (n, c, *size), as a view: (n, c, *output size, *kernel). Pads count as 0."""
     spatial = values.ndim - 2
     kernel: list[int] = attribute(node, "kernel_shape", [1] * spatial)
@@ -33,7 +33,7 @@ def all_rows(values: NDArray[Any], node: onnx.NodeProto) -> NDArray[Any]:
 
 
 def some_rows(values: NDArray[Any], node: onnx.NodeProto, count: int, rng: np.random.Generator) -> NDArray[Any]:
-    """At most `count` windows, at random places, as rows for each group: (groups, rows, kernel * c / groups)."""
+    """At most `count` random windows, as rows for each group: (groups, rows, kernel * c / groups)."""
     view = np.moveaxis(windows(values, node), 1, values.ndim - 1)  # (n, *output size, c, *kernel)
     outputs, channels = view.shape[: values.ndim - 1], values.shape[1]
     places = rng.permutation(math.prod(outputs))[:count]
@@ -43,7 +43,7 @@ def some_rows(values: NDArray[Any], node: onnx.NodeProto, count: int, rng: np.ra
 
 
 def _pads(size: tuple[int, ...], reach: list[int], strides: list[int], node: onnx.NodeProto) -> list[tuple[int, int]]:
-    """(before, after) of each dimension: https://onnx.ai/onnx/operators/onnx__Conv.html."""
+    """The padding (before, after) of each dimension: https://onnx.ai/onnx/operators/onnx__Conv.html."""
     how = attribute(node, "auto_pad", b"NOTSET")
     if how == b"VALID":
         return [(0, 0)] * len(size)

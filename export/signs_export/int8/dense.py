@@ -1,4 +1,4 @@
-"""Large dense layers as convolutions of one pixel, so that int8 treats them as it treats all others."""
+"""Turns large dense layers into convolutions of one pixel, so that int8 treats them like other convolutions."""
 
 import copy
 
@@ -9,14 +9,14 @@ from onnx.numpy_helper import from_array, to_array
 
 from signs_export.onnx_graph import attribute, weights_of
 
-# Of all the model's weights: smaller dense layers stay in float, since behind the convolutions they cost no time and
-# hardly any bytes, and an error tells most in the last one.
+# Share of the model's weights. Smaller dense layers stay in float: after the convolutions they cost no time and hardly
+# any bytes, and errors in the last layer matter most.
 LEAST_SHARE = 0.05
 _AXES = "signs/pixel_axes"  # no Keras layer's name has a slash
 
 
 def dense_as_convolutions(model: onnx.ModelProto) -> None:
-    """Turn each dense layer that holds a good part of the weights into a convolution, in place."""
+    """Turn each dense layer that holds at least LEAST_SHARE of the weights into a convolution, in place."""
     weights = weights_of(model)
     total = sum(int(np.prod(tensor.dims)) for tensor in weights.values())
     uses = [name for node in model.graph.node for name in node.input]
@@ -48,7 +48,7 @@ def _columns(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> int:
 
 
 def _is_dense(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
-    """Tell a product with constant weights, and perhaps a bias of one number a column, that nothing multiplies."""
+    """Whether a node is a plain product with constant weights, with or without a bias of one number a column."""
     return (
         node.op_type == "Gemm"
         and all(name in weights for name in node.input[1:])

@@ -1,6 +1,6 @@
-"""Cross-layer equalization: channels of one tensor that differ in size are brought closer, before they share one scale.
+"""Cross-layer equalization: brings the channels of a tensor to similar ranges before they share one scale.
 
-After Nagel et al., 2019, https://arxiv.org/abs/1906.04721, over whole residual streams.
+After Nagel et al., 2019, https://arxiv.org/abs/1906.04721, applied to whole residual streams.
 """
 
 from collections import Counter
@@ -14,16 +14,16 @@ from onnx.numpy_helper import from_array, to_array
 
 from signs_export.onnx_graph import attribute, weights_of
 
-# Operators that commute with a positive factor for each channel, and join the channels of all their tensors.
+# Operators that commute with a positive factor for each channel. All their tensors share the same factors.
 _JOINING = ("Relu", "Add", "MaxPool", "AveragePool", "GlobalAveragePool")
 _FLATTENING = ("Reshape", "Flatten")
 _TINY = np.finfo(np.float32).tiny
-_SMALLEST = 1e-3  # of a tensor's largest channel: a silent channel is not blown up further than this
+_SMALLEST = 1e-3  # of a tensor's largest channel: limits how much a nearly silent channel is amplified
 
 
 @dataclass
 class Stream:
-    """Tensors whose channels belong together, the convolutions that write them and the layers that read them."""
+    """Tensors whose channels share factors, the convolutions that write them and the layers that read them."""
 
     tensors: list[str] = field(default_factory=list)
     writers: list[onnx.NodeProto] = field(default_factory=list)
@@ -35,9 +35,9 @@ def equalize(
 ) -> dict[str, NDArray[np.float32]]:
     """Divide each channel of a stream by (its largest value / its tensor's) ** strength, in place.
 
-    The weights before and behind take the factor, so that the model computes what it computed. `maxima` are the
-    largest |values| by channel of the streams' tensors, but of those that a rectifier cuts. Returns what each tensor
-    was divided by, (channels,).
+    The weights before and after the stream are adjusted, so the model's answers do not change. `maxima` has the largest
+    |value| of each channel of the streams' tensors, without those that a rectifier cuts. Returns what each tensor was
+    divided by, (channels,).
     """
     weights = weights_of(model)
     factors: dict[str, NDArray[np.float32]] = {}
@@ -54,7 +54,7 @@ def equalize(
 
 
 def find_streams(model: onnx.ModelProto) -> list[Stream]:
-    """The streams that can be equalized: convolutions, rectifiers, sums, pools and a dense layer alone touch them."""
+    """The streams that can be equalized: only convolutions, rectifiers, sums, pools and dense layers touch them."""
     weights = weights_of(model)
     uses = Counter(name for node in model.graph.node for name in node.input if name in weights)
     flattened = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in _FLATTENING}
@@ -94,7 +94,7 @@ def find_streams(model: onnx.ModelProto) -> list[Stream]:
 
 
 def _fits(stream: Stream, weights: dict[str, onnx.TensorProto]) -> bool:
-    """Tell a stream whose readers take its writers' channels one by one; a dense layer may take pixels, too."""
+    """Whether the readers take the writers' channels one to one; a dense layer that also takes pixels does not."""
     channels = {weights[node.input[1]].dims[0] for node in stream.writers}
     channels |= {weights[node.input[1]].dims[_input_axis(node)] for node in stream.readers}
     return bool(stream.writers and stream.readers) and len(channels) == 1

@@ -1,4 +1,4 @@
-"""Which layers stay in float where int8 everywhere misses its budget: the noisiest, as few as it takes."""
+"""Chooses the layers that stay in float if int8 in all layers misses its budget: the noisiest, as few as possible."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,17 +15,17 @@ from signs_runtime.decisions import margins
 from signs_runtime.labels import Thresholds
 from signs_runtime.proof.answers import Comparison
 
-# Models that are tried at most. A count and no clock, so that a model is exported alike wherever it is exported; each
-# costs about as much as a proof at one batch size, and one that misses ends early.
+# The largest number of models that are tried. A count instead of a time limit, so that every machine exports the same
+# model. A trial costs about as much as a proof at one batch size; one that misses ends early.
 TRIALS = 8
-_QUIETER = 4  # times less noise, in power, that the next trial is to have while all miss
+_QUIETER = 4  # the next trial must have this many times less noise power while all trials miss
 
 
 class Trial:
-    """Tells whether a candidate keeps to its budget on these pictures, and ends early where it cannot.
+    """Checks whether a candidate is within its budget on these pictures, and stops early if it cannot be.
 
-    `passes` judges the answers (n, labels) to `images`, uint8 (n, h, w, c); `expected` are Keras's, and `flips` of
-    them may bear another label. Pictures of which Keras is least sure come first.
+    `passes` judges the answers (n, labels) to `images`, uint8 (n, h, w, c). `expected` are Keras's answers; at most
+    `flips` pictures may get another label. The pictures that Keras is least sure of come first.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ def leave_in_float(
     *,
     progress: Progress = no_progress,
 ) -> onnx.ModelProto | None:
-    """Find a model that is good with some of its layers in float, where none in float is not; None where none is found.
+    """Find a model that is good with some layers in float; None if TRIALS trials find none.
 
-    `noise` is what each layer alone brings into the answers. While all miss, each trial leaves so many in float
-    that a quarter of the noise is left, and at least twice as many; then the number is halved towards the last that
-    missed.
+    `noise` is what each layer alone adds to the answers. While trials miss, each next one leaves at least twice as many
+    layers in float, and enough that a quarter of the noise is left. Then the number of layers is bisected, down to the
+    last number that missed.
     """
     ranked = sorted(noise, key=lambda layer: -noise[layer])
     left = np.concatenate([[0.0], np.cumsum([noise[layer] for layer in reversed(ranked)])])[::-1]  # with the first k
@@ -92,6 +92,6 @@ def leave_in_float(
 
 
 def _fewest(left: NDArray[np.float64], target: float, least: int, most: int) -> int:
-    """The fewest layers, from `least` on, with which no more noise than `target` is left."""
+    """The smallest number of layers, at least `least`, that leaves no more noise than `target`."""
     enough = np.flatnonzero(left <= target)
     return min(max(least, int(enough[0]) if len(enough) else most), most)

@@ -1,4 +1,4 @@
-"""Makes a float32 model ready for int8, once: its graph, its weights on int8's levels, its activations' ranges."""
+"""Prepares a float32 model for int8, once: its graph, its weights on int8's levels, its activations' ranges."""
 
 import copy
 from collections import Counter
@@ -27,23 +27,23 @@ from signs_export.onnx_graph import attribute, weights_of
 from signs_runtime.bundle.onnx_metadata import INPUT
 from signs_runtime.placement.limits import find_limits
 
-# What onnxruntime computes in int8 on CPUs, but for global pools and dense layers: these cost no time, and an error
-# tells most there. For the same reason, those BETWEEN are in int8 only where a convolution follows.
+# What onnxruntime computes in int8 on CPUs, without global pools and dense layers: those cost no time, and errors
+# matter most there. For the same reason, the operators in BETWEEN are in int8 only if a convolution follows.
 OPERATORS = ["Conv", "Relu", "Clip", "Add", "MaxPool", "Transpose", "Concat"]
 BETWEEN = ("Mul", "Sigmoid", "HardSigmoid", "AveragePool")
 OPERATORS += BETWEEN
-OWN = "signs/"  # before names that are given here; no Keras layer's name has a slash
-# Ranges of rectified sums are chosen on every so many-th calibration picture, none of them changed: with changed ones
-# among them, answers on SIGNS move by 1.7e-4 instead of 1.2e-4.
+OWN = "signs/"  # prefix of the names made here; no Keras layer's name has a slash
+# Ranges of rectified sums are chosen on every _SUMMED-th calibration picture, all unaltered. With altered ones,
+# answers on SIGNS change by 1.7e-4 instead of 1.2e-4.
 _SUMMED = 8
-_MOST_COLUMNS = 8192  # of a filter, whose rounding can be learned: it takes several matrices of columns x columns
-_MOST_WORK = 2e10  # filters x columns x columns, for the same reason: a minute on one core
+_MOST_COLUMNS = 8192  # of a filter whose rounding is learned: this needs several matrices of columns x columns
+_MOST_WORK = 2e10  # filters x columns x columns: about a minute on one core
 _LARGEST_BIAS = 2**30  # steps: a bias is an int32
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """A convolution's weights (o, i, *kernel) as int8 holds them, the scale of each filter and the corrected bias."""
+    """A convolution's weights (o, i, *kernel), rounded to int8's levels, each filter's scale and the corrected bias."""
 
     weights: NDArray[np.float32]
     scale: NDArray[np.float32]  # (o,)
@@ -52,7 +52,7 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that int8 models are made from; activations become uint8 with one scale for a tensor."""
+    """The base of int8 models. Activations become uint8 with one scale for each tensor."""
 
     model: onnx.ModelProto  # float32, equalized
     rounded: dict[str, Rounded]  # by layer: int8 with a scale for each filter
@@ -62,7 +62,7 @@ class Prepared:
 def prepare(
     model: onnx.ModelProto, calibration: Calibration, config: Int8Config, *, progress: Progress = no_progress
 ) -> Prepared:
-    """Prepare a copy of a folded float32 model, by what it computes on the calibration's pictures."""
+    """Prepare a copy of a folded float32 model, using its activations on the calibration pictures."""
     model = copy.deepcopy(model)
     dense_as_convolutions(model)
     _own_weights(model)
@@ -86,7 +86,7 @@ def prepare(
 
 
 def _own_weights(model: onnx.ModelProto) -> None:
-    """Give each convolution weights and a bias of its own, where layers share them."""
+    """Give each convolution its own weights and bias if layers share them."""
     used: set[str] = set()
     weights = weights_of(model)
     for node in model.graph.node:
@@ -99,9 +99,9 @@ def _own_weights(model: onnx.ModelProto) -> None:
 
 
 def _let_pixels_in(model: onnx.ModelProto) -> None:
-    """Let uint8 pixels enter the integer graph as they are, where they are only multiplied with a number at first.
+    """Feed uint8 pixels directly into the integer graph if the model first only multiplies them by a number.
 
-    A DequantizeLinear with that number as scale and zero point 0 is exact.
+    A DequantizeLinear with this number as scale and zero point 0 is exact.
     """
     graph = model.graph
     found = _scaled_at_once(model)
@@ -129,7 +129,7 @@ def _let_pixels_in(model: onnx.ModelProto) -> None:
 
 
 def _scaled_at_once(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.NodeProto, np.float32] | None:
-    """The Cast that alone reads the pixels, the Mul or Div by a positive number that alone reads it, and the factor."""
+    """The Cast that is the pixels' only reader, the Mul or Div by a positive number that follows, and the factor."""
     graph, weights = model.graph, weights_of(model)
     readers = [node for node in graph.node if INPUT in node.input]
     if len(readers) != 1 or readers[0].op_type != "Cast":
@@ -148,9 +148,9 @@ def _scaled_at_once(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.NodePr
 
 
 def _counted_ranges(model: onnx.ModelProto) -> dict[str, str]:
-    """The activations whose ranges onnxruntime may ask for, each with the one whose range counts for it.
+    """The activations whose ranges onnxruntime may need, each with the activation whose range it uses.
 
-    That is its own but where a rectifier alone reads it: what lies outside the rectifier's range is cut off.
+    It uses its own, except if a rectifier is its only reader: the rectifier cuts off everything outside its range.
     """
     weights = weights_of(model)
     uses = Counter(name for node in model.graph.node for name in node.input)
@@ -173,7 +173,7 @@ def _round_all(
     config: Int8Config,
     on_done: Callable[[int], None],
 ) -> dict[str, Rounded]:
-    """Round the layers' weights side by side, each on one thread, so that no sum depends on how many CPUs there are."""
+    """Round the layers' weights in parallel, each layer on one thread, so that sums do not depend on the CPUs."""
 
     def rounded_alone(node: onnx.NodeProto) -> Rounded:
         return _round(weights, node, seen.rows.pop(node.name), config)
@@ -199,7 +199,7 @@ def _round(
     bias = to_array(weights[node.input[2]]) if len(node.input) > 2 and node.input[2] in weights else None
     paired = config.exact_everywhere and not is_depthwise(node, rows)
     scale = safe_scale(rows) if paired else full_scale(rows)
-    # A filter of zeros keeps its bias, which is counted in steps of its scale times the activations'.
+    # Keeps the bias of a filter of zeros: it is stored in steps of the filter's scale times the activations' scale.
     coarse = 0.0 if bias is None else np.abs(bias) * 255 / _LARGEST_BIAS / max(float(inputs.max()), 1e-6)
     scale = np.maximum(np.maximum(scale, coarse), np.finfo(np.float32).tiny).astype(np.float32)
     groups: int = attribute(node, "group", 1)
@@ -208,7 +208,7 @@ def _round(
     rounding = round_learned if learned else round_nearest
     rounded = rounding(filters, steps, inputs, paired=paired) * steps[:, :, None]
     if bias is not None and config.bias_correction:
-        # What rounding takes from the mean output: Banner et al., 2019, https://arxiv.org/abs/1810.05723.
+        # How much rounding changes the mean output: Banner et al., 2019, https://arxiv.org/abs/1810.05723.
         lost = (filters - rounded) @ inputs.mean(axis=1)[:, :, None]
         bias = (bias + lost.ravel()).astype(np.float32)
     shaped = np.moveaxis(rounded.reshape(channels_last.shape), -1, 1)

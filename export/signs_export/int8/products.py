@@ -1,8 +1,8 @@
 """Turns late convolutions of an int8 graph into products of matrices, which compute the same integers faster.
 
 onnxruntime splits a convolution among threads along its pixels, and runs it once for each picture. Late maps have few
-pixels and large weights: threads idle, and a batch reads the weights again and again. A product (QGemm) is split along
-its filters too, and a batch reads its weights once.
+pixels and large weights: threads idle, and the weights are read again for each picture of a batch. A product (QGemm)
+is also split along its filters, and reads its weights once for a batch.
 """
 
 import math
@@ -18,35 +18,36 @@ from signs_export.int8.convolution_windows import windows
 from signs_export.int8.prepare import OWN
 from signs_export.onnx_graph import attribute, weights_of
 
-# Measured on ResNet-50 (benchmarks/int8_products.py): up to 16 pixels gain at one and two threads, 64 lose again.
+# benchmarks/export/int8_products.py on ResNet-50: on one CPU, maps of up to 16 pixels gain at one and two threads, and
+# 64 lose; on another (an AMD EPYC with VNNI), all lose at batch 1, a fifth at one thread and a tenth at two.
 MOST_PIXELS = 16
-LEAST_WEIGHTS = 2**18  # of a layer: reading fewer takes no longer than the nodes around a product
+LEAST_WEIGHTS = 2**18  # of a layer: reading fewer is no slower than the nodes around a product
 
 Shape = tuple[int, ...]
 
 
 def as_products(quantized: onnx.ModelProto) -> None:
-    """Replace convolutions that see few pixels by products, in place, and sums of what products give by sums of rows.
+    """Replace convolutions on few pixels by products, and sums of products' results by sums of rows, in place.
 
-    Rows are (n * pixels, channels), channels last. Between two products nothing moves; where others read a result, it
-    gets its former shape back. Names of layers and of what they give stay.
+    Rows are (n * pixels, channels), channels last. Nothing is reordered between two products. For other readers, a
+    result gets its former shape back. The names of layers and of their outputs stay.
     """
     _Rewriting(quantized).run()
 
 
 class _Rewriting:
-    """A QDQ graph on its way from convolutions to products."""
+    """The state of one rewriting of a QDQ graph."""
 
     def __init__(self, quantized: onnx.ModelProto) -> None:
         self._graph = quantized.graph
         self._weights = weights_of(quantized)
         self._shapes = _shapes(quantized)
         self._made_by = {name: node for node in self._graph.node for name in node.output}
-        self._rows: dict[str, str] = {}  # a tensor of levels to the same levels as rows
+        self._rows: dict[str, str] = {}  # by tensor of levels, the same levels as rows
         self._nodes: list[onnx.NodeProto] = []
 
     def run(self) -> None:
-        """Walk the graph once, in its order."""
+        """Rewrite the graph in one pass, in its order."""
         changed = False
         for node in list(self._graph.node):
             if self._is_late(node):
@@ -75,7 +76,7 @@ class _Rewriting:
         return len(shapes) == 1 and any(name in self._rows for name in levels)
 
     def _is_quantized(self, node: onnx.NodeProto) -> bool:
-        """Tell a node between levels, of which all shapes are known, whose result nothing but its levels is read of."""
+        """Whether a node's inputs are dequantized levels of known shapes, and its result is only quantized again."""
         readers = [other.op_type for other in self._graph.node if node.output[0] in other.input]
         entries = [self._made_by.get(name) for name in node.input]
         return (
@@ -109,7 +110,7 @@ class _Rewriting:
         self._compute("Add", summands, node)
 
     def _compute(self, operator: str, inputs: list[str], node: onnx.NodeProto) -> None:
-        """Compute what `node` did, on rows; and its levels, in its shape for those who read them."""
+        """Compute the result of `node` on rows, and its levels in their former shape for other readers."""
         (result,) = node.output
         (quantizing,) = (other for other in self._graph.node if result in other.input)
         (levels,) = quantizing.output
@@ -133,7 +134,7 @@ class _Rewriting:
     def _unfold(
         self, rows: str, zero_point: str, shape: Shape, seen: NDArray[np.int64], has_pads: bool, name: str
     ) -> str:
-        """Rows of all that each output sees: `seen` (outputs, kernel) are places of pixels."""
+        """Rows of all pixels that each output sees. `seen` (outputs, kernel) has their places."""
         channels, pixels = shape[1], math.prod(shape[2:])
         self._reshape(rows, [-1, pixels, channels], f"{name}/pixels")
         source = f"{name}/pixels"
@@ -160,7 +161,7 @@ class _Rewriting:
         return name
 
     def _keep_what_is_read(self) -> None:
-        """Leave out what nothing reads any more; onnxruntime would compute it all the same."""
+        """Remove what nothing reads any more; onnxruntime would still compute it."""
         read = {value.name for value in self._graph.output}
         nodes, weights = [], []
         for node in reversed(self._nodes):
@@ -176,9 +177,9 @@ class _Rewriting:
 
 
 def _seen(shape: Shape, node: onnx.NodeProto) -> tuple[NDArray[np.int64], bool]:
-    """The pixels of (c, *size) that each output of a convolution sees, (outputs, kernel), and whether pads are there.
+    """The pixels of (c, *size) that each output of a convolution sees, (outputs, kernel), and whether there are pads.
 
-    A pad is the place behind the last pixel.
+    A pad is stored as the place after the last pixel.
     """
     pixels = math.prod(shape[1:])
     numbered = np.arange(1, pixels + 1).reshape(1, 1, *shape[1:])  # pads count as 0
@@ -189,7 +190,7 @@ def _seen(shape: Shape, node: onnx.NodeProto) -> tuple[NDArray[np.int64], bool]:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """The shapes of tensors of which all axes but the first, the pictures', are known; that one counts as 0."""
+    """The shapes of tensors whose axes are all known, apart from the first (the batch), which counts as 0."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     shapes = {}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):

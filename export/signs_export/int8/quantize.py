@@ -1,6 +1,7 @@
-"""float32 ONNX to int8: static QDQ by onnxruntime's tools, on a graph and with weights prepared so that it is exact.
+"""Quantizes float32 ONNX to int8: static QDQ by onnxruntime's tools, on a prepared graph and prepared weights.
 
-Exact means: the same answers on every CPU, because no sum of two products leaves 16 bits (see saturation.py).
+The preparation makes it exact: every CPU gives the same answers, because no sum of two products leaves 16 bits (see
+saturation.py).
 """
 
 import copy
@@ -26,7 +27,7 @@ _SHAPING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
 def quantize(prepared: Prepared, in_float: Collection[str] = ()) -> onnx.ModelProto:
     """Make an int8 model in which the layers `in_float`, keys of `prepared.rounded`, compute in float32.
 
-    So do the layers that feed them alone: what they say would else pass through int8 on its way.
+    The layers that feed only these compute in float32 as well. Otherwise, their outputs would pass through int8.
     """
     model = copy.deepcopy(prepared.model)
     weights = weights_of(model)
@@ -51,10 +52,10 @@ def quantize(prepared: Prepared, in_float: Collection[str] = ()) -> onnx.ModelPr
 
 
 def _cut_hard_sigmoids(quantized: onnx.ModelProto) -> None:
-    """Say HardSigmoid, x / 6 + 1/2 between 0 and 1, with a QuantizeLinear, which cuts off what leaves 0 to 255.
+    """Replace HardSigmoid, x / 6 + 1/2 clipped to 0..1, by a QuantizeLinear, which clips to 0..255.
 
-    In 255 steps from -3 to 3 (the zero point is 127, half a step below the middle) the levels of x are those of the
-    sigmoid in steps of 1 / 255.
+    In 255 steps from -3 to 3 (the zero point is 127, half a step below the middle), the levels of x are the levels of
+    the sigmoid in steps of 1 / 255.
     """
     graph = quantized.graph
     constants: dict[str, NDArray[Any]] = {  # Any: of two dtypes
@@ -82,7 +83,7 @@ def _cut_hard_sigmoids(quantized: onnx.ModelProto) -> None:
 
 
 def _shape_zero_points(quantized: onnx.ModelProto) -> None:
-    """Give zero points the shape of their scales: for a bias of one filter, onnxruntime 1.32 leaves it out."""
+    """Give zero points the shape of their scales; onnxruntime 1.32 omits it for the bias of a single filter."""
     weights = weights_of(quantized)
     for node in quantized.graph.node:
         if node.op_type == "DequantizeLinear" and len(node.input) > 2:
@@ -98,16 +99,16 @@ def layers_in_float(quantized: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _hold_in_float(quantized: onnx.ModelProto) -> None:
-    """Have the layers in float take their numbers from uint8 by arithmetic instead of a DequantizeLinear.
+    """Convert the inputs of layers in float from uint8 by arithmetic instead of a DequantizeLinear.
 
-    Behind that, onnxruntime's optimizer quantizes float weights by itself, for the whole tensor and in full range: see
-    WeightBiasQuantization in its source.
+    After a DequantizeLinear, onnxruntime's optimizer would quantize the float weights, with one scale for the whole
+    tensor and in full range: see WeightBiasQuantization in its source.
     """
     weights = weights_of(quantized)
     made_by = {name: node for node in quantized.graph.node for name in node.output}
     nodes: list[onnx.NodeProto] = []
     for node in quantized.graph.node:
-        way = [node]  # back to where integers end
+        way = [node]  # back to the node where the integers end
         while (before := made_by.get(way[-1].input[0])) is not None and before.op_type in _SHAPING:
             way.append(before)
         if node.op_type == "Conv" and node.input[1] in weights and before and before.op_type == "DequantizeLinear":
@@ -136,7 +137,7 @@ def _hold_in_float(quantized: onnx.ModelProto) -> None:
 
 
 def _outside(model: onnx.ModelProto, held_back: Collection[str]) -> set[str]:
-    """The nodes besides convolutions that do not go on from int8 alone: between floats, integers only lose."""
+    """The nodes, other than convolutions, with an input that is not in int8: between floats, int8 only loses."""
     integers = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     convolved = _convolved(model)
     outside = set()
@@ -153,7 +154,7 @@ def _outside(model: onnx.ModelProto, held_back: Collection[str]) -> set[str]:
 
 
 def _convolved(model: onnx.ModelProto) -> set[str]:
-    """The tensors that reach a convolution."""
+    """The tensors that are on a path to a convolution."""
     reaching: set[str] = set()
     for node in reversed(model.graph.node):
         if node.op_type == "Conv" or reaching.intersection(node.output):
@@ -162,7 +163,7 @@ def _convolved(model: onnx.ModelProto) -> set[str]:
 
 
 def _with_feeders(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
-    """These nodes, and the convolutions before them, with their rectifiers, that feed no others."""
+    """These nodes, and the convolutions and rectifiers before them that feed only these nodes."""
     passing, feeders = set(layers), set()
     for node in reversed(model.graph.node):
         readers = [other.name for other in model.graph.node if node.output[0] in other.input]
@@ -177,7 +178,7 @@ def _with_feeders(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
 def _quantize_static(
     model: onnx.ModelProto, ranges: dict[str, tuple[float, float]], overrides: dict[str, Any], in_float: list[str]
 ) -> onnx.ModelProto:
-    """`ranges` are the (lowest, highest) values of activations; onnxruntime takes them for an earlier calibration."""
+    """Quantize with onnxruntime's tools, which read `ranges`, (lowest, highest) by activation, as calibration data."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
@@ -207,7 +208,7 @@ def _quantize_static(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime's tools log advice that does not apply, on the root logger."""
+    """Suppress advice that onnxruntime's tools log on the root logger and that does not apply."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,7 @@
-"""Rounds weights to int8 so that a layer's outputs on calibration pictures stay, not each weight for itself.
+"""Rounds weights to int8 so that a layer's outputs on calibration pictures change least.
 
-The column-wise rounding of GPTQ (Frantar et al., 2022, https://arxiv.org/abs/2210.17323) in its form as Babai's nearest
-plane, which needs one Cholesky factor and no inverse (Chen et al., 2025, https://arxiv.org/abs/2507.18553).
+It is the column-wise rounding of GPTQ (Frantar et al., 2022, https://arxiv.org/abs/2210.17323) in its form as Babai's
+nearest plane, which needs one Cholesky factor and no inverse (Chen et al., 2025, https://arxiv.org/abs/2507.18553).
 """
 
 import numpy as np
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from signs_export.int8.saturation import PAIR_LIMIT, pair_sums
 
 FULL = 127  # the largest |weight| in int8; -128 would have no counterpart
-_DAMPING = 0.01  # of the mean square input: what is left of the wish to keep each weight near itself
-_BLOCK = 128  # columns between two products of matrices
+_DAMPING = 0.01  # of the mean square input: how strongly each weight is kept near its value
+_BLOCK = 128  # columns that are rounded between two products of matrices
 
 
 def safe_scale(filters: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The smallest scale of each filter, rows (o, k), with which weights fit int8 and no pair can saturate."""
-    both = pair_sums(filters).max(axis=1) / (PAIR_LIMIT - 1)  # each of a pair may be rounded up by a half
+    """The smallest scale of each filter, rows (o, k), at which weights fit int8 and no pair can saturate."""
+    both = pair_sums(filters).max(axis=1) / (PAIR_LIMIT - 1)  # each weight of a pair may be rounded up by 0.5
     scale: NDArray[np.floating] = np.maximum(full_scale(filters), both)
     return scale
 
 
 def full_scale(filters: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The smallest scale of each filter, rows (o, k), with which weights fit int8."""
+    """The smallest scale of each filter, rows (o, k), at which weights fit int8."""
     largest: NDArray[np.floating] = np.abs(filters).max(axis=1) / FULL
     return largest
 
@@ -30,14 +30,14 @@ def full_scale(filters: NDArray[np.floating]) -> NDArray[np.floating]:
 def round_nearest(
     filters: NDArray[np.floating], scale: NDArray[np.floating], inputs: NDArray[np.floating], *, paired: bool
 ) -> NDArray[np.floating]:
-    """Round each weight for itself: filters (groups, o, k) and scale (groups, o) to levels -127..127."""
+    """Round each weight on its own: filters (groups, o, k) and scale (groups, o) to levels -127..127."""
     return np.clip(np.round(filters / scale[:, :, None]), -FULL, FULL)
 
 
 def round_learned(
     filters: NDArray[np.floating], scale: NDArray[np.floating], inputs: NDArray[np.floating], *, paired: bool
 ) -> NDArray[np.floating]:
-    """Round weight after weight, each making good what the ones before have changed on `inputs` (groups, rows, k).
+    """Round one weight after another; each corrects the errors of those before on `inputs` (groups, rows, k).
 
     Filters (groups, o, k) and scale (groups, o) to levels -127..127; `paired` keeps neighbours within PAIR_LIMIT.
     """
@@ -46,13 +46,13 @@ def round_learned(
     order = np.argsort(strength, kind="stable")  # the strongest last: it is rounded first
     place = np.argsort(order)
     partner = place[np.minimum(order ^ 1, k - 1)]  # of each column, in the new order
-    inputs = np.take(inputs, order, axis=2)  # ten times as fast as an index
+    inputs = np.take(inputs, order, axis=2)  # ten times as fast as indexing
     moments = np.swapaxes(inputs, 1, 2) @ inputs  # (groups, k, k)
     damping = _DAMPING * np.einsum("gii->g", moments) / k
     moments[:, range(k), range(k)] += (damping + np.finfo(np.float32).tiny)[:, None]
     factor = _upper_factor(moments)
     factor /= np.einsum("gii->gi", factor)[:, :, None].copy()
-    # Weights and errors are counted in levels, and stand (groups, k, o): each step takes whole rows.
+    # Weights and errors are in levels, with shape (groups, k, o), so that each step works on whole rows.
     weights = np.ascontiguousarray(np.swapaxes(filters / scale[:, :, None], 1, 2)[:, order], inputs.dtype)
     levels, error = np.zeros_like(weights), np.zeros_like(weights)
     for end in range(k, 0, -_BLOCK):
@@ -67,9 +67,9 @@ def round_learned(
 
 
 def _upper_factor(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Cholesky's U with UᵀU = matrices (groups, k, k), in place; what stands below its blocks means nothing.
+    """Cholesky's U with UᵀU = matrices (groups, k, k), in place; the values below its diagonal blocks are undefined.
 
-    By blocks, as products of matrices are ten times as fast as np.linalg.cholesky.
+    It works in blocks, because products of matrices are ten times as fast as np.linalg.cholesky.
     """
     k = matrices.shape[1]
     for start in range(0, k, _BLOCK):
@@ -82,7 +82,7 @@ def _upper_factor(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _bounded(level: NDArray[np.floating], neighbour: NDArray[np.floating] | None) -> NDArray[np.floating]:
-    """The nearest level that int8 has and that stands beside the neighbour, where that is rounded already."""
+    """The nearest level that fits int8 and, if the neighbour is rounded already, the pair's limit."""
     low, high = -FULL, FULL
     if neighbour is not None:
         low = np.maximum(low, -PAIR_LIMIT - np.minimum(neighbour, 0))

@@ -1,11 +1,12 @@
-"""Ranges with which every CPU rounds sums and products of two int8 tensors the same way.
+"""Adjusts ranges so that every CPU rounds sums and products of two int8 tensors the same way.
 
-A sum's levels a and b become round(a * r + b * s), with r and s the inputs' scales over the output's; a product's,
-round(a * b * r). On x86 onnxruntime does this in float32 and rounds halves to even. On ARM it does sums in 22-bit
-integers and rounds halves away from zero (mlas/lib/qladd.cpp). So halves differ, and what float32 takes for some.
+The sum of levels a and b is round(a * r + b * s), where r and s are the inputs' scales divided by the output's. A
+product is round(a * b * r). On x86, onnxruntime computes this in float32 and rounds halves to even. On ARM, it computes
+sums in 22-bit integers and rounds halves away from zero (mlas/lib/qladd.cpp). So the CPUs differ on halves, and on
+results that float32 rounds to a half.
 
-With r = p / q and s = t / q, whole numbers and q odd, no sum comes nearer to a half than 1 / (2 q), and what either
-arithmetic loses is less.
+If r = p / q and s = t / q, with whole numbers and q odd, no sum is nearer to a half than 1 / (2 q), and both
+arithmetics lose less than that.
 """
 
 from collections import Counter
@@ -15,32 +16,32 @@ from math import ceil, floor, frexp
 import onnx
 
 LEVELS = 255
-# A sum's q is below 2**9 for ratios from 1 to 2, where ARM loses at most 2**-13 in each of two products, float32 less.
+# For ratios from 1 to 2, q of a sum is below 2**9: ARM loses at most 2**-13 in each of two products, float32 less.
 _SUM_BITS = 9
-# What is small in its sum is widened by more where nothing else reads it: its own steps are lost in the sum.
+# A range may be widened by this factor. A tensor that only its sum reads may be widened more: the sum loses its steps.
 _LITTLE = 1.1
-_MOST_Q = 4095  # a product's: float32 loses at most 2**-14 of a level in it
-# Their outputs are on their inputs' levels.
+_MOST_Q = 4095  # of a product: float32 loses at most 2**-14 of a level
+# Operators whose outputs are on their inputs' levels.
 _KEEP_LEVELS = ("MaxPool", "AveragePool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
-# A Clip is cut off where its range ends, pixels enter by a scale of their own, a HardSigmoid's ends are known.
+# Fixed ranges: a Clip cuts off at its ends, pixels have their own scale, and a HardSigmoid's ends are known.
 _FIXED = ("Clip", "DequantizeLinear", "HardSigmoid")
 
 Ranges = dict[str, tuple[float, float]]
 
 
 def round_the_same(model: onnx.ModelProto, ranges: Ranges, counted: Mapping[str, str]) -> Ranges:
-    """Widen the (lowest, highest) values of activations, by a little, until sums and products have no halves.
+    """Widen the ranges (lowest, highest) of activations slightly, so that sums and products have no halves.
 
-    `counted` names for each activation the one in `ranges` whose range is its own. From the model's end to its start:
-    each operator fits its inputs to its output. An input that an operator further on has fitted stays as it is. A sum
-    of which an input cannot be fitted may then round as it likes.
+    `counted` maps each activation to the one in `ranges` whose range it uses. From the model's end to its start, each
+    operator fits its inputs to its output. An input that a later operator has fitted is not changed again. If an input
+    of a sum cannot be fitted, CPUs may round this sum differently.
     """
     ranges = dict(ranges)
     made_by = {name: node for node in model.graph.node for name in node.output}
 
     def owner(name: str) -> str:
-        """The activation in `ranges` that tells the levels of this one."""
+        """The activation in `ranges` that determines the levels of this one."""
         while name in made_by and made_by[name].op_type in _KEEP_LEVELS:
             name = made_by[name].input[0]
         return counted.get(name, name)
@@ -81,15 +82,15 @@ def _scale(ranges: Ranges, name: str) -> float:
 
 
 def _sum_factors(output: float, inputs: list[float]) -> list[float]:
-    """What two summands' scales are multiplied with, 1 or a little more."""
+    """The factors for two summands' scales, 1 or slightly more."""
     ratios = [scale / output for scale in inputs]
-    exponent = max(frexp(max(ratios))[1] - 1, -2)  # of two; float32 also adds the zero point, of up to 8 bits
+    exponent = max(frexp(max(ratios))[1] - 1, -2)  # power of two; float32 also adds the zero point, of up to 8 bits
     q = max(2 ** (_SUM_BITS - exponent) - 1, 1)
     return [max(ceil(ratio * q), 1) / (ratio * q) for ratio in ratios]
 
 
 def _product_factor(ratio: float) -> float:
-    """What one factor's scale is multiplied with, 1 or a little more."""
+    """The factor for the scale of one of a product's inputs, 1 or slightly more."""
     fractions = []
     for p in range(1, 17):
         q = min(floor(p / ratio), _MOST_Q)

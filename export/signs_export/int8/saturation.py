@@ -1,9 +1,9 @@
 """Predicts where int8 answers differently on x86 without VNNI: sums of two products that do not fit into 16 bits.
 
-There VPMADDUBSW multiplies uint8 activations with int8 weights and adds neighbours in 16 bits, saturating
-(https://www.felixcloutier.com/x86/vpmaddubsw); a CPU with VNNI adds in 32. onnxruntime orders a convolution's products
-by row, column, channel, and pairs those at even places with their successors. Its kernel for depthwise convolutions
-adds in 32 bits. `benchmarks/int8_without_vnni.py` holds all of this to an emulated CPU.
+Without VNNI, VPMADDUBSW multiplies uint8 activations with int8 weights and adds neighbours in 16 bits, with saturation
+(https://www.felixcloutier.com/x86/vpmaddubsw). A CPU with VNNI adds in 32 bits. onnxruntime orders a convolution's
+products by row, column and channel, and pairs those at even places with their successors. Its kernel for depthwise
+convolutions adds in 32 bits. `benchmarks/export/int8_without_vnni.py` checks all of this on an emulated CPU.
 """
 
 from collections.abc import Callable
@@ -19,36 +19,36 @@ from signs_builder.progress import ignore_progress
 from signs_export.int8.convolution_windows import all_rows
 from signs_export.onnx_graph import attribute, inner_values, weights_of
 
-LARGEST = 2**15 - 1  # what 16 bits hold
-PAIR_LIMIT = LARGEST // 255  # what two neighbouring weights of one sign may add up to, whatever the activations
-_CHUNK = 2**22  # pair sums at once
+LARGEST = 2**15 - 1  # that 16 bits hold
+PAIR_LIMIT = LARGEST // 255  # largest sum of two neighbouring weights of one sign, safe for all activations
+_CHUNK = 2**22  # pair sums that are computed at once
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """One layer: the largest |sum of two products| that its weights allow, and that calibration pictures reach."""
+    """The largest |sum of two products| of a layer: what its weights allow, and what calibration pictures reach."""
 
     layer: str
     bound: int
-    measured: int  # 0 where the bound already excludes saturation
+    measured: int  # 0 if the bound already excludes saturation
 
     @property
     def at_risk(self) -> bool:
-        """Some picture could saturate it; `bound` holds for every picture."""
+        """Whether some picture could saturate it; `bound` holds for every picture."""
         return self.bound > LARGEST
 
     @property
     def saturates(self) -> bool:
-        """A calibration picture did."""
+        """Whether a calibration picture saturates it."""
         return self.measured > LARGEST
 
 
 def predict_saturation(
     model: onnx.ModelProto, images: NDArray[np.uint8], on_done: Callable[[int], None] = ignore_progress
 ) -> list[Saturation]:
-    """Bound the pair sums of each quantized Conv and Gemm of a QDQ model, and measure those at risk.
+    """Bound the pair sums of each quantized Conv and Gemm of a QDQ model, and measure the layers at risk.
 
-    `images` are pixels uint8 (n, h, w, c); `on_done` counts them.
+    `images` are uint8 (n, h, w, c); `on_done` counts them.
     """
     weights = weights_of(model)
     made_by = {name: node for node in model.graph.node for name in node.output}
@@ -71,7 +71,7 @@ def predict_saturation(
 
 
 def pair_sums(rows: NDArray[Any]) -> NDArray[Any]:  # Any: integers stay integers
-    """The larger of the sums of both positive and both negative weights of each pair: (o, k) in, (o, pairs) out."""
+    """For each pair, the larger sum of its positive or of its negative |weights|: (o, k) in, (o, pairs) out."""
     first, second = np.moveaxis(_pairs(rows), -1, 0)
     positive, negative = (np.maximum(sign * first, 0) + np.maximum(sign * second, 0) for sign in (1, -1))
     sums: NDArray[Any] = np.maximum(positive, negative)
@@ -79,30 +79,30 @@ def pair_sums(rows: NDArray[Any]) -> NDArray[Any]:  # Any: integers stay integer
 
 
 def is_depthwise(node: onnx.NodeProto, rows: NDArray[np.generic]) -> bool:
-    """Tell a convolution with one filter, of rows (o, k), for each channel: onnxruntime has a kernel for it."""
+    """Whether a convolution has one filter, of rows (o, k), for each channel; onnxruntime has its own kernel for it."""
     groups = attribute(node, "group", 1)
     kernel = int(np.prod(attribute(node, "kernel_shape", [1])))
     return bool(node.op_type == "Conv" and groups > 1 and rows.shape == (groups, kernel))
 
 
 def _rows(weights: NDArray[np.int8], node: onnx.NodeProto) -> NDArray[np.int32]:
-    """Filters (o, k) in the order of the products; a Gemm's columns are its filters."""
+    """The filters (o, k), in the order of the products; a Gemm's filters are its columns."""
     if node.op_type == "Gemm" and not attribute(node, "transB", 0):
         weights = weights.T
     return np.moveaxis(weights, 1, -1).reshape(len(weights), -1).astype(np.int32)
 
 
 def _pairs(rows: NDArray[Any]) -> NDArray[Any]:
-    """(o, k) to (o, pairs, 2), an odd one beside a 0."""
+    """(o, k) to (o, pairs, 2); an odd last one is paired with 0."""
     if rows.shape[1] % 2:
         rows = np.pad(rows, ((0, 0), (0, 1)))
     return rows.reshape(len(rows), -1, 2)
 
 
 def _largest_sum(activations: NDArray[np.uint8], filters: NDArray[np.int32], node: onnx.NodeProto) -> int:
-    """The largest |pair sum| of pixels uint8 (n, c, *size) or rows (n, k), over the pairs that can saturate at all.
+    """The largest |pair sum| of activations, uint8 (n, c, *size) or rows (n, k), over the pairs that can saturate.
 
-    Pads count as 0, which the activations behind a rectifier have as their zero point, too.
+    Pads count as 0, which is also the zero point of activations after a rectifier.
     """
     pairs = _pairs(filters)
     risky = np.argwhere(255 * pair_sums(filters) > LARGEST)  # (r, 2): filter and pair

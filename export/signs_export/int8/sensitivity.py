@@ -1,4 +1,4 @@
-"""Which layers bear int8 badly: each alone is quantized, the others stay in float, and the answers are compared."""
+"""Measures what int8 costs in each layer: it alone is quantized, the others stay in float; answers are compared."""
 
 import copy
 from typing import Any
@@ -14,18 +14,18 @@ from signs_export.int8.prepare import Prepared, Rounded
 from signs_export.onnx_graph import start, weights_of
 from signs_runtime.bundle.onnx_metadata import INPUT, OUTPUT
 
-PICTURES = 12  # of the calibration: the answers' distance is smooth, unlike flips
-_CHOICE = "quantized_layer"  # the input that says which layer is quantized
+PICTURES = 12  # of the calibration; few suffice, because the distance of answers is smooth, unlike flips
+_CHOICE = "quantized_layer"  # the input that chooses the quantized layer
 _LEAST = 1e-6  # smaller probabilities count as this
 
 
 def measure_noise(
     prepared: Prepared, quantized: onnx.ModelProto, images: NDArray[np.uint8], *, progress: Progress = no_progress
 ) -> dict[str, float]:
-    """The noise that each layer, alone in int8, brings into the answers: its power over theirs, 0 for none.
+    """The noise power that each layer, alone in int8, adds to the answers, relative to the answers' power; 0 for none.
 
-    Answers count as log probabilities; ten times the logarithm of the inverse is the layer's SQNR in dB. `quantized`
-    holds the scales of the activations, `images` are pixels uint8 (n, h, w, c).
+    Answers are compared as log probabilities. Ten times the logarithm of the inverse is the layer's SQNR in dB.
+    `quantized` has the scales of the activations; `images` are uint8 (n, h, w, c).
     """
     model, layers = _with_switches(prepared, quantized)
     session = start(model, optimized=False)  # onnxruntime 1.31's optimizer aborts on these branches
@@ -47,7 +47,7 @@ def measure_noise(
 
 
 def _with_switches(prepared: Prepared, quantized: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """The float model, in which the layer whose number is given as a further input computes as int8 would."""
+    """The float model with one more input, the number of the layer that computes in int8; and these layers."""
     model = copy.deepcopy(prepared.model)
     scales = weights_of(quantized)
     entries = {
@@ -74,7 +74,7 @@ def _with_switches(prepared: Prepared, quantized: onnx.ModelProto) -> tuple[onnx
 def _switch_values(
     name: str, number: int, rounded: Rounded, entry: onnx.NodeProto, scales: dict[str, onnx.TensorProto]
 ) -> list[onnx.TensorProto]:
-    """What the nodes of `_switch` read: `entry` dequantizes the layer's input, by two of `scales`."""
+    """The constants of `_switch`'s nodes. `entry` dequantizes the layer's input with two of `scales`."""
     added: dict[str, NDArray[Any]] = {  # Any: of two dtypes
         f"{name}_weights": rounded.weights,
         f"{name}_number": np.array([number], np.int64),
@@ -89,7 +89,7 @@ def _switch_values(
 
 
 def _switch(node: onnx.NodeProto, rounded: Rounded) -> list[onnx.NodeProto]:
-    """The layer as it is, or, where its number is chosen, in int8."""
+    """The layer in float, or in int8 if its number is chosen."""
     name, quantization = node.name, _quantization(node.name)
     as_int8 = copy.deepcopy(node)
     as_int8.input[0], as_int8.input[1] = f"{name}_input", f"{name}_weights"
@@ -110,7 +110,7 @@ def _quantization(name: str) -> list[str]:
 
 
 def _branch(nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
-    """A branch of an If; names inside must differ from those outside."""
+    """A branch of an If. Names inside must differ from those outside."""
     last = nodes[-1]
     last.output[0] = f"{last.output[0]}_{nodes[0].op_type}"
     return make_graph(nodes, last.name, [], [make_empty_tensor_value_info(last.output[0])])

@@ -1,4 +1,4 @@
-"""Ranges for what is added before a rectifier: what lies far below zero is cut off behind it, so it needs no levels."""
+"""Chooses ranges for tensors that are added before a rectifier: it cuts off low values, which then need no levels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from signs_export.onnx_graph import inner_values
 
 LEVELS = 255
-_SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the lowest value, that the range may reach down to
+_SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the lowest value: where the range may begin
 
 
 @dataclass(frozen=True)
 class Summand:
-    """A convolution's output that goes into a rectified sum and nowhere else, and the sum's other summand."""
+    """A convolution's output that only a rectified sum reads, and the sum's other summand."""
 
     tensor: str
     other: str
 
 
 def find_summands(model: onnx.ModelProto) -> list[Summand]:
-    """The convolutions' outputs that are added to one other tensor before a Relu."""
+    """Find the convolutions' outputs that are added to one other tensor before a Relu."""
     made_by = {name: node for node in model.graph.node for name in node.output}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
@@ -45,9 +45,9 @@ def choose_ranges(
     extremes: Mapping[str, tuple[float, float]],
     images: NDArray[np.uint8],
 ) -> dict[str, tuple[float, float]]:
-    """For each summand the (lowest, highest) value with which uint8 changes the rectified sum least on `images`.
+    """For each summand, the range (lowest, highest) with which uint8 changes the rectified sum least on `images`.
 
-    The highest value, and how low the range may reach, are in `extremes`.
+    `extremes` has the measured ranges: the highest value stays, and only the lowest is raised.
     """
     errors = {each.tensor: np.zeros(len(_SHARES)) for each in summands}
     names = sorted({name for each in summands for name in (each.tensor, each.other)})
@@ -65,7 +65,7 @@ def choose_ranges(
 
 
 def _through_uint8(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """What is left of float values in uint8 with this range."""
+    """Float values after a round trip through uint8 with this range."""
     scale = np.float32(max(high - low, 1e-12) / LEVELS)
     zero_point = np.rint(-low / scale)
     kept: NDArray[np.float32] = (np.clip(np.rint(values / scale) + zero_point, 0, LEVELS) - zero_point) * scale

@@ -1,4 +1,4 @@
-"""The int8 variant: quantized, and where it misses its budget repaired by leaving the worst layers in float."""
+"""Makes the int8 variant: quantizes, and leaves the worst layers in float if int8 misses its budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,21 +21,21 @@ SKETCHED = 8  # pictures
 
 @dataclass(frozen=True)
 class Int8:
-    """An int8 model and what was found out about its layers."""
+    """An int8 model and the measurements of its layers."""
 
     model: onnx.ModelProto
-    everywhere: onnx.ModelProto  # without any layer in float
-    noise: dict[str, float]  # what each layer, alone in int8, brings into the answers; see `measure_noise`
+    everywhere: onnx.ModelProto  # with no layer in float
+    noise: dict[str, float]  # what each layer, alone in int8, adds to the answers; see `measure_noise`
     saturation: list[Saturation]
 
     @property
     def in_float(self) -> tuple[str, ...]:
-        """The layers that stayed in float, those that do most damage first."""
+        """The layers that stayed in float, the noisiest first."""
         return tuple(sorted(layers_in_float(self.model), key=lambda layer: -self.noise.get(layer, 0)))
 
 
 class NotWorthwhileError(ExportError):
-    """int8 would be neither smaller nor faster, or miss its budget: it is left out, for the reason in the message."""
+    """int8 is left out: it would be neither smaller nor faster, or miss its budget. The message has the reason."""
 
 
 def make_int8(
@@ -49,8 +49,8 @@ def make_int8(
 ) -> Int8:
     """Quantize a folded float32 model so that it is good, and worth its place in a bundle.
 
-    Where it is not good, the layers that bring most noise stay in float, as few as it takes. Whether that suffices from
-    the picture files on is the parity gate's to say. Raises NotWorthwhileError, as `check_worth` does.
+    If it is not good, the noisiest layers stay in float, as few as possible. The parity gate then decides, from the
+    picture files on. Raises NotWorthwhileError, as `check_worth` does.
     """
     if not _is_smaller(model):
         check_worth(_sketch(model, calibration, config))  # before minutes of rounding
@@ -65,8 +65,8 @@ def make_int8(
         repaired = leave_in_float(prepared, noise, is_good, progress=progress)
         if repaired is None:
             raise NotWorthwhileError(
-                f"in {TRIALS} trials with its noisiest layers in float, int8 missed its budget: Keras's label on "
-                f"{config.agreement:.2%} of the pictures, probabilities as close as they must be, and no worse accuracy"
+                f"int8 missed its budget, even in up to {TRIALS} trials with its noisiest layers in float. The budget "
+                f"is Keras's label on {config.agreement:.2%} of the pictures, close probabilities and no worse accuracy"
             )
         _check_integers(repaired)
         check_worth(repaired)
@@ -75,14 +75,14 @@ def make_int8(
 
 
 def _is_smaller(model: onnx.ModelProto) -> bool:
-    """Whether int8 takes half of the bytes: a quarter of those of convolutions, where they are two thirds of all."""
+    """Whether int8 halves the bytes: convolutions shrink to a quarter, so they must be two thirds of all weights."""
     sizes = {each.name: each.ByteSize() for each in model.graph.initializer}
     convolved = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
     return bool(3 * sum(sizes[name] for name in convolved if name in sizes) >= 2 * sum(sizes.values()))
 
 
 def _sketch(model: onnx.ModelProto, calibration: Calibration, config: Int8Config) -> onnx.ModelProto:
-    """An int8 model as large and as fast as the one to be made, from a few pictures, with whatever weights."""
+    """A quick int8 model, as large and as fast as the final one, from a few pictures; its weights do not matter."""
     few = replace(calibration, images=calibration.images[:SKETCHED])
     quick = replace(config, learned_rounding=False, summed_ranges=False, bias_correction=False)
     sketched = quantize(prepare(model, few, quick))
@@ -91,6 +91,6 @@ def _sketch(model: onnx.ModelProto, calibration: Calibration, config: Int8Config
 
 
 def _check_integers(model: onnx.ModelProto) -> None:
-    """Refuse a model of which nothing is in int8. Raises NotWorthwhileError."""
+    """Refuse a model with nothing in int8. Raises NotWorthwhileError."""
     if precision_of(model) != "int8":
         raise NotWorthwhileError("no layer of this model would be in int8")

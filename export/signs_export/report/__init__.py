@@ -1,1 +1,1 @@
-"""The verdicts for people, for machines and for CI systems."""
+"""Writes reports: for people, for machines and for CI systems."""

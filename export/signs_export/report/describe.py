@@ -1,4 +1,4 @@
-"""Writes the report's document from what the gate has found out."""
+"""Makes the report's document from what the gate found."""
 
 import math
 import shlex
@@ -33,14 +33,14 @@ from signs_runtime.bundle.manifest import Provenance, Speed
 from signs_runtime.decisions import margins
 from signs_runtime.figures import Accuracy, Paired, finite
 
-FLIPPED = 24  # pictures of a variant that are shown at most
-CLOSEST = 6  # pictures that differ most, where none is flipped
-MISTAKES = 12  # test pictures that Keras itself labels wrong
+FLIPPED = 24  # most flipped pictures shown of a variant
+CLOSEST = 6  # pictures that differ most, shown if none is flipped
+MISTAKES = 12  # most test pictures shown that Keras itself labels wrong
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that is known of a bundle, or of lone models, that went through the gate, whether they passed or did not."""
+    """All findings about a bundle, or about single models, that went through the gate, passed or not."""
 
     bundle: str  # the folder's name
     float32: onnx.ModelProto
@@ -48,18 +48,18 @@ class Findings:
     evidence: Evidence
     variants: tuple[document.Variant, ...]
     provenance: Provenance
-    golden_pictures: int = 0  # 0 where nothing was sealed
+    golden_pictures: int = 0  # 0 if nothing was sealed
     golden_labels: int = 0
-    training: dict[str, Any] | None = None  # Any: JSON, what `Run.as_json` says; None where this project did not train
+    training: dict[str, Any] | None = None  # Any: JSON of `Run.as_json`; None if this project did not train the model
     warnings: tuple[str, ...] = ()
-    contradictions: tuple[str, ...] = ()  # that the user sealed all the same
+    contradictions: tuple[str, ...] = ()  # that the user sealed with --as-is
     inspection: Inspection | None = None
     calibrated: Calibrated | None = None
     unsure: Unsure | None = None
 
 
 def describe(findings: Findings) -> Document:
-    """Describe what was found."""
+    """Make the document of these findings."""
     evidence, dataset = findings.evidence, findings.job.dataset
     failed = tuple(each.name for each in findings.variants if not each.proof.passed)
     floor = evidence.floor
@@ -97,7 +97,7 @@ def describe(findings: Findings) -> Document:
 
 
 def describe_made(made: Made) -> document.Variant:
-    """Describe a variant that was made here, with what was measured on it."""
+    """Describe a variant that was made here, with its measurements."""
     return describe_variant(
         made.name,
         ModelFile(**asdict(made.file)),
@@ -174,7 +174,7 @@ def _inspection(found: Inspection) -> tuple[document.TriedSetting, ...]:
 
 
 def _p_value(each: Tried, *, by_likelihood: bool) -> float:
-    """Of both being as good, by the likelihoods of the labels or, where those mislead, by what is right under each."""
+    """That both are equally good: by the labels' likelihoods or, if those mislead, by the correct pictures of each."""
     return each.p_value if by_likelihood else Paired(each.right.total, each.only_best, each.only_this).p_value
 
 
@@ -200,7 +200,7 @@ def _stage(stage: Stage) -> document.StageFigures:
 
 
 def _test_figures(evidence: Evidence, probabilities: NDArray[np.float32]) -> document.TestFigures:
-    """What these probabilities (n, labels) label right, per label, and what they take for what."""
+    """How many test pictures probabilities (n, labels) label correctly, per label, and which labels they confuse."""
     labels = evidence.labels
     if evidence.thresholds:
         right = evidence.right_decisions(probabilities)
@@ -227,7 +227,7 @@ def _test_figures(evidence: Evidence, probabilities: NDArray[np.float32]) -> doc
 
 
 def _reliability(evidence: Evidence) -> Reliability | None:
-    """Whether Keras's probabilities are as often right as they say, on the test pictures."""
+    """How well Keras's probabilities match its accuracy on the test pictures; None for a multi-label classifier."""
     if evidence.thresholds:
         return None
     said = evidence.expected[evidence.is_test].max(axis=1)
@@ -235,7 +235,7 @@ def _reliability(evidence: Evidence) -> Reliability | None:
 
 
 def _mistakes(evidence: Evidence) -> tuple[document.Picture, ...]:
-    """The test pictures that Keras labels wrong, the surest first."""
+    """The test pictures that Keras labels wrong, those with the highest probability first."""
     wrong = np.flatnonzero(evidence.is_test & (evidence.decided(evidence.expected) != evidence.truth).any(axis=1))
     sure = (
         margins(evidence.expected[wrong], evidence.thresholds)

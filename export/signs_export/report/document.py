@@ -1,6 +1,6 @@
-"""The report as data: all that was found out about a bundle, as one document that pages are rendered from.
+"""The report as data: all findings about a bundle in one document, from which the pages are rendered.
 
-Numbers that are not finite are None, and every text is a line that can be shown.
+Numbers that are not finite are None. Every text is one line without control characters.
 """
 
 import json
@@ -23,7 +23,7 @@ from signs_runtime.pictures.input_spec import InputSpec
 
 @dataclass(frozen=True)
 class Model:
-    """The Keras model and the graph (float32's) that it became."""
+    """The Keras model and its float32 graph."""
 
     name: str
     parameters: int
@@ -31,9 +31,9 @@ class Model:
     input: InputSpec
     scaling: Scaling
     labels: tuple[str, ...]
-    thresholds: Thresholds  # of a multi-label classifier, for each label
+    thresholds: Thresholds  # of each label; only of a multi-label classifier
     opset: int
-    operators: dict[str, int]  # how many, the most frequent first
+    operators: dict[str, int]  # counts, the most frequent first
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Data:
     sha256: str
     pictures: dict[str, int]  # by split
     per_label: dict[str, dict[str, int]]  # by label and split
-    passed_over: tuple[str, ...]  # folders beside the splits, that were not read
+    passed_over: tuple[str, ...]  # folders that were not read
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What float32 itself loses in Keras; see `NoiseFloor`."""
+    """The rounding error of float32 itself in Keras; see `NoiseFloor`."""
 
     pictures: int
     max_difference: float | None
@@ -57,7 +57,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Proof:
-    """What all variants were proved on."""
+    """The pictures and limits with which all variants were proved."""
 
     floor: Floor
     pictures: int
@@ -67,7 +67,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Share:
-    """How many pictures are labelled right, with the 95% Wilson interval of the share."""
+    """How many pictures are labelled correctly, with the 95% Wilson interval of their share."""
 
     correct: int
     total: int
@@ -77,18 +77,18 @@ class Share:
 
 @dataclass(frozen=True)
 class TriedSetting:
-    """How pictures may be read and scaled, and what Keras gets right so."""
+    """A way of reading and scaling pictures, and what Keras gets right with it."""
 
-    stage: str  # what was tried together, the best first
+    stage: str  # the group of settings that were compared, the best first
     options: str  # of `signs export`
     right: Share
-    log_likelihood: float | None  # of the labels, on average
-    p_value: float | None  # of the first being as good; None: it is the first, or the same
+    log_likelihood: float | None  # mean, of the labels
+    p_value: float | None  # that it is as good as the first; None for the first, and if both are the same
 
 
 @dataclass(frozen=True)
 class Confused:
-    """Pictures that show one label and were taken for one, perhaps the same."""
+    """How many pictures show one label and got another one, or the same."""
 
     shows: str
     said: str
@@ -97,12 +97,12 @@ class Confused:
 
 @dataclass(frozen=True)
 class TestFigures(Share):
-    """What is labelled right on the test pictures; the confusion lists the pairs that occur.
+    """What is labelled correctly on the test pictures; the confusion lists the pairs of labels that occur.
 
-    Of a multi-label classifier, a picture is right with all of its labels, and there is no confusion.
+    For a multi-label classifier, a picture counts as correct if all its labels are, and there is no confusion.
     """
 
-    per_label: dict[str, Share]  # of the pictures that show it; of a multi-label classifier, of all, shown or not
+    per_label: dict[str, Share]  # of the pictures that show it; for a multi-label classifier, of all pictures
     confusion: tuple[Confused, ...]
 
 
@@ -114,10 +114,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Picture:
-    """What a picture shows and what Keras says of it; `place` is its own among the pictures of the proof."""
+    """What a picture shows, and Keras's answer. `place` is its index among the pictures of the proof."""
 
     place: int
-    file: str  # with its folder's name
+    file: str  # folder and name
     shows: str
     keras: Answer
     keras_margin: float | None  # between its two largest probabilities
@@ -125,20 +125,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class ComparedPicture(Picture):
-    """A picture and what a variant says of it."""
+    """A picture, and a variant's answer."""
 
     variant: Answer
-    difference: float | None  # the largest of a probability
+    difference: float | None  # the largest difference of a probability
     flipped: bool
 
 
 @dataclass(frozen=True)
 class KerasFigures:
     test: TestFigures
-    reliability: Reliability | None  # on the test pictures; None of a multi-label classifier
-    calibrated: Calibrated | None  # where a temperature was asked for
-    unsure: Unsure | None  # where a threshold was asked for
-    mistakes: tuple[Picture, ...]  # test pictures that Keras labels wrong, the surest first
+    reliability: Reliability | None  # on the test pictures; None for a multi-label classifier
+    calibrated: Calibrated | None  # None without --calibrate
+    unsure: Unsure | None  # None without --others
+    mistakes: tuple[Picture, ...]  # test pictures that Keras labels wrong, the highest probability first
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,12 @@ class VariantProof:
     mean_difference: float | None
     same_label: int
     test_pairs: PairedFigures
-    by_label: dict[str, LabelFigures]  # of a multi-label classifier
+    by_label: dict[str, LabelFigures]  # only of a multi-label classifier
 
 
 @dataclass(frozen=True)
 class StageFigures:
-    """How far a variant and Keras are apart at one stage."""
+    """How much a variant and Keras differ at one stage."""
 
     name: str
     passed: bool
@@ -179,10 +179,10 @@ class StageFigures:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """What a layer, alone in int8, brings into the answers."""
+    """The noise that a layer, alone in int8, adds to the answers."""
 
     layer: str
-    noise: float | None  # its power over the answers'
+    noise: float | None  # its power, relative to the answers'
     signal_to_noise_db: float | None
     in_float: bool
 
@@ -202,7 +202,7 @@ class PairSum:
 class Int8Figures:
     in_float: tuple[str, ...]
     all_in_int8: Price | None
-    layers: tuple[LayerNoise, ...]  # those first that bring most noise into the answers
+    layers: tuple[LayerNoise, ...]  # the noisiest first
     largest_16_bit_sum: int
     pair_sums: tuple[PairSum, ...]
 
@@ -212,12 +212,12 @@ class Variant:
     name: str
     precision: Precision
     file: ModelFile
-    speed: Speed | None  # beside float32's
+    speed: Speed | None  # compared with float32
     peak_memory: int | None  # bytes
     proof: VariantProof
     stages: tuple[StageFigures, ...]
     test: TestFigures
-    pictures: tuple[ComparedPicture, ...]  # flipped ones, or those that differ most
+    pictures: tuple[ComparedPicture, ...]  # flipped pictures, or those that differ most
     int8: Int8Figures | None
 
 
@@ -229,7 +229,7 @@ class ShiftSuite:
 
 @dataclass(frozen=True)
 class TrainedTest:
-    """What the training itself measured on the test pictures."""
+    """What the training measured on the test pictures."""
 
     loss: float
     correct: int
@@ -241,7 +241,7 @@ class TrainedTest:
 
 @dataclass(frozen=True)
 class Training:
-    """What `Run.as_json` says, less what grows with the square of the labels and what the proof measures again."""
+    """`Run.as_json` without what grows with the square of the labels and what the proof measures again."""
 
     config: dict[str, Any]  # Any: the settings of a `TrainConfig`
     history: tuple[Epoch, ...]
@@ -252,7 +252,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Commands:
-    """How to check the bundle, to prove it again and to make it again; "" where that is not known."""
+    """The commands that check the bundle, prove it again and export it again; "" if a command is not known."""
 
     verify: str
     parity: str
@@ -275,22 +275,22 @@ class Document:
     proof: Proof
     keras: KerasFigures
     variants: tuple[Variant, ...]
-    training: Training | None  # None where this project did not train the model
+    training: Training | None  # None if this project did not train the model
     warnings: tuple[str, ...]
-    contradictions: tuple[str, ...]  # between the model and the pictures, sealed as they are (--as-is)
-    caveats: tuple[str, ...]  # on every accuracy
-    inspection: tuple[TriedSetting, ...]  # where scaling and reading were measured (--scaling measured)
-    golden_pictures: int  # 0 where nothing was sealed
-    golden_labels: int  # of which there is a golden picture
+    contradictions: tuple[str, ...]  # between the model and the pictures, sealed with --as-is
+    caveats: tuple[str, ...]  # that apply to every accuracy
+    inspection: tuple[TriedSetting, ...]  # empty without --scaling measured
+    golden_pictures: int  # 0 if nothing was sealed
+    golden_labels: int  # labels with a golden picture
     provenance: Provenance
     commands: Commands
 
 
 def dump_report(document: Document) -> str:
-    """Write the document as strict JSON, in ASCII escapes."""
+    """Write the document as strict JSON, in ASCII."""
     return json.dumps(asdict(document), indent=2, allow_nan=False) + "\n"
 
 
 def shown(text: str) -> str:
-    """The text with what a terminal cannot show in escapes."""
+    """The text, with escapes for characters that a terminal cannot show."""
     return "".join(character if is_text(character) else ascii(character)[1:-1] for character in text)

@@ -1,4 +1,4 @@
-"""The parity gate as a JUnit file, so that a CI system shows it: a suite for each variant, a case for each check."""
+"""Writes the gate's checks as a JUnit file for CI systems: a suite for each variant, a case for each check."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from signs_export.report.document import shown
 
 
 def write_junit(verdicts: Sequence[Verdict], path: Path) -> None:
-    """Write the verdicts' checks; a failed one says the numbers, and the stage where a picture goes wrong."""
+    """Write the verdicts' checks. A failed one has its numbers, and the first stage that differs."""
     document = JUnitXml("signs parity")
     for verdict in verdicts:
         name = shown(verdict.variant)

@@ -1,4 +1,4 @@
-"""The report for people: one self-contained page and a model card, rendered from the report's document alone."""
+"""Renders the report for people, a self-contained page and a model card, from the report's document."""
 
 import base64
 import io
@@ -18,14 +18,14 @@ from signs_export.gate.trace import Stage
 from signs_export.gate.verdict import LabelFigures
 from signs_export.report.document import Confused, Document, KerasFigures, Share, TestFigures
 
-MOST_LABELS = 20  # of which tables show every one
-MOST_ROWS = 12  # of longer tables, the worst first
-THUMBNAIL = 96  # pixels a side at most
+MOST_LABELS = 20  # tables with more labels are shortened
+MOST_ROWS = 12  # of shortened tables, the worst first
+THUMBNAIL = 96  # pixels of the longer side
 _QUALITY = 85  # of JPEG: 3 kB for a picture and 12 kB for noise, so that 80 pictures stay below 1 MB
 
 
 def report_page(document: Document, images: NDArray[np.uint8], stages: Mapping[str, Sequence[Stage]]) -> str:
-    """Render the page; `images` are the pixels of the proof's pictures, uint8 (n, h, w, c), `stages` each variant's."""
+    """Render the page. `images` are the proof's pictures, uint8 (n, h, w, c); `stages` are each variant's."""
     training = document.training
     curves = "" if training is None else curves_svg(training.history, training.kept_epoch)
     return _PAGES.get_template("report.html").render(
@@ -42,7 +42,7 @@ def report_page(document: Document, images: NDArray[np.uint8], stages: Mapping[s
 
 
 def _diagrams(keras: KerasFigures) -> list[str]:
-    """How often pictures are right by their probability: as it is, behind what it was before a temperature."""
+    """The reliability diagrams: before the temperature, if there is one, and now."""
     calibrated, now = keras.calibrated, keras.reliability
     before = calibrated.before if calibrated is not None and calibrated.is_kept else None
     return [reliability_svg(each) for each in (before, now) if each is not None]
@@ -59,54 +59,54 @@ def model_card(document: Document) -> str:
 
 
 def _tests(document: Document) -> dict[str, TestFigures]:
-    """What Keras and each variant get right on the test pictures."""
+    """The test figures of Keras and of each variant."""
     return {"Keras": document.keras.test, **{each.name: each.test for each in document.variants}}
 
 
 def matrix(labels: Sequence[str], confusion: Sequence[Confused]) -> list[list[int]]:
-    """The confusion as a table of counts: rows are what pictures show, columns what was said."""
+    """The confusion as a table of counts: rows are the labels that pictures show, columns those that they got."""
     counts = {(pair.shows, pair.said): pair.pictures for pair in confusion}
     return [[counts.get((shows, said), 0) for said in labels] for shows in labels]
 
 
 def confused(confusion: Sequence[Confused]) -> list[Confused]:
-    """The pairs of labels that are taken for another, the most frequent first."""
+    """The pairs of labels that are confused, the most frequent first."""
     wrong = [pair for pair in confusion if pair.shows != pair.said]
     return sorted(wrong, key=lambda pair: -pair.pictures)[:MOST_ROWS]
 
 
 def weakest(per_label: dict[str, Share]) -> dict[str, Share]:
-    """The labels to show: all of them where they are few, else those of which least are right."""
+    """The labels to show: all if they are few, else those with the lowest accuracy."""
     if len(per_label) <= MOST_LABELS:
         return per_label
     return dict(sorted(per_label.items(), key=lambda item: item[1].accuracy)[:MOST_ROWS])
 
 
 def _differing_labels(by_label: Mapping[str, LabelFigures]) -> list[tuple[str, LabelFigures]]:
-    """All labels, or of many those that a variant decides least as Keras does."""
+    """The labels to show: all if they are few, else those on which a variant agrees least with Keras."""
     if len(by_label) <= MOST_LABELS:
         return list(by_label.items())
     return sorted(by_label.items(), key=lambda item: item[1].agreement)[:MOST_ROWS]
 
 
 def _differing_pictures(stages: Sequence[Stage]) -> list[dict[str, Any]]:  # Any: what the template reads
-    """The picture at each stage of its reading, as training had it, as the runtime has it, and their difference."""
+    """The picture at each stage of its reading: in training, in the runtime, and their difference."""
     rows = []
     for stage in stages:
         if stage.expected is None or stage.given is None:
             continue
         pictures = {"training": stage.expected, "the runtime": stage.given}
         if stage.expected.shape == stage.given.shape:
-            # bool and 16-bit pictures, too; a difference of a few levels is to be seen
+            # int64, because pictures may be bool or 16-bit; times 8, to show differences of a few levels
             difference = np.abs(stage.expected.astype(np.int64) - stage.given.astype(np.int64))
-            pictures["difference, 8 times"] = np.minimum(8 * difference, 255)
+            pictures["difference, times 8"] = np.minimum(8 * difference, 255)
         shown = {name: _thumbnail(_as_bytes(picture)) for name, picture in pictures.items()}
         rows.append({"stage": stage.name, "passed": stage.passed, "says": stage.says, "pictures": shown})
     return rows
 
 
 def _as_bytes(picture: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """A picture of any depth and of 1 to 4 channels as one that can be shown, grey or RGB."""
+    """Convert a picture of any depth and of 1 to 4 channels to 8 bits, grey or RGB."""
     levels = picture.astype(np.int64)
     levels = levels >> 8 if levels.max() > 255 else levels
     return levels[..., :3].astype(np.uint8) if levels.ndim == 3 and levels.shape[2] > 1 else levels.astype(np.uint8)
@@ -135,7 +135,7 @@ def _megabytes(size: int) -> str:
 
 
 def _markdown(value: object) -> object:
-    """A text with whatever Markdown, HTML or a table would take for its own escaped; see `_CARDS`."""
+    """Escape what Markdown, HTML or a table would interpret in a text; see `_CARDS`."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return re.sub(r"([\\`*_\[\]<>&|#~$])", r"\\\1", value)
     return value
@@ -156,7 +156,7 @@ def _environment(*, autoescape: bool, finalize: Callable[[object], object] | Non
         "percent": _percent,
         "small": _small,
         "megabytes": _megabytes,
-        "verbatim": Markup,  # for a block of code, where nothing is Markdown
+        "verbatim": Markup,  # for code blocks, in which nothing is Markdown
     }
     environment.globals |= {
         "matrix": matrix,

@@ -1,1 +1,1 @@
-"""The Keras model as it came: what it takes, what it gives, and what it wants to see."""
+"""The Keras model as it was opened: its input, its outputs and its scaling."""

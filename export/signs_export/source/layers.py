@@ -1,4 +1,4 @@
-"""The layers of a Keras model while it computes: who they are, and what each of them gives."""
+"""Lists the layers of a Keras model and records their outputs while it computes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
-# Given a layer's place and its call, calls it.
+# Gets a layer's index and its call, and calls it.
 Wrapper = Callable[[int, Callable[[], Any]], Any]  # Any: what layers give
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers, those of nested models too, but not the models, nor layers that are made of layers (attention)."""
+    """All layers, including those of nested models, but not models or layers that contain layers (attention)."""
     found: list[keras.layers.Layer] = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -23,7 +23,7 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def innermost_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers that are made of no others, those inside of layers and of nested models, too."""
+    """All layers that contain no others, including those inside other layers and nested models."""
     return [
         layer
         for layer in model._flatten_layers()
@@ -32,20 +32,20 @@ def innermost_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def last_operation(model: keras.Model) -> keras.Operation:
-    """What gives a model's output, inside of nested models, too."""
+    """The operation that gives a model's output, also inside a nested model."""
     operation = model.outputs[0]._keras_history.operation
     return last_operation(operation) if isinstance(operation, keras.Model) else operation
 
 
 def readers_of(layer: keras.layers.Layer) -> list[keras.Operation]:
-    """What reads a layer's outputs in the models that it is a part of; it may be several, and twice."""
+    """The operations that read a layer's outputs in its models; there may be several, or one twice."""
     given = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
     return [node.operation for node in layer._outbound_nodes if given & {id(each) for each in node.input_tensors}]
 
 
 @contextmanager
 def wrapped_calls(layers: Sequence[keras.layers.Layer], wrapper: Wrapper) -> Iterator[None]:
-    """Have `wrapper` call these layers meanwhile, wherever they are nested; it is given their places among them."""
+    """Within this context, `wrapper` calls these layers, however nested, and gets their indices in `layers`."""
     places = {id(layer): i for i, layer in enumerate(layers)}
     call = keras.layers.Layer.__call__
 
@@ -63,9 +63,10 @@ def wrapped_calls(layers: Sequence[keras.layers.Layer], wrapper: Wrapper) -> Ite
 
 @contextmanager
 def convolving_by_group() -> Iterator[None]:
-    """Have grouped convolutions compute group by group meanwhile.
+    """Within this context, grouped convolutions compute group by group.
 
-    Keras has XLA compile them, uncompiled anew at each call, and XLA's take many times as long, above all in float64.
+    Keras has XLA compile them, in uncompiled models again at each call. XLA's versions take many times as long, above
+    all in float64.
     """
     base = next(each for each in keras.layers.Conv2D.__mro__ if "convolution_op" in vars(each))
     convolve = base.convolution_op
@@ -97,9 +98,9 @@ def convolving_by_group() -> Iterator[None]:
 
 
 def layer_outputs(model: keras.Model, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """What each layer gives, in the order of the calls, for a batch of the model's input.
+    """Each layer's output, in call order, for a batch of the model's input.
 
-    Layers that are called more than once, or give more than one tensor, are left out.
+    Layers that are called more than once, or that give more than one tensor, are left out.
     """
     layers = layers_of(model)
     given: dict[str, list[Any]] = {}

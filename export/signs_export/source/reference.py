@@ -1,4 +1,4 @@
-"""The Keras model as the reference: examined once, so that everything that follows knows what goes in and comes out."""
+"""The Keras model as the reference: examined once, so that its input, outputs and scaling are known."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,10 +23,10 @@ from signs_runtime.pictures.input_spec import InputSpec, Reading
 
 BATCH = 32  # pictures at once through Keras
 _LOGIT_LAYERS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D)
-_BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")  # losses of labels that are true beside others
+_BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")  # losses for several labels a picture
 _PASSING_LAYERS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
-MOST_LOST = 1e-3  # of a probability, by float32; a copy in float64 that differs by more is another model
-SUM_ATOL = 1e-3  # how far from 1 a row of probabilities may sum: half precision gives 5e-4
+MOST_LOST = 1e-3  # of a probability; a float64 copy that differs by more computes something else
+SUM_ATOL = 1e-3  # how far from 1 the sum of a row of probabilities may be; half precision gives 5e-4
 
 
 Kind = Literal["softmax", "logits", "sigmoid", "logit", "sigmoids", "many logits"]  # of a model's outputs
@@ -34,14 +34,14 @@ Kind = Literal["softmax", "logits", "sigmoid", "logit", "sigmoids", "many logits
 
 @dataclass(frozen=True)
 class Original:
-    """A classifier as Keras 2 has it, from which the reference's model was rebuilt; its answers are the reference."""
+    """The classifier in Keras 2, from which the model was rebuilt in Keras 3; its answers are the reference."""
 
     opened: Opened
     fitted: Fitted
     kind: "Kind"
 
     def values(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """What it gives for scaled pixels (n, h, w, c)."""
+        """Its outputs for scaled pixels (n, h, w, c), in the form that the reference gives."""
         model = self.opened.original
         given = answers_of(model, self.fitted.before(pixels), model.inputs[0].shape[0])
         if self.kind in ("logit", "many logits"):
@@ -49,13 +49,13 @@ class Original:
         return both_labels(given) if self.kind in ("sigmoid", "logit") else given
 
     def first_difference(self, pixels: NDArray[Any]) -> str:
-        """The first layer that answers otherwise in Keras 3."""
+        """The first layer whose output differs in Keras 3."""
         return first_difference(self.opened.original, self.opened.model, self.fitted.before(pixels))
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A Keras image classifier, with what it wants to see (`input`, `scaling`) and whether it gives logits."""
+    """A Keras image classifier with its input, its scaling, and whether it gives logits."""
 
     model: keras.Model
     input: InputSpec
@@ -64,26 +64,26 @@ class Reference:
     classes: int
     precision: Literal["float32", "float64"] = "float32"
     original: Original | None = field(default=None, repr=False)
-    takes_alpha: bool = False  # a fourth channel, which is put behind the colours as its scaling has it
-    has_sigmoids: bool = False  # each output is a probability of its own
-    thresholds: Thresholds = ()  # of a multi-label classifier, for each label
-    temperature: float = 1.0  # that `model` divides its logits by
-    untempered: "Reference | None" = field(default=None, repr=False)  # as it came, where `model` has a temperature
+    takes_alpha: bool = False  # a fourth channel, which is added after the colours, scaled like them
+    has_sigmoids: bool = False  # each output is an independent probability
+    thresholds: Thresholds = ()  # of a multi-label classifier: one for each label
+    temperature: float = 1.0  # `model` divides its logits by it
+    untempered: "Reference | None" = field(default=None, repr=False)  # before `model` got its temperature
     unsure_below: float = 0.0  # the probability below which a picture counts as none of the labels
 
     @cached_property
     def weights_sha256(self) -> str:
-        """What the bundle, its models and its proof call the weights; hashed once, the first time it is asked."""
+        """The digest that identifies the weights in the bundle, its models and its proof; computed on first use."""
         return weights_sha256(self.model)
 
     def probabilities(
         self, images: NDArray[np.uint8], on_done: Callable[[int], None] = ignore_progress
     ) -> NDArray[Any]:
-        """What Keras says: uint8 (n, *input.shape) in, (n, classes) in `precision` out, in batches of BATCH."""
+        """Keras's probabilities (n, classes) in `precision`, from images uint8 (n, *input.shape), BATCH at a time."""
         outputs = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            filled = np.zeros((BATCH, *batch.shape[1:]), np.uint8)  # Keras compiles anew for each size of a batch
+            filled = np.zeros((BATCH, *batch.shape[1:]), np.uint8)  # Keras compiles again for each batch size
             filled[: len(batch)] = batch
             with convolving_by_group() if self.precision == "float64" else nullcontext():
                 given = self.model.predict_on_batch(self.scaled(filled))
@@ -92,14 +92,14 @@ class Reference:
         return self._finished(outputs)
 
     def original_probabilities(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """What the model says in the Keras that saved it; as `probabilities` where it needed no rebuilding."""
+        """The probabilities from the Keras that saved the model; the same as `probabilities` if it was not rebuilt."""
         if self.original is None:
             return self.probabilities(images)
         starts = range(0, len(images), BATCH)
         return self._finished([self.original.values(self.scaled(images[start : start + BATCH])) for start in starts])
 
     def uncompiled_probabilities(self, images: NDArray[np.uint8], batch_size: int = BATCH) -> NDArray[Any]:
-        """What Keras says uncompiled, layer by layer: the same sums in other orders, which lose other digits."""
+        """Keras's probabilities, computed uncompiled, layer by layer: sums in other orders, other rounding errors."""
         outputs = []
         for start in range(0, len(images), batch_size):
             pixels = keras.ops.convert_to_tensor(self.scaled(images[start : start + batch_size]))
@@ -108,19 +108,19 @@ class Reference:
         return self._finished(outputs)
 
     def _finished(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
-        """Probabilities (n, classes) of what the model gave, batch by batch."""
+        """Probabilities (n, classes) from the model's outputs, a list of batches."""
         values = np.concatenate(outputs).astype(self.precision).reshape(-1, self.classes)
         return softmax(values) if self.gives_logits else values
 
     def scaled(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """What the Keras model takes: pixels uint8 (n, *input.shape), scaled, in `precision`."""
+        """The Keras model's input: pixels uint8 (n, *input.shape), scaled, in `precision`."""
         values: NDArray[Any] = scale(images.astype(self.precision), self.scaling)
         return values
 
     def in_float64(self) -> "Reference":
-        """The same classifier, computing in float64. Raises ExportError where a layer cannot, or answers otherwise."""
+        """The same classifier, computing in float64. Raises ExportError if a layer cannot, or if the answers differ."""
 
-        def doubled(operation: keras.Operation) -> keras.Operation:  # not all are layers: x + y is none
+        def doubled(operation: keras.Operation) -> keras.Operation:  # not all operations are layers, such as x + y
             own = {"dtype": "float64"} if isinstance(operation, keras.layers.Layer) else {}
             return type(operation).from_config({**operation.get_config(), **own})
 
@@ -133,10 +133,10 @@ class Reference:
             double = replace(self, model=model, precision="float64")
             images = noise(self.input)
             difference = float(np.abs(double.probabilities(images) - self.probabilities(images)).max())
-        except Exception as error:  # layers of other people's raise whatever they like
+        except Exception as error:  # custom layers may raise anything
             raise ExportError(f"The model cannot be computed in float64: {error}") from error
         if not difference <= MOST_LOST:
-            raise ExportError(f"The model answers otherwise in float64: probabilities differ by {difference:.1e}.")
+            raise ExportError(f"The model's answers change in float64: probabilities differ by {difference:.1e}.")
         return double
 
 
@@ -149,12 +149,12 @@ def examine(
     logits: bool = False,
     multi_label: bool = False,
 ) -> Reference:
-    """Find out what a Keras model takes and gives.
+    """Examine a Keras model: its input, its outputs and its scaling.
 
-    `image_size` (height, width) is for a model that takes any size; `reading` is how its training read pictures;
-    `logits` tells that its outputs are some, and `multi_label` that pictures may have several labels. Raises
-    ExportError for a model that is no image classifier with one input and one output of probabilities or logits, has
-    weights that are not finite, or needs `scaling`.
+    `image_size` (height, width) is for a model that takes any size; `reading` is how its training read pictures.
+    `logits`: its outputs are logits; `multi_label`: pictures may have several labels. Raises ExportError for a model
+    that is not an image classifier with one input and one output of probabilities or logits, that has weights that are
+    not finite, or that needs `scaling`.
     """
     opened = model if isinstance(model, Opened) else Opened(model, None)
     model = opened.model
@@ -164,7 +164,7 @@ def examine(
     fitted = fit_input(model, spec, chosen)
     for weight in model.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-            raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite); train the model again.")
+            raise ExportError(f"The weight {weight.path} is not finite (NaN or infinite). Train the model again.")
     _refuse_half_precision(model)
     kind = _kind_of(fitted.model, spec, chosen, logits=logits, loss=_loss_for_logits(opened), multi_label=multi_label)
     whole = fitted.model
@@ -187,17 +187,19 @@ def examine(
 
 def _check_outputs(model: keras.Model) -> None:
     if len(model.outputs) != 1:
-        raise ExportError(f"The model has {len(model.outputs)} outputs; a classifier has one.")
+        raise ExportError(
+            f"The model has {len(model.outputs)} outputs; a classifier has one. Save it with that output only."
+        )
     shape = tuple(model.outputs[0].shape)
     if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] < 1:
         raise ExportError(
-            f"The model gives {shape}; a classifier gives (batch, classes) with a softmax, logits, or one sigmoid for "
-            "two classes."
+            f"The model's output is {shape}; a classifier's is (batch, classes): a softmax, logits, several "
+            "sigmoids, or one sigmoid for two classes."
         )
 
 
 def _loss_for_logits(opened: Opened) -> str:
-    """The class of the loss for logits that a model was compiled with, "" where it was not."""
+    """The class of the loss that a model was compiled with, if that takes logits; otherwise ""."""
     loss = opened.configuration.loss if opened.configuration is not None else getattr(opened.model, "loss", None)
     if isinstance(loss, keras.losses.Loss):
         loss = {"class_name": type(loss).__name__, "config": loss.get_config()}
@@ -209,20 +211,19 @@ def _loss_for_logits(opened: Opened) -> str:
 def _kind_of(
     model: keras.Model, spec: InputSpec, scaling: Scaling, *, logits: bool, loss: str, multi_label: bool
 ) -> Kind:
-    """What a model's outputs are; `logits` and `loss`, one that takes them, tell logits from other numbers.
+    """Find out what a model's outputs are. They are logits only if `logits` is set or `loss` names one for logits.
 
-    `multi_label` tells what several logits are of.
-
-    Raises ExportError where they are nothing that a classifier gives.
+    `multi_label`: several logits belong to independent labels. Raises ExportError if the outputs are not a
+    classifier's.
     """
     classes = int(model.outputs[0].shape[1])
     raw = Reference(model, spec, scaling, gives_logits=False, classes=classes)
     try:
         outputs = raw.probabilities(noise(spec))
-    except Exception as error:  # Keras raises whatever its layers make of a size that does not fit
+    except Exception as error:  # layers raise various errors for a size that does not fit
         raise ExportError(f"The model cannot take pictures of {spec.height}x{spec.width}: {error}") from error
     if not np.isfinite(outputs).all():
-        raise ExportError("The model answers pictures with NaN or infinite numbers; look at its weights.")
+        raise ExportError("The model answers pictures with NaN or infinite numbers. Check its weights.")
     last, activation = last_activation(model.outputs[0])
     sums_to_1 = classes > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=SUM_ATOL)
     if sums_to_1 and activation != "sigmoid":
@@ -231,28 +232,28 @@ def _kind_of(
     if activation == "sigmoid":
         return "sigmoid" if classes == 1 else "sigmoids"
     if isinstance(last, keras.layers.TFSMLayer) and not logits and (outputs >= 0).all() and (outputs <= 1).all():
-        return "sigmoid" if classes == 1 else "sigmoids"  # a graph has no layers that tell
+        return "sigmoid" if classes == 1 else "sigmoids"  # a graph has no layers to look at
     if activation == "linear" and isinstance(last, _LOGIT_LAYERS):
         if logits or loss:
             if classes == 1:
                 return "logit"
             return "many logits" if multi_label or loss in _BINARY else "logits"
         raise ExportError(
-            f"{what}, and was not compiled with a loss for logits (from_logits=True), so its outputs may be logits or "
-            "something else, such as a regression's. If they are logits, say so with --logits."
+            f"{what} and was not compiled with a loss for logits (from_logits=True). Its outputs may be logits or "
+            "something else, such as a regression's. If they are logits, pass --logits."
         )
     raise ExportError(
-        f"{what}: neither a softmax, one sigmoid, nor the logits of a layer without an activation. End it in one of "
-        "these."
+        f"{what}, so its outputs are not a classifier's. End it in a softmax, in sigmoids, or in a layer without an "
+        "activation (logits)."
     )
 
 
 def last_activation(tensor: keras.KerasTensor) -> tuple[keras.Operation, str]:
-    """What gives an output its values, the last operation that does more than pass them on, and its activation."""
+    """The last operation that does more than pass values on to this output, and its activation."""
     while True:
         operation = tensor._keras_history.operation
         activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
-        if type(operation).__name__ == "Sigmoid":  # Keras's operation, which is no layer
+        if type(operation).__name__ == "Sigmoid":  # Keras's operation, which is not a layer
             activation = "sigmoid"
         if isinstance(operation, keras.Model):
             tensor = operation.outputs[0]
@@ -266,13 +267,13 @@ def _refuse_half_precision(model: keras.Model) -> None:
     for layer in model._flatten_layers():
         if layer.compute_dtype != "float32" and layer.weights:
             raise ExportError(
-                f"The layer {layer.name} computes in {layer.compute_dtype}, which onnxruntime does not round as Keras "
-                "does. Build the model under the policy float32, set its weights from this one, and save that."
+                f"The layer {layer.name} computes in {layer.compute_dtype}, which onnxruntime rounds differently from "
+                "Keras. Build the model under the policy float32, copy this model's weights to it, and save that."
             )
 
 
 def noise(spec: InputSpec) -> NDArray[np.uint8]:
-    """Eight pictures of nothing, uint8 (8, *spec.shape), to see what a model gives."""
+    """Eight images of random noise, uint8 (8, *spec.shape), to see what a model gives."""
     return np.random.default_rng(0).integers(0, 256, (8, *spec.shape), np.uint8)
 
 

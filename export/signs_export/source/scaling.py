@@ -1,4 +1,4 @@
-"""What a Keras model wants pixels to be scaled to: said by the user or by the model itself, never guessed."""
+"""The scaling that a Keras model needs: given by the user or found in the model, never guessed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,25 +11,27 @@ from signs_export.config import SCALINGS, Scaling
 from signs_export.errors import ExportError, ScalingNeededError
 
 _SCALING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
-LARGEST_INPUT = 20.0  # what a layer that was made for 0..255 leaves of it: at most 2.7 in Keras's own models
+LARGEST_INPUT = 20.0  # a layer made for 0..255 scales it to less; at most 2.7 in Keras's own models
 
 
 def choose_scaling(model: keras.Model, asked: Scaling | None, channels: int) -> Scaling:
-    """The scaling asked for, or "none" for a model that begins with a layer which scales 0..255 by itself.
+    """The scaling that was asked for, or "none" for a model whose first layers scale 0..255.
 
-    Raises ExportError where neither is given.
+    Raises ScalingNeededError if there is neither, and ExportError for ImageNet's modes without three colours.
     """
     if asked is not None:
         if asked in ("torch", "caffe") and channels != 3:
-            raise ExportError(f"--scaling {asked} is for three colours; this model takes {channels}.")
+            raise ExportError(
+                f"--scaling {asked} is for three colours; this model takes {channels}. Pass another --scaling."
+            )
         return asked
     if scaling_layer(model) is not None:
         return "none"
     raise ScalingNeededError(
-        "The model has no layer that scales pixels of 0 to 255, so it must be said what it was trained on: "
+        "The model has no layer that scales pixels of 0 to 255. Pass the scaling that it was trained with: "
         f"--scaling {'|'.join(SCALINGS)}.\n"
         "  none: pixels 0..255    unit: x / 255    tf: x / 127.5 - 1\n"
-        "  torch: x / 255, ImageNet's mean and deviation    caffe: BGR less ImageNet's mean"
+        "  torch: x / 255, then ImageNet's mean and deviation    caffe: BGR minus ImageNet's mean"
     )
 
 
@@ -44,7 +46,7 @@ def scaling_layer(model: keras.Model) -> str | None:
 
 
 def scale(pixels: Any, scaling: Scaling) -> Any:  # Any: a float32 numpy array, or a tensor inside the graph
-    """Scale pixels (n, h, w, c) of 0..255; keras.applications does arrays and tensors in code of their own."""
+    """Scale pixels (n, h, w, c) of 0..255; keras.applications has separate code for arrays and tensors."""
     if scaling == "none":
         return pixels
     if scaling == "unit":
@@ -53,7 +55,7 @@ def scale(pixels: Any, scaling: Scaling) -> Any:  # Any: a float32 numpy array, 
 
 
 def _is_for_pixels(layer: keras.Layer, model: keras.Model) -> bool:
-    """Tell a layer that was made for 0..255 from one for pixels that were scaled before."""
+    """Whether a layer was made for pixels of 0..255, and not for pixels that are already scaled."""
     shape = tuple(model.inputs[0].shape[1:])
     shape = (1, 1, shape[-1]) if len(shape) == 3 else tuple(side or 1 for side in shape)
     black_and_white = np.stack([np.zeros(shape), np.full(shape, 255)]).astype(np.float32)
@@ -61,7 +63,7 @@ def _is_for_pixels(layer: keras.Layer, model: keras.Model) -> bool:
 
 
 def _in_order(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers from the input on, those of nested models in their place."""
+    """The layers from the input on; nested models are replaced by their layers."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _in_order(layer)

@@ -1,4 +1,4 @@
-"""From which probability on a multi-label classifier finds a label, as the user says it."""
+"""Reads the thresholds of a multi-label classifier: the probability from which it finds a label."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def read_thresholds(given: str | None, labels: tuple[str, ...]) -> Thresholds:
         value for value in values if not (isinstance(value, int | float) and MIN_THRESHOLD <= value <= MAX_THRESHOLD)
     ]:
         raise ExportError(
-            f"--thresholds {given}: {wrong[0]!r:.40} is not a probability in {MIN_THRESHOLD} to {MAX_THRESHOLD}."
+            f"--thresholds {given}: {wrong[0]!r:.40} is not a probability from {MIN_THRESHOLD} to {MAX_THRESHOLD}."
         )
     return tuple(map(float, values))
 
@@ -32,7 +32,7 @@ def _of_file(path: Path, labels: tuple[str, ...]) -> list[Any]:
     try:
         values = parse_json(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, ValueError, BundleFormatError) as error:
-        raise ExportError(f"--thresholds {path} is neither a number nor a file of JSON ({error}).") from error
+        raise ExportError(f"--thresholds {path} is neither a number nor a file with JSON ({error}).") from error
     if not isinstance(values, dict) or values.keys() != set(labels):
         raise ExportError(
             f"--thresholds {path} must hold a JSON object with a number for each label: {', '.join(labels[:12])}."

@@ -1,1 +1,1 @@
-"""The bundle's format: a folder, its manifest, its golden pictures, and what an ONNX file says of itself."""
+"""The bundle's format: a folder, its manifest, its golden pictures, and the metadata of its ONNX files."""

@@ -1,4 +1,4 @@
-"""Opens a bundle and hands out its files: a file whose digest does not match is refused before anything reads it."""
+"""Opens a bundle and reads its files; a file whose digest does not match is refused before anything uses it."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ _CHUNK = 2**20  # bytes
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder and the manifest that was found in it whole."""
+    """A bundle's folder, and its manifest, whose seal was checked."""
 
     folder: Path
     manifest: Manifest
@@ -37,12 +37,12 @@ class Bundle:
             return self._checked(record, file.read(record.bytes + 1))
 
     def hold(self, record: FileRecord) -> Callable[[], bytes]:
-        """Open one file now and give what reads it, as `read` does, whenever it is asked: see `HeldFile`."""
+        """Open one file now, and return a function that reads it later, as `read` does; see `HeldFile`."""
         file = HeldFile(partial(_open, self.folder, record))
         return lambda: self._checked(record, file.read(record.bytes + 1))
 
     def check(self, record: FileRecord) -> None:
-        """Check one file's digest without having it in memory. Raises as `read` does."""
+        """Check one file's digest without loading it into memory. Raises as `read` does."""
         with _open(self.folder, record) as file:
             size, digest = digest_of(file, record.bytes)
         if size != record.bytes or digest != record.sha256:
@@ -54,7 +54,7 @@ class Bundle:
         return content
 
     def variant(self, name: str | None = None) -> Variant:
-        """The variant of this name, or the first, which is the default. Raises BundleNotFoundError."""
+        """The variant with this name, or the first one, which is the default. Raises BundleNotFoundError."""
         if name is None:
             return self.manifest.variants[0]
         for variant in self.manifest.variants:
@@ -65,15 +65,15 @@ class Bundle:
 
     def golden(self) -> "GoldenPictures":
         """The golden pictures. Raises as `read` does, and BundleFormatError."""
-        from signs_runtime.bundle.golden import parse_golden  # a start needs none of it
+        from signs_runtime.bundle.golden import parse_golden  # most starts do not need it
 
         return parse_golden(self.read(self.manifest.golden.file), self.manifest)
 
 
 class HeldFile:
-    """A file that is opened once and read whenever asked: what it holds stays, though another takes its name.
+    """A file that is opened once and can be read again later, with the same content even if its name is replaced.
 
-    Windows does not replace a file that is open; there it is opened anew, by its name.
+    On Windows, an open file could not be replaced, so there it is opened by name for each read.
     """
 
     def __init__(self, open_now: Callable[[], IO[bytes]]) -> None:
@@ -81,7 +81,7 @@ class HeldFile:
         self._file = None if os.name == "nt" else open_now()
 
     def read(self, most: int) -> bytes:
-        """At most so many bytes from its beginning."""
+        """Read at most this many bytes from the beginning."""
         if self._file is None:
             with self._open() as file:
                 return file.read(most)
@@ -91,7 +91,7 @@ class HeldFile:
 
 
 def digest_of(file: IO[bytes], most: int) -> tuple[int, str]:
-    """A file's bytes and their SHA-256 in hex, in little memory; of one that grows beyond `most`, no more than that."""
+    """A file's size in bytes and its SHA-256 in hex, in little memory; stops soon after `most` bytes."""
     digest, size = hashlib.sha256(), 0
     while size <= most and (chunk := file.read(_CHUNK)):
         digest.update(chunk)
@@ -100,14 +100,14 @@ def digest_of(file: IO[bytes], most: int) -> tuple[int, str]:
 
 
 def is_model_file(path: Path) -> bool:
-    """Tell a bundle's single file, by its name, from a bundle's folder."""
+    """Whether a path names a single model file and not a bundle's folder."""
     return path.suffix == ".onnx" and not path.is_dir()
 
 
 def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Open a bundle whose manifest is sealed and whose models and golden pictures are there, in the sizes it claims.
+    """Open a bundle: check the manifest's seal, and that its models and golden pictures exist with their sealed sizes.
 
-    Digests are checked as each file is read; documents, which no prediction needs, where they are asked for.
+    Digests are checked when a file is read. Documents are checked only on request, because no prediction needs them.
 
     Raises BundleNotFoundError, BundleFormatError, BundleTamperedError.
     """
@@ -119,19 +119,21 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a bundle's manifest without a look at its other files. Raises as `open_bundle` does."""
+    """Read a bundle's manifest without checking its other files. Raises as `open_bundle` does."""
     if not os.path.exists(folder):  # noqa: PTH110  # Path.exists raises for a name that is too long
         raise BundleNotFoundError(f"No bundle at {folder}; run build-and-export first.")
     path = folder / MANIFEST
     if not os.path.lexists(path):
-        raise BundleNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}. Name what build-and-export made.")
+        raise BundleNotFoundError(
+            f"{folder} is not a bundle: it has no {MANIFEST}. Name the folder that build-and-export wrote."
+        )
     with open_regular(path) as file:
         text = file.read(MAX_JSON_BYTES + 1)
     return parse_manifest(text)
 
 
 def _open(folder: Path, record: FileRecord) -> IO[bytes]:
-    """Open a file of the size that was sealed."""
+    """Open a file and check that it has its sealed size."""
     path = folder / record.path
     file = open_regular(path)
     size = os.fstat(file.fileno()).st_size
@@ -140,10 +142,12 @@ def _open(folder: Path, record: FileRecord) -> IO[bytes]:
     with file:
         if _has_other_line_endings(file.read(2 * record.bytes), record):
             raise BundleTamperedError(
-                f"{path} was sealed with other line endings: git changes them where core.autocrlf is on. Copy the "
-                "bundle as it is, with its .gitattributes, which keeps git from changing it."
+                f"{path} was sealed with other line endings: git changes them if core.autocrlf is on. Copy the "
+                "bundle again, with its .gitattributes, which keeps git from changing it."
             )
-    raise BundleTamperedError(f"{path} has {size:,} bytes and was sealed with {record.bytes:,}; copy it again.")
+    raise BundleTamperedError(
+        f"{path} has {size:,} bytes, but was sealed with {record.bytes:,}; copy the bundle again from its source."
+    )
 
 
 def _has_other_line_endings(content: bytes, record: FileRecord) -> bool:
@@ -155,27 +159,27 @@ def _tampered(path: Path) -> BundleTamperedError:
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file, or a link to one, as caches and mounted volumes lay files out; a pipe would block.
+    """Open a regular file, or a link to one, which caches and mounted volumes use. A pipe is refused: it would block.
 
-    What a link leads to is held to its digest like any other file.
+    The digest of a link's target is checked like that of any other file.
     """
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  # the caller closes it
     except FileNotFoundError as error:
         if path.is_symlink():
             raise BundleNotFoundError(
-                f"{path} is a link to {path.readlink()}, which is not there; copy the bundle with what its links lead "
-                "to: cp -rL."
+                f"{path} is a link to {path.readlink()}, which does not exist here. Copy the bundle with the files "
+                "behind its links: cp -rL."
             ) from error
         raise BundleNotFoundError(f"{path} is missing; copy the whole bundle again from its source.") from error
     except OSError as error:
         raise BundleNotFoundError(f"{path} cannot be read ({error.strerror}); copy the bundle again.") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise BundleFormatError(f"{path} is no regular file; copy the whole bundle again from its source.")
+        raise BundleFormatError(f"{path} is not a regular file; copy the whole bundle again from its source.")
     return file
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open without waiting for a pipe's other end; Windows knows no such flag."""
+    """Open without waiting for the other end of a pipe; Windows has no such flag."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

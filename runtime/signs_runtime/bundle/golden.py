@@ -1,4 +1,4 @@
-"""The golden pictures: what a device is asked, what Keras answered, and what training saw of picture files."""
+"""The golden pictures: images with Keras's answers, and picture files with the pixels that training saw."""
 
 import io
 import math
@@ -22,18 +22,18 @@ _ARRAYS = ("images", "probabilities", "labels", "files", "file_sizes", "file_ima
 
 @dataclass(frozen=True)
 class GoldenPictures:
-    """Pixels with Keras's answers to them, and picture files with the pixels that training saw of them."""
+    """Images with Keras's answers to them, and picture files with the pixels that training saw."""
 
     images: NDArray[np.uint8]  # (n, h, w, c)
     probabilities: NDArray[np.float32]  # (n, labels), Keras's
-    labels: tuple[str, ...]  # as the data named them, in the order of the answers
+    labels: tuple[str, ...]  # the data's, in the order of the answers
     files: tuple[bytes, ...]  # m picture files
     file_images: NDArray[np.uint8]  # (m, h, w, c)
     thresholds: Thresholds = ()  # the manifest's
 
 
 def dump_golden(golden: GoldenPictures) -> bytes:
-    """Write golden pictures as an uncompressed .npz; the files' bytes are in one array, one after the other."""
+    """Write golden pictures as an uncompressed .npz; one array holds the bytes of all files, one after the other."""
     stream = io.BytesIO()
     np.savez(
         stream,
@@ -48,18 +48,18 @@ def dump_golden(golden: GoldenPictures) -> bytes:
 
 
 def parse_golden(content: bytes, manifest: Manifest) -> GoldenPictures:
-    """Read golden pictures and hold them to their manifest: all but the labels, which the device's proof compares.
+    """Read golden pictures and check them against the manifest, except the labels: the device's proof compares those.
 
     Raises BundleFormatError.
     """
     path = manifest.golden.file.path
     try:
         arrays = _unpack(content)
-    except Exception as error:  # numpy and zipfile raise whatever a damaged archive leads them to
-        raise BundleFormatError(f"{path} is not a golden file ({error!s:.200}).") from error
+    except Exception as error:  # numpy and zipfile raise all kinds of errors for a damaged archive
+        raise BundleFormatError(f"{path} is not a file of golden pictures ({error!s:.200}).") from error
     n, m = manifest.golden.pictures, arrays["file_sizes"].size
     if m > MAX_GOLDEN_PICTURES:
-        raise BundleFormatError(f"{path}: {m:,} golden picture files are more than {MAX_GOLDEN_PICTURES:,}.")
+        raise BundleFormatError(f"{path}: {m:,} golden picture files exceed the limit of {MAX_GOLDEN_PICTURES:,}.")
     shape, labels = manifest.input.shape, len(manifest.labels)
     expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
         "images": (np.uint8, (n, *shape)),
@@ -86,9 +86,9 @@ def parse_golden(content: bytes, manifest: Manifest) -> GoldenPictures:
 
 
 def _unpack(content: bytes) -> dict[str, NDArray[Any]]:  # Any: of whatever dtypes the file has
-    """The arrays of an .npz as numpy.savez writes it; what an archive claims of itself is not believed."""
+    """The arrays of an .npz as numpy.savez writes it; the archive's claims about itself are not trusted."""
     if content[-22:-18] != _END or content[-42:-38] == _END_64 or content[-12:-10] != bytes([len(_ARRAYS), 0]):
-        raise ValueError(f"it is no archive of {len(_ARRAYS)} arrays")
+        raise ValueError(f"it is not an archive of {len(_ARRAYS)} arrays")
     arrays, left = {}, len(content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for name in _ARRAYS:
@@ -100,17 +100,17 @@ def _unpack(content: bytes) -> dict[str, NDArray[Any]]:  # Any: of whatever dtyp
     return arrays
 
 
-_END, _END_64 = b"PK\5\6", b"PK\6\7"  # of an archive's directory: its record, and one that would be believed before it
+_END, _END_64 = b"PK\5\6", b"PK\6\7"  # the end records of an archive's directory; zipfile would prefer the second
 
 
 def _parse_array(content: bytes) -> NDArray[Any]:  # Any: of whatever dtype it is
-    """Read an .npy whose header is as numpy writes it (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+    """Read an .npy with a header as numpy writes it (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
 
-    numpy itself evaluates the header as a Python expression, however deep.
+    numpy itself would evaluate the header as a Python expression of any depth.
     """
     found = _HEADER.match(content)
     if found is None:
-        raise ValueError("an array has no header that numpy wrote")
+        raise ValueError("an array's header is not as numpy writes it")
     kind, order, sides = (group.decode() for group in found.groups())
     shape = tuple(int(side) for side in sides.split(",") if side.strip())
     dtype = np.dtype(kind)
@@ -128,16 +128,18 @@ _HEADER = re.compile(
 
 
 def _labels(array: NDArray[np.str_], path: str) -> tuple[str, ...]:
-    if array.size and array.view(np.uint32).max() > sys.maxunicode:  # numpy would make broken strings of them
-        raise BundleFormatError(f"{path}: a golden label holds what is no character.")
+    if array.size and array.view(np.uint32).max() > sys.maxunicode:  # numpy would turn them into broken strings
+        raise BundleFormatError(f"{path}: a golden label holds an invalid character.")
     labels = tuple(array.tolist())
     check_labels(labels)
     return labels
 
 
 def _split(content: bytes, sizes: list[int], path: str) -> tuple[bytes, ...]:
-    """Part what was joined; there is at least one file."""
+    """Split the joined files again; there is at least one."""
     if not sizes or min(sizes) < 1 or sum(sizes) != len(content):
-        raise BundleFormatError(f"{path}: picture files of {brief(sizes)} bytes do not make up {len(content):,} bytes.")
+        raise BundleFormatError(
+            f"{path}: the sizes of the picture files, {brief(sizes)}, do not add up to {len(content):,} bytes."
+        )
     ends = list(accumulate(sizes))
     return tuple(content[end - size : end] for end, size in zip(ends, sizes, strict=True))

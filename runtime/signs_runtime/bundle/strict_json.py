@@ -1,4 +1,4 @@
-"""JSON from outside, taken at its word in nothing: bounded, without duplicates, and typed by dataclasses."""
+"""Reads JSON from outside strictly: bounded in size, without duplicate keys, and typed by dataclasses."""
 
 import json
 import math
@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from signs_runtime.errors import BundleFormatError
 
-MAX_JSON_BYTES = 8 * 2**20  # a manifest of 100,000 labels takes 3
-_MAX_ITEMS = 100_000  # of any list
-_MAX_TEXT = 65_536  # characters; the longest is the command that made the bundle
-_MAX_DIGITS = 19  # of an integer; those of 2**63
+MAX_JSON_BYTES = 8 * 2**20  # a manifest with 100,000 labels takes 3 MiB
+_MAX_ITEMS = 100_000  # of a list or object
+_MAX_TEXT = 65_536  # characters; the longest text is the command that made the bundle
+_MAX_DIGITS = 19  # of an integer: 2**63 has as many
 
-SINCE = "schema"  # in a field's metadata: the schema that it came with; what is older lacks it and means its default
+SINCE = "schema"  # in a field's metadata: the first schema with the field; older JSON lacks it and means its default
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def parse_json(text: bytes | str, where: str) -> Any:  # Any: JSON
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         unique = dict(pairs)
         if len(pairs) != len(unique):
-            raise ValueError(f"a key stands twice in {brief([key for key, _ in pairs])}")
+            raise ValueError(f"a key occurs twice in {brief([key for key, _ in pairs])}")
         return unique
 
     try:
@@ -58,7 +58,7 @@ def parse_json(text: bytes | str, where: str) -> Any:  # Any: JSON
 
 
 def as_json(value: Any) -> Any:  # Any: a dataclass of plain values, and JSON
-    """What `from_json` reads: dataclasses as objects, without what came with a later schema and says nothing new."""
+    """The JSON that `from_json` reads: dataclasses as objects, without newer fields that have their default."""
     if is_dataclass(value):
         own = {each.name: each for each in fields(value)}
         given = {name: getattr(value, name) for name in own}
@@ -73,9 +73,9 @@ def _is_spared(field: "Field[Any]", value: object) -> bool:
 
 
 def from_json(kind: type[T], value: Any, where: str) -> T:  # Any: JSON
-    """Make a `kind` (a dataclass of dataclasses, tuples, dicts and plain values) from JSON, strictly.
+    """Build a `kind` (a dataclass of dataclasses, tuples, dicts and plain values) from JSON, strictly.
 
-    Raises BundleFormatError that names the place.
+    Raises BundleFormatError, which names the place in the JSON.
     """
     return _from_json(kind, value, where)  # type: ignore[no-any-return]  # it follows the type hints at run time
 
@@ -91,7 +91,7 @@ def _from_json(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, J
         return kind(**{name: _from_json(hints[name], value[name], f"{where}: {name}") for name in value})  # type: ignore[operator]  # a class, not an instance
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(value, list | dict | str) and len(value) > (_MAX_TEXT if isinstance(value, str) else _MAX_ITEMS):
-        raise BundleFormatError(f"{where} holds {len(value):,} items or characters, more than it may.")
+        raise BundleFormatError(f"{where} holds {len(value):,} items or characters, more than allowed.")
     if origin is tuple and isinstance(value, list):
         return tuple(_from_json(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
@@ -115,12 +115,12 @@ def _from_json(kind: Any, value: Any, where: str) -> Any:  # Any: a type hint, J
 
 
 def brief(value: object) -> str:
-    """What a message shows of something that came from outside: a line, whatever its size and depth."""
+    """A short form of any value for a message: one line, whatever the value's size and depth."""
     return reprlib.repr(value)
 
 
 def is_text(text: str) -> bool:
-    """Tell a line of text that a terminal can show from one with control characters or broken encoding."""
+    """Whether this is one line of text that a terminal can show: no control characters, no broken encoding."""
     return text.isprintable() or not any(
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text
     )

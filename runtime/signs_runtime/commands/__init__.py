@@ -1,1 +1,1 @@
-"""The command `signs` on a device; everything that it runs is imported when it runs."""
+"""The command `signs` on a device; each subcommand imports what it needs when it runs."""

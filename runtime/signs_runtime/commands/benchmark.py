@@ -15,15 +15,21 @@ from signs_runtime.errors import EXIT_PARITY
 @click.command(cls=Command)
 @bundle_argument
 @click.option(
-    "--variant", "variants", multiple=True, show_default="all", help="Only this variant; may be given several times."
+    "--variant", "variants", multiple=True, show_default="all", help="Variant to measure; repeat it for several."
 )
-@click.option("--device", type=click.Choice(list(PROVIDERS)), default="cpu", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(list(PROVIDERS)),
+    default="cpu",
+    show_default=True,
+    help="Device to run on; fails if it is unavailable.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     multiple=True,
-    show_default="1, and all that are allowed",
-    help="This number of threads; may be given several times.",
+    show_default="1, and as many as this process may use",
+    help="Number of threads; repeat it for several.",
 )
 @click.option(
     "--batch-size",
@@ -32,9 +38,15 @@ from signs_runtime.errors import EXIT_PARITY
     multiple=True,
     default=(1, 16),
     show_default=True,
-    help="Pictures in one run; may be given several times.",
+    help="Pictures in one run of the model; repeat it for several.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="How often each setting is timed; the median counts.",
+)
 @json_option
 def benchmark(
     bundle: Path,
@@ -45,11 +57,11 @@ def benchmark(
     rounds: int,
     as_json: bool,
 ) -> None:
-    """Measure what BUNDLE takes on this device: time, start, memory, and whether it answers as Keras did.
+    """Measure BUNDLE on this device: speed, start, memory, and whether it answers as Keras did.
 
-    Every variant runs in a process of its own, and they take turns. Times are the model's alone, without reading
-    pictures. Nothing is kept: `signs tune` finds the fastest setting and keeps it. Ends with 3 if a variant's answers
-    are not Keras's, and with 1 if one does not start.
+    Every variant runs in its own process, and the processes take turns. Times cover the model alone, not the reading
+    of pictures. Nothing is saved: `signs tune` finds the fastest setting and saves it. Exit code 3 means that a variant
+    does not answer as Keras did, 1 that one does not start.
     """
     from signs_runtime.bundle.folder import open_bundle
     from signs_runtime.engine.device import this_device
@@ -60,14 +72,16 @@ def benchmark(
     check_import()
     config = BenchmarkConfig(variants, device, threads, batches, rounds)
     cells = len(thread_counts(config)) * len(set(batches))
-    count = len(set(variants) or open_bundle(bundle).manifest.variants) * cells * rounds
+    manifest = open_bundle(bundle).manifest
+    count = len(set(variants) or manifest.variants) * cells * rounds
     with click.progressbar(length=count, label="Timing", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
         found = measure(bundle, config, on_done=progress.update)
     here = this_device(device)
     passed = all(each.passed for each in found)
     exit_code = 0 if passed else EXIT_PARITY if any(each.wrong for each in found) else 1
     if as_json:
-        print_json({"passed": passed, "machine": asdict(here), "variants": [asdict(each) for each in found]})
+        of_each = [asdict(each) for each in found]
+        print_json({"passed": passed, "digest": manifest.digest, "machine": asdict(here), "variants": of_each})
         sys.exit(exit_code)
     print_table(
         [
@@ -96,7 +110,7 @@ def benchmark(
             for each in found
             for timing in each.timings
         ],
-        header=("variant", "threads", "batch", "a picture", "95% within", "pictures a second"),
+        header=("variant", "threads", "batch", "per picture", "95% within", "pictures per second"),
     )
     click.echo(f"\n{here.cpu}, onnxruntime {here.onnxruntime}, {device}")
     sys.exit(exit_code)

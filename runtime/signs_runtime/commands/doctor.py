@@ -1,4 +1,4 @@
-"""The command `signs doctor`: what keeps a bundle from running well on this device, and what to do about it."""
+"""The command `signs doctor`, which finds what keeps a bundle from running well on this device, and how to fix it."""
 
 import sys
 from dataclasses import asdict
@@ -19,9 +19,10 @@ _SHOWN = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 @device_option
 @json_option
 def doctor(bundle: Path | None, device: str, as_json: bool) -> None:
-    """Examine this device, for BUNDLE if one is given: onnxruntime, its libraries, CPU, GPU, limits, cache.
+    """Find problems on this device, and suggest fixes: onnxruntime, its libraries, CPU, GPU, memory, cache, Pillow.
 
-    The exit code is 1 if there is a problem. Notes do not change it.
+    With BUNDLE, also check that its variants fit into memory. The exit code is 1 if there is a problem; notes do not
+    count.
     """
     from signs_runtime.doctor.examine import examine
 

@@ -1,4 +1,4 @@
-"""The options that the device's commands have in common, with one name, one default and one meaning each."""
+"""Options that several of the device's commands share, each with one name, one default and one meaning."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ device_option = click.option(
     type=click.Choice([AUTO, *PROVIDERS]),
     default=AUTO,
     show_default=True,
-    help="Device to run on. A device that you name is used, or the command fails and says why.",
+    help="Device to run on. If you name one that is unavailable, the command fails.",
 )
-variant_option = click.option("--variant", help="A variant of the bundle, as `signs info` lists them.")
+variant_option = click.option("--variant", help="Variant of the bundle, one of those that `signs info` lists.")
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    show_default="as tuned, or what this process is allowed",
+    show_default="as tuned, or all cores that this process may use",
     help="Number of cores to use.",
 )
 batch_size_option = click.option(
@@ -27,5 +27,5 @@ batch_size_option = click.option(
     "batch",
     type=click.IntRange(min=1),
     show_default="as tuned",
-    help="The most pictures in one run of the model.",
+    help="Maximum number of pictures in one run of the model.",
 )

@@ -1,4 +1,4 @@
-"""Writes predictions for people, for spreadsheets and for machines."""
+"""Prints predictions as a table for people, as CSV for spreadsheets, or as JSON for machines."""
 
 import csv
 import sys
@@ -10,11 +10,12 @@ import click
 
 from signs_runtime.classifier import Prediction
 from signs_runtime.commands.shared import print_json, print_table
-from signs_runtime.errors import ImageError, SignsError
+from signs_runtime.errors import SignsError
+from signs_runtime.labelling.rows import ERROR, PICTURE, Columns, explain
 
 
 class Form(Protocol):
-    """A form of results; those who add to it end it."""
+    """A form in which results are printed; whoever adds to it must call `end` at the end."""
 
     def add(self, picture: Path, prediction: Prediction) -> None: ...
 
@@ -24,7 +25,7 @@ class Form(Protocol):
 
 
 class TextTable:
-    """A table, printed at the end; errors are words on stderr."""
+    """Prints a table at the end, and then the errors on stderr."""
 
     def __init__(self, labels: Sequence[str], top_k: int, *, multi_label: bool) -> None:
         self._top_k, self._multi_label = top_k, multi_label
@@ -38,7 +39,7 @@ class TextTable:
             probability = ", ".join(f"{value:.4f}" for name, value in ranked if name in prediction.found)
         else:
             label, probability = prediction.label, f"{prediction.probability:.4f}"
-        # Who is unsure wants to see of what.
+        # An unsure prediction shows its most probable label here.
         others = [f"{name} {value:.4f}" for name, value in ranked[: self._top_k] if name not in prediction.found]
         self._rows.append((str(picture), label, probability, ", ".join(others)))
 
@@ -54,25 +55,20 @@ class TextTable:
 
 
 class CsvTable:
-    """A line a picture, as soon as it is labelled; a picture without a label has an error."""
+    """Prints one CSV line for each picture as soon as it is labelled; a picture that fails has an error."""
 
     def __init__(self, labels: Sequence[str], top_k: int, *, multi_label: bool) -> None:
-        self._labels = labels if multi_label else ()
-        self._top_k = top_k
+        self._columns = Columns(labels, top_k, multi_label)
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        self._columns = ["label", "probability"]
-        self._columns += [f"{name}_{i}" for i in range(2, top_k + 1) for name in ("label", "probability")]
-        self._columns += [*(["found"] if multi_label else []), *(f"probability of {label}" for label in self._labels)]
-        self._writer.writerow(["picture", *self._columns, "error"])
+        self._writer.writerow([PICTURE, *self._columns.names, ERROR])
 
     def add(self, picture: Path, prediction: Prediction) -> None:
-        ranked = [value for pair in prediction.top_k(self._top_k)[1:] for value in pair]
-        each = ["|".join(prediction.found), *prediction.probabilities.tolist()] if self._labels else []
-        self._writer.writerow([picture, prediction.label, prediction.probability, *ranked, *each, ""])
-        sys.stdout.flush()  # into a pipe, too, a line comes when its picture is labelled
+        values = ["|".join(value) if isinstance(value, list) else value for value in self._columns.values(prediction)]
+        self._writer.writerow([picture, *values, ""])
+        sys.stdout.flush()  # so that a pipe, too, gets each line when its picture is labelled
 
     def add_error(self, picture: Path, error: SignsError) -> None:
-        self._writer.writerow([picture, *[""] * len(self._columns), explain(picture, error)])
+        self._writer.writerow([picture, *[""] * len(self._columns.names), explain(picture, error)])
         click.echo(f"Error: {explain(picture, error)}", err=True)
 
     def end(self) -> None:
@@ -80,7 +76,7 @@ class CsvTable:
 
 
 class JsonDocument:
-    """One document at the end."""
+    """Prints one JSON document at the end, and errors on stderr at once."""
 
     def __init__(self, labels: Sequence[str], top_k: int, *, multi_label: bool) -> None:
         self._labels, self._top_k, self._multi_label = labels, top_k, multi_label
@@ -105,8 +101,3 @@ class JsonDocument:
 
     def end(self) -> None:
         print_json({"predictions": self._predictions, "errors": self._errors})
-
-
-def explain(picture: Path, error: SignsError) -> str:
-    """The error with its picture's name, which an ImageError has already."""
-    return str(error) if isinstance(error, ImageError) else f"{picture}: {error}"

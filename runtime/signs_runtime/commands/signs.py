@@ -1,9 +1,8 @@
-"""The command `signs` on a device: predict, info, verify, tune, benchmark, doctor; the other wheel adds its own.
+"""The command `signs` on a device: predict, info, verify, tune, serve, benchmark, doctor. The other wheel adds its own.
 
-What a command needs is imported when it runs, so that --help is instant on a small device.
+Each subcommand imports what it needs when it runs, so that --help is instant on a small device.
 """
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +12,13 @@ import click
 from signs_runtime.commands.benchmark import benchmark
 from signs_runtime.commands.doctor import doctor
 from signs_runtime.commands.options import (
-    batch_size_option,
     bundle_argument,
     device_option,
     threads_option,
     variant_option,
 )
+from signs_runtime.commands.predict import predict
+from signs_runtime.commands.serve import serve
 from signs_runtime.commands.shared import (
     PluggedGroup,
     describe_memory,
@@ -28,7 +28,7 @@ from signs_runtime.commands.shared import (
     print_table,
 )
 from signs_runtime.commands.tune import tune
-from signs_runtime.errors import OnnxruntimeMissingError, SignsError
+from signs_runtime.errors import OnnxruntimeMissingError
 
 if TYPE_CHECKING:
     from signs_runtime.bundle.manifest import Manifest
@@ -41,95 +41,16 @@ if TYPE_CHECKING:
 def signs() -> None:
     """Run, inspect and prove sealed picture classifiers.
 
-    Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 3 the answers are not Keras's.
+    Exit codes: 0 success, 1 an error with an explanation, 2 wrong usage, 3 the answers differ from Keras's.
     """
-
-
-@signs.command()
-@bundle_argument
-@click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
-@variant_option
-@device_option
-@threads_option
-@batch_size_option
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1),
-    help='Below this probability, answer "unsure".  [default: the bundle\'s own, or 0]',
-)
-@click.option(
-    "--top-k",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Show this many labels, the most probable first.",
-)
-@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be labelled.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a line for each picture, as soon as it is labelled.")
-@json_option
-def predict(
-    bundle: Path,
-    pictures: tuple[Path, ...],
-    variant: str | None,
-    device: str,
-    threads: int | None,
-    batch: int | None,
-    threshold: float | None,
-    top_k: int,
-    strict: bool,
-    as_csv: bool,
-    as_json: bool,
-) -> None:
-    """Label PICTURES (files, and folders of them) with BUNDLE (a bundle folder or one .onnx file).
-
-    A picture that cannot be read is reported and the others are labelled; the exit code is then 1.
-    """
-    from signs_runtime.classifier import Classifier
-    from signs_runtime.commands.predictions import CsvTable, JsonDocument, TextTable
-    from signs_runtime.engine.import_check import check_import
-    from signs_runtime.pictures.find import find_pictures
-
-    if threshold != threshold:
-        raise click.UsageError("--threshold nan is no probability.")
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json are two forms of one result; choose one.")
-    check_import()
-    classifier = Classifier(bundle, variant=variant, device=device, threads=threads, threshold=threshold)
-    found = find_pictures(pictures)
-    if found.others:
-        click.echo(f"{found.others:,} files that are no pictures by their names are passed over.", err=True)
-    form = CsvTable if as_csv else JsonDocument if as_json else TextTable
-    written = form(classifier.labels, min(top_k, len(classifier.labels)), multi_label=bool(classifier.thresholds))
-    failed = bool(found.errors)
-    for path, error in found.errors:
-        if strict:
-            raise error
-        written.add_error(path, error)
-    bar = click.progressbar(
-        length=len(found.pictures), label="Labelling", file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
-    with bar as progress:
-        for outcome in classifier.stream(found.pictures, batch=batch):
-            progress.update(1)
-            if outcome.error is None:
-                written.add(outcome.picture, outcome.prediction)
-                continue
-            if strict:
-                written.end()
-                raise outcome.error
-            failed = True
-            written.add_error(outcome.picture, outcome.error)
-    written.end()
-    if failed:
-        sys.exit(SignsError.exit_code)
 
 
 def _describe_thresholds(manifest: "Manifest") -> str:
-    """What a multi-label classifier's probabilities must reach."""
+    """The thresholds of a multi-label classifier, for a table."""
     if len(set(manifest.thresholds)) == 1:
-        return f"multi-label; each label from {manifest.thresholds[0]:g} on"
+        return f"multi-label; {manifest.thresholds[0]:g} for every label"
     pairs = zip(manifest.labels, manifest.thresholds, strict=True)
-    return "multi-label; " + ", ".join(f"{label} from {threshold:g}" for label, threshold in pairs)
+    return "multi-label; " + ", ".join(f"{label} {threshold:g}" for label, threshold in pairs)
 
 
 @signs.command()
@@ -139,7 +60,7 @@ def _describe_thresholds(manifest: "Manifest") -> str:
 @threads_option
 @json_option
 def info(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
-    """Show what BUNDLE is, what was measured on it and where it comes from, and how it would run here."""
+    """Show BUNDLE's labels, input, origin and measurements, and how it would run on this device."""
     from signs_runtime.bundle.folder import open_bundle
     from signs_runtime.bundle.strict_json import as_json as _as_json
 
@@ -160,16 +81,16 @@ def info(bundle: Path, variant: str | None, device: str, threads: int | None, as
             ("input", f"uint8 (batch, {', '.join(map(str, spec.shape))}); {spec.describe()}"),
             ("data", f"{provenance.data} ({', '.join(f'{n:,} {split}' for split, n in provenance.pictures.items())})"),
             ("scaling", provenance.scaling),
-            ("made", f"{run.created} by {run.command}"),
-            ("with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+            ("created", f"{run.created} by {run.command}"),
+            ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
             ("golden", f"{manifest.golden.pictures} pictures with Keras's answers; check them with `signs verify`"),
-            ("here", f"cannot run: {refusal}" if placement is None else _describe_placement(placement)),
+            ("this device", f"cannot run: {refusal}" if placement is None else _describe_placement(placement)),
         ]
     )
     click.echo()
     for each in manifest.variants:
         if each.in_float:
-            click.echo(f"{each.name} leaves in float: {', '.join(each.in_float)}\n")
+            click.echo(f"Layers that {each.name} keeps in float: {', '.join(each.in_float)}\n")
     print_table(
         [
             (
@@ -195,7 +116,7 @@ def info(bundle: Path, variant: str | None, device: str, threads: int | None, as
 def _place(
     bundle: Path, variant: str | None, device: str, threads: int | None
 ) -> tuple["Placement | None", str | None]:
-    """How the bundle would run here, or why it cannot where nothing was asked for by name."""
+    """How the bundle would run here, or, without an onnxruntime, why it cannot."""
     try:
         from signs_runtime.classifier import Classifier
         from signs_runtime.engine.import_check import check_import
@@ -208,9 +129,9 @@ def _place(
 
 def _describe_placement(placement: "Placement") -> str:
     nodes = placement.nodes or {}
-    counted = ", ".join(f"{count} nodes on {provider}" for provider, count in nodes.items()) or "nodes not told"
+    counted = ", ".join(f"{count} nodes on {provider}" for provider, count in nodes.items()) or "nodes not counted"
     return (
-        f"{placement.variant} on {placement.device} (asked for: {placement.requested}), {placement.threads} thread"
+        f"{placement.variant} on {placement.device} (requested: {placement.requested}), {placement.threads} thread"
         f"{'s' if placement.threads > 1 else ''}, {counted}; {placement.why}"
     )
 
@@ -222,7 +143,10 @@ def _describe_placement(placement: "Placement") -> str:
 @threads_option
 @json_option
 def verify_command(bundle: Path, variant: str | None, device: str, threads: int | None, as_json: bool) -> None:
-    """Prove BUNDLE on this device: digests, labels, how pictures are read, and the golden pictures' answers."""
+    """Prove BUNDLE on this device: check digests, labels, the reading of pictures, and the golden pictures' answers.
+
+    Exit code 3 means that this device does not answer as Keras did.
+    """
     from signs_runtime.device_proof import verify
     from signs_runtime.engine.import_check import check_import
     from signs_runtime.proof.verification import VerificationError
@@ -261,13 +185,15 @@ def verify_command(bundle: Path, variant: str | None, device: str, threads: int 
 def _device_rows(device: "Device") -> list[tuple[str, str]]:
     return [
         ("cpu", f"{device.cpu} ({device.machine})"),
-        ("features", " ".join(device.features) or "not told by the system"),
+        ("features", " ".join(device.features) or "not reported by the system"),
         ("system", device.system),
         ("provider", f"{device.provider} of onnxruntime {device.onnxruntime}"),
         ("threads", f"{device.threads or 'one for each core'}"),
     ]
 
 
+signs.add_command(predict)
 signs.add_command(tune)
+signs.add_command(serve)
 signs.add_command(benchmark)
 signs.add_command(doctor)

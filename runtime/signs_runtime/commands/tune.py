@@ -19,43 +19,41 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def size(value: str) -> int:
-    """Read bytes, as 150000000 or 150M."""
+    """Parse a number of bytes, such as 150000000 or 150M."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", value.lower())
     if found is None:
-        raise click.BadParameter(f"{value!r} is no size; give bytes, or a number with k, M or G, such as 150M.")
+        raise click.BadParameter(f"{value!r} is not a size; use bytes, or a number with k, M or G, such as 150M.")
     return int(float(found[1]) * _UNITS[found[2]])
 
 
 @click.command(cls=Command)
 @bundle_argument
-@click.option(
-    "--variant", "variants", multiple=True, show_default="all", help="Only this variant; may be given several times."
-)
+@click.option("--variant", "variants", multiple=True, show_default="all", help="Variant to try; repeat it for several.")
 @click.option(
     "--device",
     "devices",
     type=click.Choice(list(PROVIDERS)),
     multiple=True,
     show_default="all",
-    help="Only this device; may be given several times.",
+    help="Device to try; repeat it for several.",
 )
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     multiple=True,
-    show_default="1, 2, 4, ... and all that are allowed",
-    help="Only this many threads; may be given several times.",
+    show_default="1, 2, 4, ... up to as many as this process may use",
+    help="Number of threads to try; repeat it for several.",
 )
 @click.option(
     "--max-memory",
     type=size,
-    help="Only settings that fit into this memory, such as 150M, counted for a whole process.",
+    help="Memory that a whole process may take, such as 150M; settings that take more are ruled out.",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
-    show_default="bursts, one picture after the other",
-    help="The number of pictures a second that this device sees. Tunes for pictures that come one at a time.",
+    show_default="bursts, one picture right after the other",
+    help="Tune for pictures that come one at a time, this many per second, such as 0.5.",
 )
 @json_option
 def tune(
@@ -67,12 +65,12 @@ def tune(
     rate: float | None,
     as_json: bool,
 ) -> None:
-    """Find the fastest proved way to run BUNDLE on this device, and keep it for every later start.
+    """Find the fastest proved way to run BUNDLE on this device, and save it for every later start.
 
     Every variant, device and number of threads must first answer the golden pictures as Keras did. Those that pass are
-    timed side by side. This takes less than a minute and replaces an earlier result. `signs info BUNDLE` shows what a
-    start then chooses. Bursts and pictures that come one at a time, as from a camera, are timed separately, because
-    waiting threads fall asleep (--rate).
+    timed side by side. This takes about a minute and replaces an earlier result. `signs info BUNDLE` shows which
+    setting a start then chooses. Bursts are timed apart from pictures that come one at a time, as from a camera
+    (--rate), because waiting threads fall asleep.
     """
     from signs_runtime.engine.import_check import check_import
     from signs_runtime.placement.tune import TuneConfig, to_json
@@ -95,7 +93,7 @@ def tune(
 
 
 def _show(tuning: "Tuning") -> None:
-    """A table of all settings, the winner marked, and what follows from it."""
+    """Print a table of all settings with the winner marked, and what later starts will use."""
     winner, profile = tuning.winner, tuning.profile
     fastest = winner.time(profile.rate) or 0.0
     print_table(
@@ -114,18 +112,19 @@ def _show(tuning: "Tuning") -> None:
         header=("", "variant", "device", "threads", "in a burst", "alone", "", "memory", "golden pictures"),
     )
     if not tuning.is_kept:
-        click.echo("\nNothing was kept: the cache folder cannot be written to; `signs doctor` says why.")
+        click.echo("\nThe result was not saved: the cache folder cannot be written to. `signs doctor` shows why.")
         return
-    click.echo(
-        f"\nFrom now on, what is left open is {_in_words(winner)}; streams take {profile.batch} pictures at once."
-    )
+    click.echo(f"\nFrom now on, unset options take {_in_words(winner)}; streams run in batches of {profile.batch}.")
     alone = min(
         (each for each in profile.measured if each.passed and each.lone_milliseconds is not None),
         key=lambda each: each.lone_milliseconds or 0.0,
         default=winner,
     )
     if profile.rate is None and _setting(alone) != _setting(winner):
-        click.echo(f"For pictures that come alone, as a camera's do, {_in_words(alone)} is faster: see --rate.")
+        click.echo(
+            f"For pictures that come one at a time, as from a camera, {_in_words(alone)} is faster; "
+            "use --rate to tune for them."
+        )
 
 
 def _setting(each: "Measurement") -> tuple[str, str, str]:
@@ -141,5 +140,5 @@ def _milliseconds(taken: float | None) -> str:
 
 
 def _bar(times: float) -> str:
-    """How many times the fastest's time, drawn."""
+    """Draw how many times as long as the fastest this takes."""
     return "█" * max(1, round(4 * min(times, 6.0)))

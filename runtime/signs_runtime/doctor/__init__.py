@@ -1,1 +1,1 @@
-"""What keeps a device from running bundles well."""
+"""Finds what keeps a device from running bundles well."""

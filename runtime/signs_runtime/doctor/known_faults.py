@@ -1,11 +1,11 @@
-"""What is known to be wrong with versions of onnxruntime, for CPUs that classify pictures: each with its source."""
+"""Known faults of onnxruntime versions that affect picture classifiers on CPUs, each with its source."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is known to go wrong with some versions of onnxruntime, on CPUs with any of some features."""
+    """A known fault of some versions of onnxruntime, on CPUs with any of `features`."""
 
     since: str  # a version
     before: str  # the first version without it
@@ -22,15 +22,15 @@ FAULTS = (
         features=("amx_int8", "avx_vnni"),
         goes_wrong="int8 convolutions can be wrong on CPUs with AMX or AVX-VNNI",
         url="https://github.com/microsoft/onnxruntime/pull/27671",
-        fix="upgrade it to 1.25 or newer; until then, choose a float32 variant",
+        fix="upgrade onnxruntime to 1.25 or newer; until then, choose a float32 variant",
     ),
     Fault(
         since="1.24",
         before="1.27",
         features=("sme",),
-        goes_wrong="each new picture takes memory that is not given back, on ARM CPUs with SME",
+        goes_wrong="each new picture leaks memory on ARM CPUs with SME",
         url="https://github.com/microsoft/onnxruntime/pull/28363",
-        fix="upgrade it to 1.27.1 or newer",
+        fix="upgrade onnxruntime to 1.27.1 or newer",
     ),
     Fault(
         since="1.27",
@@ -38,6 +38,6 @@ FAULTS = (
         features=("sme",),
         goes_wrong="convolutions with unequal padding are wrong on ARM CPUs with SME",
         url="https://github.com/microsoft/onnxruntime/pull/28571",
-        fix="upgrade it to 1.27.1 or newer",
+        fix="upgrade onnxruntime to 1.27.1 or newer",
     ),
 )

@@ -1,1 +1,1 @@
-"""onnxruntime and what lies below it: sessions, their kept graphs, provider libraries, the CPU."""
+"""onnxruntime and what it depends on: sessions, cached graphs, the providers' libraries, the CPU."""

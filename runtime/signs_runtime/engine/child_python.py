@@ -1,4 +1,4 @@
-"""Starts Python in a child process, where this process is a Python that can be started again."""
+"""Starts Python in a child process, if this process is a Python that can be started again."""
 
 import os
 import re
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-_PATIENCE = 120  # seconds; an import takes half a second on two cores, many on a small board with a slow card
+_PATIENCE = 120  # seconds; an import takes half a second on two cores, but many on a small board with a slow card
 
 
 def can_start_python() -> bool:
-    """Whether `sys.executable` is a Python: in a frozen program (PyInstaller) or an embedded one it is the program."""
+    """Whether `sys.executable` is a Python. In a frozen (PyInstaller) or embedded program, it is the program itself."""
     name = Path(sys.executable or "").name.lower()
     return not getattr(sys, "frozen", False) and re.match(r"(python|pypy)[\d.]*w?(\.exe)?$", name) is not None
 
 
-# What `python -P` does, for Python 3.10, which has no -P.
+# Does what `python -P` does, for Python 3.10, which has no -P.
 _AS_WITH_P = (
     "import sys; sys.path[:1] == [''] and sys.path.pop(0); kind, what = sys.argv[1:3]; del sys.argv[1:3]; "
     "exec(what) if kind == '-c' else __import__('runpy').run_module(what, run_name='__main__', alter_sys=True)"
@@ -26,13 +26,13 @@ _AS_WITH_P = (
 
 
 def python_command(kind: Literal["-c", "-m"], what: str, arguments: Sequence[str]) -> list[str]:
-    """A command that starts this Python with code or a module; nothing is imported from the folder it starts in."""
+    """A command that starts this Python with code or a module, without importing from the current folder."""
     safely = ["-P"] if sys.version_info >= (3, 11) else ["-c", _AS_WITH_P]
     return [sys.executable, *safely, kind, what, *arguments]
 
 
 def run_apart(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run code in a child process, which may crash, with this process's path; not before `can_start_python`."""
+    """Run code, which may crash, in a child process with this process's path; check `can_start_python` first."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(each or os.curdir for each in sys.path),
@@ -46,8 +46,8 @@ def run_apart(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def last_words(child: "subprocess.CompletedProcess[str]") -> str:
-    """What a child process said last before it failed, or the signal that ended it."""
+    """The last line that a failed child process wrote to stderr, or the signal that ended it."""
     if child.returncode < 0:
         return f"{signal.Signals(-child.returncode).name} ended the process"
     said = [line.strip() for line in child.stderr.splitlines() if line.strip()]
-    return said[-1].rstrip(".") if said else f"the process ended with {child.returncode}"
+    return said[-1].rstrip(".") if said else f"the process ended with exit code {child.returncode}"

@@ -1,4 +1,4 @@
-"""Says where a model runs: the CPU and what it can compute with, the execution provider, the versions."""
+"""Describes the device on which a model runs: the CPU and its features, the execution provider, the versions."""
 
 import platform
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from signs_runtime.engine.session import PROVIDERS, import_onnxruntime
 
-# What onnxruntime's kernels choose between (MLAS, onnxruntime/core/common/cpuid_info.cc), in Linux's words for it.
+# The features by which onnxruntime chooses kernels (MLAS, onnxruntime/core/common/cpuid_info.cc), as Linux names them.
 _FEATURES = (
     *("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
@@ -16,15 +16,15 @@ _FEATURES = (
 
 @dataclass(frozen=True)
 class Device:
-    """A machine and how onnxruntime uses it."""
+    """A machine, and how onnxruntime uses it."""
 
-    cpu: str  # the model's name, or what the system knows of it
+    cpu: str  # the CPU model's name, or what the system knows about it
     machine: str  # "x86_64", "aarch64", ...
-    features: tuple[str, ...]  # of the CPU, such as matter for inference; empty where the system does not say
+    features: tuple[str, ...]  # of the CPU that matter for inference; empty if the system does not report them
     system: str
     provider: str  # the execution provider that runs the model
     onnxruntime: str  # its version
-    threads: int | None  # for one operator; None: no session is meant
+    threads: int | None  # for one operator; None: not about a session
 
 
 def this_device(device: str = "cpu", threads: int | None = None) -> Device:
@@ -38,7 +38,7 @@ def this_device(device: str = "cpu", threads: int | None = None) -> Device:
         machine=machine,
         features=tuple(features),
         system=platform.platform(),
-        provider=PROVIDERS[device],  # a session has it or does not start
+        provider=PROVIDERS[device],  # a session without it does not start
         onnxruntime=import_onnxruntime().__version__,
         threads=threads,
     )
@@ -46,23 +46,23 @@ def this_device(device: str = "cpu", threads: int | None = None) -> Device:
 
 @cache
 def this_cpu() -> tuple[str, ...]:
-    """The CPU's name, the machine's, and the CPU's features: what decides which kernels compute, and how fast."""
+    """The CPU's name, the machine type and the CPU's features, which decide the kernels and their speed."""
     name, features = describe_cpu(_cpuinfo())
     return (name or platform.processor() or "unknown", platform.machine(), *features)
 
 
 def describe_cpu(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
-    """From /proc/cpuinfo, of the first core: the model's name, or nothing, and the features that matter."""
+    """From the text of /proc/cpuinfo, for the first core: the model's name, or "", and the features that matter."""
     claims: dict[str, str] = {}
     for name, _, value in (line.partition(":") for line in cpuinfo.splitlines()):
         claims.setdefault(name.strip(), value.strip())
-    flags = {*claims.get("flags", "").split(), *claims.get("Features", "").split()}  # x86 has the one, ARM the other
+    flags = {*claims.get("flags", "").split(), *claims.get("Features", "").split()}  # x86 and ARM
     name = claims.get("model name") or claims.get("Model") or ""
     return name, tuple(feature for feature in _FEATURES if feature in flags)
 
 
 def _cpuinfo() -> str:
-    """What Linux says of its cores; nothing on another system."""
+    """The text of /proc/cpuinfo on Linux; "" on other systems."""
     try:
         return Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:

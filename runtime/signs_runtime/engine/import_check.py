@@ -1,4 +1,4 @@
-"""Tries an import of onnxruntime in a child process before a command's own, which an illegal instruction would end."""
+"""Tries to import onnxruntime in a child process first, because an illegal instruction would end the command itself."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from signs_runtime.errors import OnnxruntimeMissingError
 
 
 def check_import() -> None:
-    """Raise OnnxruntimeMissingError where an import of onnxruntime fails, in whatever way, with what helps.
+    """Raise OnnxruntimeMissingError, with a fix, if an import of onnxruntime fails in any way.
 
-    Each onnxruntime is tried once on each CPU, as far as the cache folder can remember that.
+    Each onnxruntime is tried once on each CPU if the cache folder can remember it.
     """
     spec = find_spec("onnxruntime")
     if spec is None or not spec.origin or not can_start_python():
-        return  # the import itself says what is wrong
+        return  # the import itself will explain what is wrong
     folder = part_of_cache("imports")
     depends = [spec.origin, os.stat(spec.origin).st_mtime_ns, sys.version, *this_cpu()]  # noqa: PTH116  # 5 us less
     name = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
@@ -29,8 +29,8 @@ def check_import() -> None:
     found = find_onnxruntime()
     if found.error:
         raise OnnxruntimeMissingError(
-            f"onnxruntime cannot be imported: {found.error}. To mend it: {how_to_mend_import(found.error)}. "
-            "`signs doctor` shows all that is wrong here."
+            f"onnxruntime cannot be imported: {found.error}. To fix it, {how_to_mend_import(found.error)}. "
+            "`signs doctor` lists everything that is wrong on this device."
         )
     if folder is not None:
         keep(folder / name, found.version)

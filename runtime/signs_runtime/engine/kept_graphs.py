@@ -1,8 +1,8 @@
-"""Optimised graphs, kept in the cache folder: a second start neither optimises a model nor copies its weights.
+"""Keeps optimised graphs in the cache folder, so that later starts neither optimise a model nor copy its weights.
 
-A graph's weights lie in a file of their own, which onnxruntime maps into memory: they take no memory twice, and load
-when they are used. ResNet-50's fp32.onnx starts in 7 ms instead of 230 and takes 150 MiB instead of 300
-(benchmarks/session_settings.py).
+A graph's weights lie in a separate file, which onnxruntime maps into memory: they are loaded when they are used, and
+only once. ResNet-50's fp32.onnx starts in 7 ms instead of 230 and takes 150 MiB instead of 300
+(benchmarks/runtime/session_settings.py).
 """
 
 import contextlib
@@ -27,37 +27,37 @@ from signs_runtime.engine.session import Setting, import_onnxruntime, start_sess
 from signs_runtime.errors import BundleError, BundleFormatError, BundleTamperedError, ProviderError
 from signs_runtime.version import __version__
 
-_KEPT = 8  # the graphs used last; each is as large as its model
-_ABANDONED = 3600  # seconds after which a graph that was being made is left from a process that was killed
+_KEPT = 8  # graphs that are kept, those used last; each is as large as its model
+_ABANDONED = 3600  # seconds after which an unfinished graph is considered left behind by a killed process
 _GRAPH, _DIGESTS = "graph.onnx", "digests.json"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model file that is known by its digest; `read` gives the very bytes that have it, or raises BundleError."""
+    """A model file with its digest; `read` returns the very bytes with that digest, or raises BundleError."""
 
     sha256: str
     read: Callable[[], bytes]
 
     @classmethod
     def of_file(cls, path: Path) -> "Model":
-        """A file alone, by the digest of what is in it now. Raises BundleNotFoundError and BundleFormatError."""
+        """A single model file, with the digest of its content now. Raises BundleNotFoundError, BundleFormatError."""
         file = HeldFile(partial(open_regular, path))
         sha256 = _digest(path)
 
         def read() -> bytes:
             content = file.read(MAX_FILE_BYTES + 1)
             if hashlib.sha256(content).hexdigest() != sha256:
-                raise BundleTamperedError(f"{path} was replaced while it was opened; start again.")
+                raise BundleTamperedError(f"{path} was replaced while it was being opened; try again.")
             return content
 
         return cls(sha256, read)
 
 
 def start(model: Model, setting: Setting, *, cached: bool = True) -> Any:  # Any: onnxruntime.InferenceSession
-    """Start a session on a model, by the optimised graph that is kept of it, which is made where there is none.
+    """Start a session from the model's cached optimised graph; if there is none, make it first.
 
-    The graph has the bits of the CPU that it was made on. Other devices optimise for themselves; TensorRT, which takes
+    The graph is specific to the CPU that it was made on. Other devices optimise at each start; TensorRT, which takes
     minutes, keeps its engines. Raises as `start_session` and `model.read` do.
     """
     kept = _place(model, setting) if cached and setting.device == "cpu" else None
@@ -69,15 +69,15 @@ def start(model: Model, setting: Setting, *, cached: bool = True) -> Any:  # Any
 
 
 def engines_of(model: Model, setting: Setting) -> Path | None:
-    """The folder in which TensorRT keeps what it built of this model; None for another device, or without a cache.
+    """The folder in which TensorRT keeps the engines of this model; None for another device, or without a cache.
 
-    Its files tell GPUs and versions of TensorRT apart, and not weights: each model has a folder of its own.
+    Engine files are specific to GPUs and versions of TensorRT, but not to weights, so each model has its own folder.
     """
     kept = _place(model, setting, "engines") if setting.device == "tensorrt" else None
     try:
         if kept is not None:
             kept.mkdir(exist_ok=True, mode=0o700)
-            os.utime(kept)  # the last used stay
+            os.utime(kept)  # marks it as used
             _forget_old(kept.parent)
     except OSError:
         return None
@@ -93,7 +93,7 @@ def _digest(path: Path) -> str:
 
 
 def _checked(model: Model) -> bytes:
-    from signs_runtime.model_check import check_model  # a start from a kept graph needs none of it
+    from signs_runtime.model_check import check_model  # a start from a cached graph does not need it
 
     content = model.read()
     check_model(content)
@@ -101,7 +101,7 @@ def _checked(model: Model) -> bytes:
 
 
 def _place(model: Model, setting: Setting, kind: Literal["graphs", "engines"] = "graphs") -> Path | None:
-    """Where what is made of a model is kept: the name holds all that it depends on."""
+    """Where a model's graph or engines are kept; the name is a digest of everything that they depend on."""
     folder = part_of_cache(kind)
     if folder is None:
         return None
@@ -111,9 +111,9 @@ def _place(model: Model, setting: Setting, kind: Literal["graphs", "engines"] = 
 
 
 def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSession, or None
-    """Start a kept graph; None where there is none, or not the files that were written.
+    """Start a cached graph; None if there is none, or if its files have changed.
 
-    The weights, which onnxruntime only maps, are read and checked while it starts.
+    The weights, which onnxruntime only maps, are read and checked while the session starts.
     """
     try:
         digests = from_json(dict[str, str], parse_json((kept / _DIGESTS).read_bytes(), _DIGESTS), _DIGESTS)
@@ -121,8 +121,8 @@ def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSes
             return None
     except (OSError, BundleError):
         return None
-    with contextlib.suppress(OSError):  # of a cache that can only be read
-        os.utime(kept)  # the last used stay
+    with contextlib.suppress(OSError):  # the cache may be read-only
+        os.utime(kept)  # marks it as used
     whole: list[bool] = []
 
     def check_weights() -> None:
@@ -133,7 +133,7 @@ def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSes
     checking.start()
     try:
         session = start_session(kept / _GRAPH, setting, optimize=False)
-    except BundleFormatError:  # it was made by another build of onnxruntime, or its weights are cut off
+    except BundleFormatError:  # another build of onnxruntime made it, or its weights are cut off
         session = None
     finally:
         checking.join()
@@ -141,8 +141,8 @@ def _open(kept: Path, setting: Setting) -> Any:  # Any: onnxruntime.InferenceSes
 
 
 def _make(model: Model, setting: Setting, kept: Path) -> bool:
-    """Optimise the model and keep the graph, whole or not at all. Raises as `model.read` and `check_model` do."""
-    import tempfile  # a start from a kept graph needs none of it
+    """Optimise the model and save the graph, whole or not at all. Raises as `model.read` and `check_model` do."""
+    import tempfile  # a start from a cached graph does not need it
 
     content = _checked(model)
     try:
@@ -163,7 +163,7 @@ def _make(model: Model, setting: Setting, kept: Path) -> bool:
 
 
 def _forget_old(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # another process may forget them, too
+    with contextlib.suppress(OSError):  # another process may delete them at the same time
         used = {path: path.stat().st_mtime for path in folder.iterdir()}
         graphs = sorted((path for path in used if not path.name.startswith(".")), key=used.__getitem__)
         left = [path for path in used if path.name.startswith(".") and used[path] < time.time() - _ABANDONED]

@@ -1,4 +1,4 @@
-"""Which execution provider runs how many of a model's nodes, since onnxruntime itself falls back to the CPU."""
+"""Counts how many of a model's nodes each execution provider runs, because onnxruntime may fall back to the CPU."""
 
 import json
 import tempfile
@@ -15,22 +15,22 @@ Count = Callable[[Any], dict[str, int] | None]  # of an onnxruntime.InferenceSes
 
 @contextmanager
 def recording(onnxruntime: Any, options: Any, *, always: bool) -> Iterator[Count]:  # Any: onnxruntime has no type hints
-    """Prepare a session's options so that its nodes can be counted, by what this gives, before the context ends.
+    """Prepare a session's options for counting its nodes; yields the function that counts, for use in the context.
 
-    onnxruntime before 1.24 does not tell; a run is profiled there, which takes its time, and only if `always`.
+    onnxruntime before 1.24 does not report them. There, a run is profiled, which takes time, but only if `always`.
     """
     options.add_session_config_entry(_RECORD, "1")
     if hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info") or not always:
         yield count_nodes
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a session that fails leaves its file open
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a failed session leaves its file open
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder, "profile"))
         yield _count_in_a_run
 
 
 def count_nodes(session: Any) -> dict[str, int] | None:  # Any: onnxruntime.InferenceSession
-    """Nodes of the optimised graph by execution provider; None where onnxruntime, before 1.24, does not tell."""
+    """Nodes of the optimised graph by execution provider; None if onnxruntime, before 1.24, does not report them."""
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
     counted: Counter[str] = Counter()
@@ -40,8 +40,8 @@ def count_nodes(session: Any) -> dict[str, int] | None:  # Any: onnxruntime.Infe
 
 
 def _count_in_a_run(session: Any) -> dict[str, int]:  # Any: onnxruntime.InferenceSession
-    """Count by the profile of one picture's run, which ends the profile."""
-    import numpy as np  # `signs doctor` works without
+    """Count the nodes in the profile of one picture's run, and end profiling."""
+    import numpy as np  # `signs doctor` works without it
 
     given = session.get_inputs()[0]
     shape = [side if isinstance(side, int) else 1 for side in given.shape]

@@ -1,4 +1,4 @@
-"""Starts onnxruntime: telemetry off, and on the execution provider that was asked for or not at all."""
+"""Starts onnxruntime sessions: without telemetry, and only on the requested execution provider."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,8 @@ PROVIDERS = {
     "webgpu": "WebGpuExecutionProvider",
 }
 
-# By default these may compute float32 with fewer bits than Keras did: CUDA in TF32, OpenVINO in what the device has.
+# By default, these may compute float32 with fewer bits than Keras did: CUDA in TF32, OpenVINO in the device's own
+# precision.
 _PROVIDER_OPTIONS: Mapping[str, dict[str, str]] = {
     "cuda": {"use_tf32": "0"},
     "openvino": {"device_type": "CPU", "precision": "ACCURACY"},
@@ -37,32 +38,32 @@ class Setting:
 
     device: str  # one of PROVIDERS
     threads: int  # that compute one operator together
-    spin: bool  # threads that wait for their part of an operator do so in a loop
+    spin: bool  # whether waiting threads spin in a loop
 
 
 def import_onnxruntime() -> Any:  # Any: onnxruntime has no type hints
-    """Import onnxruntime with its telemetry off, unless the user has set the variable himself.
+    """Import onnxruntime with its telemetry off, unless the user has set ORT_DISABLE_TELEMETRY.
 
-    Raises OnnxruntimeMissingError with the three ways to install one.
+    Raises OnnxruntimeMissingError, which names the three ways to install one.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when the library is loaded
     try:
         import onnxruntime
 
         onnxruntime.InferenceSession, onnxruntime.get_available_providers  # noqa: B018  # an empty folder has neither
-    except Exception as error:  # a broken installation raises whatever is missing first
+    except Exception as error:  # a broken installation may raise anything
         raise OnnxruntimeMissingError(
-            f"No onnxruntime could be imported ({error}); `signs doctor` says what is wrong. Install the one for this "
-            "device:\n"
-            "  pip install 'signs-runtime[cpu]'       any CPU\n"
-            "  pip install 'signs-runtime[gpu]'       NVIDIA with CUDA\n"
-            "  pip install 'signs-runtime[openvino]'  Intel"
+            f"No onnxruntime could be imported ({error}). `signs doctor` shows what is wrong.\n"
+            "Install the one for this device:\n"
+            "  pip install onnxruntime           any CPU\n"
+            "  pip install onnxruntime-gpu       NVIDIA with CUDA\n"
+            "  pip install onnxruntime-openvino  Intel"
         ) from error
     return onnxruntime
 
 
 def built_devices() -> list[str]:
-    """The devices that the installed onnxruntime was built for, whether or not they are here."""
+    """The devices that the installed onnxruntime was built for, whether or not this machine has them."""
     available = import_onnxruntime().get_available_providers()
     return [device for device, provider in PROVIDERS.items() if provider in available]
 
@@ -75,22 +76,22 @@ def start_session(
     save_to: Path | None = None,
     engines: Path | None = None,
 ) -> Any:  # Any: onnxruntime.InferenceSession
-    """Load a model, or the file of one, and optimise it unless it was; `save_to` keeps the optimised graph.
+    """Load a model from bytes or a file, and optimise it if `optimize`; `save_to` keeps the optimised graph.
 
     `engines` is the folder in which TensorRT keeps its engines.
 
-    onnxruntime itself falls back to the CPU with no more than a warning. Raises ProviderError instead, and
-    BundleFormatError for what is not an ONNX model.
+    onnxruntime itself would fall back to the CPU with only a warning. This raises ProviderError instead, and
+    BundleFormatError if onnxruntime cannot load the model.
     """
     onnxruntime = import_onnxruntime()
     provider = require_provider(setting.device)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised below; onnxruntime would also print it
+    options.log_severity_level = 4  # errors are raised below; onnxruntime would also print them
     options.intra_op_num_threads = setting.threads
     options.add_session_config_entry(_SPIN, str(int(setting.spin)))
-    # Spinning on after a run takes the core from others; stopping costs nothing (benchmarks/session_settings.py).
+    # Threads that spin after a run occupy cores; stopping them costs nothing (benchmarks/runtime/session_settings.py).
     options.add_session_config_entry(_STOP_SPINNING, "1")
-    # As fast without, and int8 peaks at 97 MiB instead of 107 (the same benchmark).
+    # Without the arena it is as fast, and int8 peaks at 97 MiB instead of 107 (the same benchmark).
     options.enable_cpu_mem_arena = False
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -102,7 +103,7 @@ def start_session(
     if setting.device in ("cuda", "tensorrt"):
         _load_cuda(onnxruntime)
     if setting.device != "cpu":
-        onnxruntime.set_default_logger_severity(4)  # a provider that does not start logs apart from its session
+        onnxruntime.set_default_logger_severity(4)  # a provider that fails to start uses the default logger
     content = model if isinstance(model, bytes) else os.fspath(model)
     own = {"num_of_threads": str(setting.threads)} if setting.device == "openvino" else {}
     if engines is not None:
@@ -111,7 +112,7 @@ def start_session(
     providers = [(provider, {**_PROVIDER_OPTIONS.get(setting.device, {}), **own})]
     with recording(onnxruntime, options, always=setting.device != "cpu") as count:
         try:
-            # Its fallback to the CPU prints to stdout, and is refused below.
+            # The fallback to the CPU would print to stdout; it is refused below.
             session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base class but this
             _explain_provider(setting.device, provider, str(error))
@@ -119,49 +120,50 @@ def start_session(
         if session.get_providers()[0] != provider:
             _explain_provider(setting.device, provider)
             raise ProviderError(
-                f"device={setting.device!r}: {provider} did not start here; its libraries may be missing."
+                f"device={setting.device!r}: {provider} did not start here; its libraries may be missing. "
+                f"Run `signs doctor --device {setting.device}`."
             )
-        session.disable_fallback()  # or a failed run would print a line and start again on the CPU
+        session.disable_fallback()  # otherwise a failed run would print a line and run again on the CPU
         try:
             nodes = count(session)
-        except Exception as error:  # a run may be part of it, which fails as runs do
+        except Exception as error:  # counting may run the model, which may raise anything
             _explain_provider(setting.device, provider, str(error))
             raise ProviderError(f"device={setting.device!r}: {provider} fails to run the model: {error}") from error
     if nodes is not None and provider not in nodes:
         raise ProviderError(
-            f"device={setting.device!r}: {provider} takes none of the model's nodes, which would all run on "
-            f"{', '.join(nodes)}; choose another device or variant."
+            f"device={setting.device!r}: {provider} takes none of the model's nodes; all would run on "
+            f"{', '.join(nodes)}. Choose another device or variant."
         )
     return session
 
 
 def require_provider(device: str) -> str:
-    """Onnxruntime's name for a device that it was built for. Raises ProviderError with what it has."""
+    """The execution provider of a device, if onnxruntime was built for it. Raises ProviderError if not."""
     provider = PROVIDERS.get(device)
     if provider is None:
         raise ProviderError(f"device={device!r} is unknown; choose one of auto, {', '.join(PROVIDERS)}.")
     available = import_onnxruntime().get_available_providers()
     if provider not in available:
         raise ProviderError(
-            f"device={device!r} needs {provider}, and this onnxruntime has {', '.join(available)}; "
-            f"install signs-runtime's extra for it, or choose another device."
+            f"device={device!r} needs {provider}, but this onnxruntime has only {', '.join(available)}. "
+            "Install an onnxruntime that has it (`signs doctor` says which), or choose another device."
         )
     return provider
 
 
 def _explain_provider(device: str, provider: str, said: str = "") -> None:
-    """Raise ProviderError where a provider's own library does not load, or `said` names the provider as the reason."""
+    """Raise ProviderError if a provider's own library does not load, or if the message `said` mentions the provider."""
     from signs_runtime.engine.provider_libraries import how_to_get_library, why_not_loadable
 
     reason = why_not_loadable(provider)
     if reason is not None:
-        raise ProviderError(f"device={device!r} cannot be used. {reason}\nTo mend it: {how_to_get_library(reason)}.")
+        raise ProviderError(f"device={device!r} cannot be used. {reason}\nTo fix it, {how_to_get_library(reason)}.")
     if device != "cpu" and provider.removesuffix("ExecutionProvider").lower() in said.lower():
         raise ProviderError(f"device={device!r} cannot be used: {said}")
 
 
 def _load_cuda(onnxruntime: Any) -> None:  # Any: the module
-    """Load CUDA's libraries that pip installed, which the dynamic loader does not find; it prints what it misses."""
+    """Load CUDA's libraries from pip, which the dynamic loader does not find; hide what onnxruntime prints."""
     import contextlib
     import io
 

@@ -1,7 +1,7 @@
-"""Refuses a model that no exported classifier is, before onnxruntime sees a byte of it.
+"""Refuses a model that signs-edge would not export, before onnxruntime sees a byte of it.
 
-`onnx_file` reads the file and allows no more than it knows; `sizes` walks the graph and works out, by the rules of
-`operators` and `layers`, how large each of its `values` gets.
+`onnx_file` reads the file and allows only what it knows. `sizes` walks through the graph and computes how large each of
+its `values` gets, by the rules of `operators`, `layers`, `layout` and `recurrent`.
 """
 
 from signs_runtime.model_check.onnx_file import ModelRefusedError, read_graph
@@ -13,6 +13,6 @@ __all__ = ["ModelRefusedError", "check_model"]
 def check_model(content: bytes) -> None:
     """Refuse an ONNX file that is not a plain, self-contained picture classifier of bounded memory and work.
 
-    Raises ModelRefusedError, a BundleFormatError, with the rule that it breaks.
+    Raises ModelRefusedError, a BundleFormatError, which names the broken rule.
     """
     check_sizes(read_graph(content))

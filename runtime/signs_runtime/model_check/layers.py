@@ -1,4 +1,4 @@
-"""The shapes that layers make: products of matrices, convolutions, pools, normalizations, quantization.
+"""The output shapes of layers: matrix products, convolutions, pools, normalizations, quantization.
 
 The rules are those of https://onnx.ai/onnx/operators.
 """
@@ -73,7 +73,7 @@ def _einsum(call: Call) -> list[Value]:
 
 
 def _window(call: Call, kernel: Sequence[int], spatial: Sequence[int], *, pools: bool) -> list[int]:
-    """The sides that a sliding window makes; onnxruntime pools no window that lies in the padding alone."""
+    """The output sides of a sliding window; onnxruntime refuses pools whose windows may lie entirely in the padding."""
     rank = len(spatial)
     strides = call.numbers("strides", (1,) * rank) or ()
     dilations = call.numbers("dilations", (1,) * rank) or ()
@@ -109,11 +109,11 @@ def _convolve(call: Call, weights: int, kind: int, bias: int) -> list[Value]:
     if offset is not None and offset.shape != (w[0],):
         call.refuse(f"adds {offset.shape} to {w[0]} channels")
     made = Value(kind, (x[0], w[0], *_window(call, w[2:], x[2:], pools=False)))
-    # onnxruntime computes with channels in blocks, of 16 with AVX-512, and keeps them so.
+    # onnxruntime computes and stores channels in blocks, of 16 with AVX-512.
     made.room = max(made.room, made.size // w[0] * _blocked(w[0]) * _FLOAT_BYTES)
     call.extra = max(0, x[0] * _blocked(x[1]) * prod(x[2:]) * _FLOAT_BYTES - call.x.room)
     call.work = made.size // w[0] * _blocked(w[0]) * prod(w[1:])
-    if call.graph.is_quantized:  # in int8, it unfolds each place that the kernel sees, or points to it
+    if call.graph.is_quantized:  # in int8, it copies each position under the kernel, or holds a pointer to it
         call.extra += made.size // w[0] * max(8, x[1]) * prod(w[2:])
         call.work *= 4
     return [made]
@@ -190,7 +190,7 @@ def _pool_all(call: Call) -> list[Value]:
 
 
 def _parameters(call: Call) -> int:
-    """The values of a quantization's scale, which its zero point must have too."""
+    """Check a quantization's scales and zero points, which must have equal shapes; returns the scales' type."""
     scale, zero = call.given(1), call.get(2)
     if zero is not None and zero.shape != scale.shape:
         call.refuse(f"has scales of {scale.shape} and zero points of {zero.shape}")
@@ -220,17 +220,17 @@ def _dynamic_quantize(call: Call) -> list[Value]:
 
 
 def _normalize(call: Call) -> list[Value]:
-    """A normalization by a scale and more for each channel."""
+    """A normalization with a scale and other parameters for each channel."""
     x, channels = call.x, call.x.shape[1] if len(call.x.shape) > 1 else 0
     rest = [call.given(i).shape for i in range(1, len(call.values))]
     if not channels or any(shape != (channels,) for shape in rest):
-        call.refuse(f"is given {rest} for {x.shape}")
+        call.refuse(f"gets parameters of {rest} for {x.shape}")
     if call.node.op == "GroupNormalization":
         groups = call.number("num_groups", 0)
         if groups < 1 or channels % groups:
             call.refuse(f"has {groups} groups of {channels} channels")
     if call.number("training_mode", 0):
-        call.refuse("trains")
+        call.refuse("is in training mode")
     call.work = 256 * x.size
     return same(call)
 
@@ -240,7 +240,7 @@ def _normalize_layer(call: Call) -> list[Value]:
     axis = call.axis(call.number("axis", -1), len(x.shape))
     for i in (1, 2):
         if call.get(i) is not None and call.given(i).shape != x.shape[axis:]:
-            call.refuse(f"is given {call.given(i).shape} for {x.shape[axis:]}")
+            call.refuse(f"gets parameters of {call.given(i).shape} for {x.shape[axis:]}")
     call.work = 256 * x.size
     reduced = [*x.shape[:axis], *(1 for _ in x.shape[axis:])]
     return [*same(call), Value(FLOAT, reduced), Value(FLOAT, reduced)]
@@ -257,7 +257,7 @@ def _local_response(call: Call) -> list[Value]:
 
 def _prelu(call: Call) -> list[Value]:
     if broadcast(call, call.x.shape, call.given(1).shape) != call.x.shape:
-        call.refuse(f"is given slopes of {call.given(1).shape} for {call.x.shape}")
+        call.refuse(f"gets slopes of {call.given(1).shape} for {call.x.shape}")
     return same(call)
 
 

@@ -1,4 +1,4 @@
-"""The operators that move numbers about and compute none: reshaping, slicing, gathering, padding, resizing.
+"""The operators that mostly move numbers: reshaping, slicing, gathering, padding, resizing.
 
 The rules are those of https://onnx.ai/onnx/operators.
 """
@@ -103,7 +103,7 @@ def _gather(call: Call) -> list[Value]:
     shape, places = call.x.shape, call.given(1)
     axis = call.axis(call.number("axis", 0), len(shape))
     if places.kind not in (INT32, INT64):
-        call.refuse("takes places that are no integers")
+        call.refuse("takes indices that are not integers")
     if places.known is not None and not bool(np.all((places.known >= -shape[axis]) & (places.known < shape[axis]))):
         call.refuse(f"takes what is outside {shape}")
     made = call.x.as_shape([*shape[:axis], *places.shape, *shape[axis + 1 :]])
@@ -159,7 +159,7 @@ def _resize(call: Call) -> list[Value]:
         scales = call.known(2).reshape(-1).astype(np.float64).tolist()
         if len(scales) != len(axes) or not all(0 < scale <= 2**31 for scale in scales):
             call.refuse(f"scales {shape} by {scales!r:.100}")
-        # As onnxruntime multiplies, in float32: 0.64, which is less than 0.64 there, times 100 is 64 all the same.
+        # In float32, as onnxruntime multiplies: there, 0.64 is slightly smaller than 0.64, but times 100 it gives 64.
         sides = [int(np.float32(shape[axis]) * np.float32(scale)) for axis, scale in zip(axes, scales, strict=True)]
     if len(sides) != len(axes) or call.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         call.refuse(f"resizes {len(shape)} axes to {sides!r:.100}")

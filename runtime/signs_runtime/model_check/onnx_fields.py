@@ -1,4 +1,4 @@
-"""The fields of an ONNX file that are read, and those that are refused by name.
+"""Tables of the fields of an ONNX file: those that are read, and those that are refused by name.
 
 The wire format is protobuf's (https://protobuf.dev/programming-guides/encoding), the fields are onnx.proto's
 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
@@ -9,7 +9,7 @@ from typing import Any
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIRES = {"int": VARINT, "float": FIXED32, "text": BYTES, "bytes": BYTES}
 
-# message -> field number -> name and kind; a star: any number of times. "bytes" are not read: messages and data.
+# message -> field number -> name and kind. A star: repeated. "bytes" (messages and data) are not read at once.
 FIELDS: dict[str, dict[int, str]] = {
     "model": {
         1: "ir_version int",
@@ -76,7 +76,7 @@ FIELDS: dict[str, dict[int, str]] = {
     "shape": {1: "dim bytes*"},
     "dimension": {1: "dim_value int", 2: "dim_param text", 3: "denotation text"},
 }
-REFUSED = {  # message and field number -> what it would do
+REFUSED = {  # message and field number -> what the field would add
     ("model", 20): "training information",
     ("model", 25): "functions of its own",
     ("graph", 15): "sparse weights",
@@ -91,7 +91,7 @@ REFUSED = {  # message and field number -> what it would do
 
 
 def _tags(fields: dict[int, str]) -> dict[int, tuple[str, str, bool]]:
-    """What stands before a field in the file -> its name, kind, and whether it may come again."""
+    """Map each tag, which precedes a field in the file, to the field's name, its kind, and whether it may repeat."""
     tags = {}
     for number, text in fields.items():
         name, kind = text.split()

@@ -1,6 +1,6 @@
-"""Reads an ONNX file strictly, without onnx or protobuf, and refuses what no exported classifier has.
+"""Reads an ONNX file strictly, without onnx or protobuf, and refuses anything that no exported classifier has.
 
-Everything that is not named is refused: fields (`onnx_fields`), operators, element types. Weights are skipped by their
+Fields (`onnx_fields`), operators and element types that are not listed are refused. Weights are skipped by their
 length, so that the check takes milliseconds for any size.
 """
 
@@ -21,12 +21,12 @@ MAX_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_FIELDS = 1_000_000  # keeps reading under a second; ResNet-50 has 3,400, in int8 9,300, DenseNet-121 12,000
 MAX_NODES = 10_000  # ConvNeXt-Tiny has 990; onnxruntime loads 10,000 convolutions in 3 s
 MAX_TENSORS = 20_000  # in the file; onnxruntime loads 60,000 in 5 s
-MAX_ARGUMENTS = 1000  # of a node; onnxruntime loads a sum of 100,000 in 24 s
+MAX_ARGUMENTS = 1000  # of a node; onnxruntime needs 24 s to load a sum of 100,000
 MAX_RANK = 8  # dimensions of a value
-OPSETS = range(13, 22)  # the shape rules of `onnx_sizes` are those of these versions; exports have 17
+OPSETS = range(13, 22)  # the versions whose shape rules `sizes` follows; exports have 17
 IR_VERSIONS = range(4, 14)  # before 4, weights had to be inputs too
 STANDARD_DOMAINS = ("", "ai.onnx")
-_MAX_TYPED = 65_536  # values that a tensor may hold in a typed field; more are raw bytes
+_MAX_TYPED = 65_536  # values that a tensor may hold in a typed field; more must be raw bytes
 
 FLOAT, UINT8, INT8, UINT16, INT16, INT32, INT64, BOOL, FLOAT16, DOUBLE, UINT32, UINT64 = (*range(1, 8), *range(9, 14))
 DTYPES: dict[int, np.dtype[Any]] = {  # TensorProto.DataType, without strings, complex numbers and less than 8 bits
@@ -44,18 +44,18 @@ DTYPES: dict[int, np.dtype[Any]] = {  # TensorProto.DataType, without strings, c
     UINT64: np.dtype("<u8"),
 }
 
-Span = tuple[int, int]  # where something lies in the file: from, to
+Span = tuple[int, int]  # a position in the file: from, to
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Numbers in the file: raw bytes at a place in it, or a few values that were written one by one."""
+    """Numbers in the file: raw bytes at a position in it, or a few values in a typed field."""
 
     name: str
     kind: int  # a key of DTYPES
     shape: tuple[int, ...]
     raw: Span | None
-    values: tuple[float, ...]  # where there is no raw
+    values: tuple[float, ...]  # if there are no raw bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ class Node:
     """One operator with its attributes as Python has them: numbers, text, tensors, and tuples of numbers."""
 
     op: str
-    inputs: tuple[str, ...]  # "": not given
+    inputs: tuple[str, ...]  # "": omitted
     outputs: tuple[str, ...]
     attributes: dict[str, Any]  # Any: as above
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What the graph is given; a dimension that is left open has a name."""
+    """An input of the graph; an open dimension has a name in place of a number."""
 
     name: str
     kind: int
@@ -79,7 +79,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Graph:
-    """The parts of a model that say what it computes."""
+    """The parts of a model that define what it computes."""
 
     content: bytes
     inputs: tuple[Input, ...]
@@ -89,7 +89,7 @@ class Graph:
 
     @cached_property
     def is_quantized(self) -> bool:
-        """Whether any of it computes in 8 bits."""
+        """Whether any node computes in 8 bits."""
         return any("Quantize" in node.op or "Integer" in node.op or "QLinear" in node.op for node in self.nodes)
 
     def array(self, tensor: Tensor) -> NDArray[Any]:  # Any: of the tensor's dtype
@@ -103,7 +103,7 @@ class Graph:
 
 
 def read_graph(content: bytes) -> Graph:
-    """Read the graph of an ONNX file and hold the file to its format. Raises BundleFormatError."""
+    """Read the graph of an ONNX file and check the file's format. Raises BundleFormatError."""
     if len(content) > MAX_BYTES:
         refuse(f"it has {len(content):,} bytes, more than the {MAX_BYTES:,} that protobuf allows")
     try:
@@ -119,19 +119,19 @@ def read_graph(content: bytes) -> Graph:
 
 
 class ModelRefusedError(BundleFormatError):
-    """The model is none that a device runs; its one argument is the evidence, such as an operator."""
+    """The model is not one that a device runs; the error's only argument is the evidence, such as an operator."""
 
     def __str__(self) -> str:
-        return f"The model is not one that signs-edge exports: {self.args[0]}. Take the bundle from its source again."
+        return f"The model is not one that signs-edge exports: {self.args[0]}. Copy the bundle again from its source."
 
 
 def refuse(evidence: str) -> NoReturn:
-    """Raise ModelRefusedError; the words are cut where they quote a file's own too long."""
+    """Raise ModelRefusedError; the evidence is cut, because it may quote long names from the file."""
     raise ModelRefusedError(evidence[:500])
 
 
 class _Reader:
-    """Takes a file apart by the tables above; counts what it reads."""
+    """Parses a file by the tables of `onnx_fields`, and counts the fields."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -140,7 +140,7 @@ class _Reader:
     def graph(self) -> Graph:
         model = self.read("model", (0, len(self.content)))
         if "graph" not in model:
-            refuse("it has no graph: this is no ONNX file")
+            refuse("it has no graph, so it is not an ONNX file")
         if model.get("ir_version") not in IR_VERSIONS:
             refuse(f"its format version is {model.get('ir_version')}, not {IR_VERSIONS[0]} to {IR_VERSIONS[-1]}")
         opsets = [self.read("opset import", span) for span in model["opset_import"]]
@@ -171,7 +171,7 @@ class _Reader:
         )
 
     def read(self, message: str, span: Span) -> dict[str, Any]:  # Any: by the tables
-        """The fields of a message by their names, each of its kind; a field that may be repeated is a list."""
+        """The fields of a message by name, each of its kind; a field that may repeat is a list."""
         content, tags, left = self.content, TAGS[message], self.left
         found: dict[str, Any] = {name: [] for name in NO_FIELDS[message]}
         at, end = span
@@ -200,7 +200,7 @@ class _Reader:
                 if length > 0x7F:
                     length, at = self.varint(at - 1)
                 if length > end - at:
-                    refuse(f"the {name} of a {message} claims {length:,} bytes, and {max(0, end - at):,} are left")
+                    refuse(f"the {name} of a {message} claims {length:,} bytes, but {max(0, end - at):,} are left")
                 value = content[at : at + length].decode() if kind == "text" else (at, at + length)
                 at += length
             if not repeated:
@@ -225,7 +225,7 @@ class _Reader:
     def packed(self, span: Span) -> list[int]:
         at, end = span
         if end - at > 10 * _MAX_TYPED:
-            refuse(f"a list of numbers takes {end - at:,} bytes; so many are written as raw bytes")
+            refuse(f"a list of numbers takes {end - at:,} bytes; so many must be raw bytes")
         if (part := self.content[at:end]).isascii():  # each in one byte: zero points
             return list(part)
         numbers = []
@@ -275,7 +275,7 @@ class _Reader:
         tensor_type = self.read("tensor type", self._part("type", value, "type", "tensor_type", name))
         kind = tensor_type.get("elem_type")
         if kind not in DTYPES:
-            refuse(f"{name!r:.100} is of element type {kind}, which this runtime does not take")
+            refuse(f"{name!r:.100} is of element type {kind}, which this runtime does not accept")
         if "shape" not in tensor_type:
             return Input(name, kind, ("unknown",) * (MAX_RANK + 1))
         dims = [self.read("dimension", each) for each in self.read("shape", tensor_type["shape"])["dim"]]
@@ -284,7 +284,7 @@ class _Reader:
     def _part(self, message: str, holder: dict[str, Any], field: str, inner: str, name: str) -> Span:  # Any: as read
         part = self.read(message, holder[field]) if field in holder else {}
         if inner not in part:
-            refuse(f"{name!r:.100} is no tensor")
+            refuse(f"{name!r:.100} is not a tensor")
         span: Span = part[inner]
         return span
 
@@ -295,7 +295,7 @@ class _Reader:
         if tensor.get("data_location", 0) != 0:
             refuse(f"the weights {name!r:.100} lie outside the file (external data)")
         if kind not in DTYPES:
-            refuse(f"the weights {name!r:.100} are of element type {kind}, which this runtime does not take")
+            refuse(f"the weights {name!r:.100} are of element type {kind}, which this runtime does not accept")
         if len(shape) > MAX_RANK or any(not 0 <= side <= MAX_BYTES for side in shape):
             refuse(f"the weights {name!r:.100} have the shape {shape!r:.200}")
         count, raw = prod(shape), tensor.get("raw_data")
@@ -303,12 +303,12 @@ class _Reader:
         size = count * DTYPES[kind].itemsize
         if raw is not None:
             if typed or raw[1] - raw[0] != size:
-                refuse(f"the weights {name!r:.100} hold {raw[1] - raw[0]:,} bytes, and their shape needs {size:,}")
+                refuse(f"the weights {name!r:.100} hold {raw[1] - raw[0]:,} bytes, but their shape needs {size:,}")
             return Tensor(name, kind, shape, raw, ())
         field = {FLOAT: "float_data", INT64: "int64_data"}.get(kind, "int32_data")
         values = tuple(typed.pop(field, ()))
         if typed or len(values) != count or count > _MAX_TYPED or kind in (DOUBLE, UINT32, UINT64):
-            refuse(f"the weights {name!r:.100} hold {len(values):,} values, and their shape {shape} needs {count:,}")
+            refuse(f"the weights {name!r:.100} hold {len(values):,} values, but their shape {shape} needs {count:,}")
         if kind != FLOAT and values:
             limits = np.iinfo(np.uint16 if kind == FLOAT16 else np.uint8 if kind == BOOL else DTYPES[kind])
             if min(values) < limits.min or max(values) > limits.max:
@@ -320,7 +320,7 @@ class _Reader:
         self.metadata(node)
         op = node.get("op_type", "")
         if node.get("domain", "") not in STANDARD_DOMAINS:
-            refuse(f"it uses {node['domain']!r:.100}.{op:.100}, outside the ONNX standard")
+            refuse(f"it uses {node['domain']!r:.100}.{op:.100}, which is outside the ONNX standard")
         attributes = dict(map(self.attribute, node["attribute"]))
         if len(attributes) != len(node["attribute"]):
             refuse(f"a {op:.100} has an attribute twice")
@@ -349,5 +349,5 @@ class _Reader:
 
 
 def names(values: Iterable[str]) -> str:
-    """Names for a message, cut to a line."""
+    """Names for an error message, cut to one line."""
     return f"{', '.join(map(repr, values)):.200}"

@@ -1,4 +1,4 @@
-"""The operators that an exported classifier may use, each with the types and shapes that it makes.
+"""The operators that an exported classifier may use, each with the types and shapes of its outputs.
 
 The rules are those of https://onnx.ai/onnx/operators.
 """
@@ -19,7 +19,7 @@ _MAX_BLOCK = 8192
 
 
 def _together(call: Call) -> list[Value]:
-    """An operation on values that are stretched to each other's shapes."""
+    """An operation on values that are broadcast to a common shape."""
     values = [call.given(i) for i in range(len(call.values))]
     shape = broadcast(call, *(value.shape for value in values))
     made = call.x.as_shape(shape)
@@ -32,7 +32,7 @@ _ARITHMETIC: dict[str, Callable[..., Array]] = {"Add": np.add, "Mul": np.multipl
 
 
 def _divided(call: Call) -> list[Value]:
-    """Div and Mod, which end the process where an integer is divided by 0, or the smallest one by -1."""
+    """Div and Mod, which crash the process if an integer is divided by 0, or the smallest one by -1."""
     (made,) = _together(call)
     if made.kind in _INTEGERS:
         by = call.known(1)
@@ -101,7 +101,7 @@ def _shape(call: Call) -> list[Value]:
 def _constant_of_shape(call: Call) -> list[Value]:
     fill = call.node.attributes.get("value")
     if fill is not None and not isinstance(fill, Tensor):
-        call.refuse("has a value that is no tensor")
+        call.refuse("has a value that is not a tensor")
     return [Value(FLOAT if fill is None else fill.kind, call.integers(0))]
 
 
@@ -112,7 +112,7 @@ def _range(call: Call) -> list[Value]:
         or not np.all(step)
         or not np.isfinite([*start.flat, *limit.flat, *step.flat]).all()
     ):
-        call.refuse("counts in steps that lead nowhere")
+        call.refuse("counts in steps that are zero or not numbers")
     count = (float(limit.item()) - float(start.item())) / float(step.item())
     if not 0 < count < 2**31:
         call.refuse(f"counts {count} numbers")
@@ -141,7 +141,7 @@ def _arg(call: Call) -> list[Value]:
 
 
 def _top(call: Call) -> list[Value]:
-    """The largest numbers along an axis and their places."""
+    """The largest numbers along an axis, and their indices."""
     x, (count,) = call.x, call.integers(1) or (0,)
     axis = call.axis(call.number("axis", -1), len(x.shape))
     if not 1 <= count <= x.shape[axis]:
@@ -161,7 +161,7 @@ def _one_hot(call: Call) -> list[Value]:
 
 
 def _along_axis(call: Call) -> list[Value]:
-    """Softmax and what else works along an axis; where that is not the last, on a transposed copy."""
+    """Softmax and other operators along an axis; if it is not the last axis, they work on a transposed copy."""
     rank = len(call.x.shape)
     is_last = call.axis(call.number("axis", -1), rank) == rank - 1
     call.work = (256 if is_last else 2048) * call.x.size
@@ -179,7 +179,7 @@ def _clip(call: Call) -> list[Value]:
     for i in (1, 2):
         bound = call.get(i)
         if bound is not None and bound.size != 1:
-            call.refuse("is bounded by more than a number")
+            call.refuse("has a bound that is not a single number")
     return same(call)
 
 

@@ -1,8 +1,8 @@
-"""Works out how large every value of a graph gets, operator by operator, so that no run can ask for more than it may.
+"""Computes how large every value of a graph gets, operator by operator, to bound a run's memory and work beforehand.
 
-What onnxruntime 1.31 does without: it folds a sum of two weights of 30,000 values, 1 x n and n x 1, into 3.5 GB, fills
-4 GB for a ConstantOfShape, and dies (SIGFPE) of the smallest integer divided by -1, of DepthToSpace by 2**33 and of a
-ConvTranspose in 0 groups.
+Without this check, onnxruntime 1.31 folds a sum of two weights of 30,000 values, 1 x n and n x 1, into 3.5 GB and fills
+4 GB for a ConstantOfShape. It dies (SIGFPE) when it divides the smallest integer by -1, on DepthToSpace by 2**33 and on
+a ConvTranspose with 0 groups.
 """
 
 from collections import Counter
@@ -14,16 +14,16 @@ from signs_runtime.model_check.values import Call, Rule, Value
 from signs_runtime.pictures.input_spec import MAX_SIDE
 
 MAX_LIVE = 384 * 2**20  # bytes of values alive at once for one picture; VGG19 at 224x224 has 26 MB
-MAX_FOLDED = 64 * 2**20  # bytes that values made of weights alone may have, beside 16 times the file (int8 in float)
-MAX_WORK = 2**38  # multiplications for one picture, seconds; ViT-H/14 has 1.7e11, ConvNeXt-XL 6e10
-_TAKE_NOTHING = {"Resize", "Reshape", "Expand", "ConstantOfShape"}  # the shape of a single number, no region
-_MOVED = 32  # multiplications in the time that it takes to move a value; operators' own numbers are measured likewise
+MAX_FOLDED = 64 * 2**20  # bytes that constants may expand to, in addition to 16 times the file (int8 in float)
+MAX_WORK = 2**38  # multiplications for one picture, some seconds; ViT-H/14 has 1.7e11, ConvNeXt-XL 6e10
+_TAKE_NOTHING = {"Resize", "Reshape", "Expand", "ConstantOfShape"}  # may have empty inputs: a scalar's shape, no region
+_MOVED = 32  # multiplications that take as long as moving a value; the operators' own numbers are measured alike
 
 
 def check_sizes(graph: Graph) -> None:
-    """Refuse a graph whose values, for one picture, are larger or take more work than a classifier's.
+    """Refuse a graph that takes more memory or work for one picture than any classifier does.
 
-    Twice the pictures may take no more than twice as much. Raises BundleFormatError.
+    Two pictures may take at most twice as much as one. Raises BundleFormatError.
     """
     live, work = Walk(graph, 1).walk()
     if any(isinstance(side, str) for each in graph.inputs for side in each.shape):
@@ -33,7 +33,7 @@ def check_sizes(graph: Graph) -> None:
 
 
 class Walk:
-    """Goes through a graph in its order for `batch` pictures."""
+    """Goes through a graph's nodes in order, for `batch` pictures."""
 
     def __init__(self, graph: Graph, batch: int) -> None:
         self.graph, self.batch = graph, batch
@@ -43,7 +43,7 @@ class Walk:
         self.folded = self.live = self.peak = self.work = 0
 
     def walk(self) -> tuple[int, int]:
-        """The most bytes alive at once, and the multiplications."""
+        """The most bytes that are alive at once, and the number of multiplications."""
         for tensor in self.graph.tensors:
             self.keep(tensor.name, Value.of(self.graph, tensor))
         for given in self.graph.inputs:
@@ -53,7 +53,7 @@ class Walk:
         for node in self.graph.nodes:
             self.step(node)
         if missing := [name for name in self.graph.outputs if name not in self.values]:
-            refuse(f"its outputs {names(missing)} are made by no node")
+            refuse(f"no node makes its outputs {names(missing)}")
         return self.peak, self.work
 
     def keep(self, name: str, value: Value) -> None:
@@ -74,10 +74,10 @@ class Walk:
         values = [self.find(name, node) if name else None for name in node.inputs]
         call = Call(self.graph, node, values)
         if node.op not in _TAKE_NOTHING and any(value is not None and not value.size for value in values):
-            call.refuse("is given weights of no number")
+            call.refuse("gets weights without any number")
         made = self.apply(rule, call)
         if len(node.outputs) > len(made) or not any(node.outputs):
-            call.refuse("has more outputs than it can have" if node.outputs else "has no output")
+            call.refuse("has too many outputs" if node.outputs else "has no output")
         given = [value for value in values if value is not None]
         is_constant = all(value.is_constant for value in given)
         self.work += call.work + _MOVED * sum(value.size for value in (*given, *made))
@@ -93,27 +93,27 @@ class Walk:
                 self.live += value.room
         self.peak = max(self.peak, self.live + call.extra)
         if self.peak > MAX_LIVE * self.batch:
-            call.refuse(f"brings the memory for one picture to {self.peak:,} bytes, more than {MAX_LIVE:,}")
+            call.refuse(f"raises the memory for one picture to {self.peak:,} bytes, more than {MAX_LIVE:,}")
         if self.folded > MAX_FOLDED + 16 * len(self.graph.content):
-            call.refuse(f"brings what weights unpack to to {self.folded:,} bytes")
+            call.refuse(f"expands the constants to {self.folded:,} bytes")
         if self.work > MAX_WORK * self.batch:
-            call.refuse(f"brings the work for one picture to {self.work:,} multiplications, more than {MAX_WORK:,}")
+            call.refuse(f"raises the work for one picture to {self.work:,} multiplications, more than {MAX_WORK:,}")
         self.release(node)
 
     def apply(self, rule: Rule, call: Call) -> list[Value]:
-        """What the rule says; it is written for types that fit, which onnxruntime would refuse otherwise, too."""
+        """Apply a rule. Rules expect inputs that fit; others make them raise; onnxruntime would refuse those, too."""
         try:
             return rule(call)
         except BundleFormatError:
             raise
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            call.refuse(f"is given what it cannot take ({error!s:.200})")
+            call.refuse(f"gets inputs that it cannot take ({error!s:.200})")
 
     def find(self, name: str, node: Node) -> Value:
         value = self.values.get(name)
         if value is None:
             refuse(
-                f"the {node.op:.100} that makes {names(node.outputs)} reads {name!r:.100}, which no node makes before"
+                f"the {node.op:.100} that makes {names(node.outputs)} reads {name!r:.100}, which no earlier node makes"
             )
         return value
 

@@ -1,4 +1,4 @@
-"""What is known of a graph's values before it runs, and what an operator's rule may ask of them."""
+"""What is known about a graph's values before it runs, and how an operator's rule reads its inputs."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 from signs_runtime.model_check.onnx_file import DTYPES, FLOAT16, Graph, Node, Tensor, names, refuse
 
-MAX_KNOWN = 1024  # numbers of a shape computation
-MAX_ATTRIBUTE = 2**31 - 1  # of any integer that says a size
+MAX_KNOWN = 1024  # numbers in a shape computation
+MAX_ATTRIBUTE = 2**31 - 1  # for any integer that sets a size
 
 Shape = tuple[int, ...]
 Array = NDArray[Any]  # of whatever dtype the graph has
 
 
 class Value:
-    """What is known of a value before it is computed: its type and shape, and its numbers where they say a shape."""
+    """What is known about a value before it is computed: type and shape, and its numbers if they define a shape."""
 
     __slots__ = ("_known", "graph", "is_constant", "kind", "room", "shape", "tensor", "varies")
 
     def __init__(self, kind: int, shape: Sequence[int], known: Array | None = None, *, varies: bool = False) -> None:
         self.kind, self.shape = kind, tuple(shape)
-        self.is_constant = False  # made of weights alone, so that it is computed when the model is loaded
+        self.is_constant = False  # depends on weights alone, so it is computed when the model is loaded
         self.varies = varies  # its numbers depend on the batch
-        # Bytes while it is alive; float16 is computed in float32 on CPUs, beside it.
+        # Bytes while it is alive; on CPUs, float16 is computed in a float32 copy.
         self.room = self.size * (6 if kind == FLOAT16 else DTYPES[kind].itemsize if kind in DTYPES else 8)
         self._known = known
         self.graph: Graph | None = None
@@ -33,14 +33,14 @@ class Value:
 
     @classmethod
     def of(cls, graph: Graph, tensor: Tensor) -> "Value":
-        """The value of a tensor in the file, whose numbers are read when they are asked for."""
+        """The value of a tensor in the file; its numbers are read only when needed."""
         value = cls(tensor.kind, tensor.shape)
         value.graph, value.tensor, value.is_constant = graph, tensor, True
         return value
 
     @property
     def known(self) -> Array | None:
-        """Its numbers, where they are few and follow from the shapes alone."""
+        """Its numbers, if they are few and follow from shapes and weights alone; otherwise None."""
         if self._known is None and self.tensor and self.graph and self.size <= MAX_KNOWN:
             self._known = self.graph.array(self.tensor)
         return self._known
@@ -55,12 +55,12 @@ class Value:
 
 
 class Call:
-    """One node with the values that it is given, and what its rule asks of them."""
+    """One node with its input values, and helpers with which its rule reads them."""
 
     def __init__(self, graph: Graph, node: Node, values: list[Value | None]) -> None:
         self.graph, self.node, self.values = graph, node, values
-        self.work = 0  # multiplications, beside those that it takes to move values
-        self.extra = 0  # bytes, beside the values given and made
+        self.work = 0  # multiplications, in addition to the cost of moving values
+        self.extra = 0  # bytes, in addition to inputs and outputs
 
     @property
     def x(self) -> Value:
@@ -102,16 +102,16 @@ class Call:
         return str(value)
 
     def known(self, i: int) -> Array:
-        """The numbers of an input that says a shape."""
+        """The numbers of an input that defines a shape."""
         value = self.given(i)
         if value.known is None:
-            self.refuse(f"takes a size from input {i}, which is not known before it runs")
+            self.refuse(f"takes a size from input {i}, which is unknown before it runs")
         return np.asarray(value.known)
 
     def integers(self, i: int) -> tuple[int, ...]:
         known = self.known(i)
         if known.dtype.kind not in "iu" or known.ndim > 1:
-            self.refuse(f"takes a size from input {i}, which is no list of integers")
+            self.refuse(f"takes a size from input {i}, which is not a list of integers")
         return tuple(known.reshape(-1).tolist())
 
     def axis(self, axis: int, rank: int) -> int:
@@ -121,7 +121,7 @@ class Call:
         return axis % rank
 
     def axes(self, i: int, rank: int) -> tuple[int, ...] | None:
-        """The axes in input i, or in the attribute of earlier versions."""
+        """The axes from input i, or from the attribute that earlier opsets use."""
         given = self.integers(i) if self.get(i) is not None else self.numbers("axes")
         if given is None:
             return None
@@ -135,19 +135,19 @@ Rule = Callable[[Call], list[Value]]
 
 
 def broadcast(call: Call, *shapes: Shape) -> Shape:
-    """The shape to which all of these are stretched."""
+    """The common shape to which all of these are broadcast."""
     rank = max(map(len, shapes), default=0)
     sides = []
     for column in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
         wide = {side for side in column if side != 1}
         if len(wide) > 1:
-            call.refuse(f"is given shapes that do not fit: {shapes!r:.200}")
+            call.refuse(f"gets shapes that do not fit together: {shapes!r:.200}")
         sides.append(wide.pop() if wide else 1)
     return tuple(sides)
 
 
 def computed(made: Value, values: Sequence[Value], compute: Callable[[list[Array]], Array]) -> Value:
-    """Carry the numbers of a small value on, where all that it is made of is known."""
+    """Compute the numbers of a small value if those of all its inputs are known."""
     arrays = [value.known for value in values]
     if made.size <= MAX_KNOWN and all(array is not None for array in arrays):
         with np.errstate(all="ignore"):

@@ -1,1 +1,1 @@
-"""A picture file, or a camera's frame, to the pixels that a model takes."""
+"""The reading of pictures: from a picture file or a camera's frame to the image that a model takes."""

@@ -1,4 +1,4 @@
-"""Which files are pictures, by their names, and which lie in a folder: the one rule for data and predictions."""
+"""Finds the picture files in folders by their names, with the same rule for data and predictions."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif",
 
 @dataclass(frozen=True)
 class FoundPictures:
-    """The picture files of some folders; links count as what they lead to, and those that lead nowhere as pictures."""
+    """The picture files of some folders; a link counts as its target, and a broken link as a picture."""
 
     pictures: tuple[Path, ...]  # sorted, folder by folder
-    others: int  # files that are no pictures by their names, hidden ones apart
-    errors: tuple[tuple[Path, ImageError], ...] = ()  # of paths that are not there, and of folders that give nothing
+    others: int  # files without a picture's name, hidden ones not counted
+    errors: tuple[
+        tuple[Path, ImageError], ...
+    ] = ()  # missing paths, and folders that cannot be read or have no pictures
 
 
 def find_pictures(paths: Iterable[Path]) -> FoundPictures:
-    """Take the files named as they are, and in place of a folder the picture files below it."""
+    """Take each named file as it is, and replace each folder by the picture files below it."""
     pictures: list[Path] = []
     errors: list[tuple[Path, ImageError]] = []
     others = 0
@@ -46,39 +48,53 @@ def find_pictures(paths: Iterable[Path]) -> FoundPictures:
 
 
 def pictures_below(folder: Path) -> FoundPictures:
-    """The picture files in a folder and in all folders below it but hidden ones; links are followed.
+    """Find the picture files in a folder and all folders below it, except hidden ones; links are followed.
 
-    A folder that cannot be read is an error.
+    A folder that cannot be read is listed as an error.
     """
     pictures: list[Path] = []
     errors: list[tuple[Path, ImageError]] = []
     others = 0
     for path in _files_below(folder, (), errors):
-        if is_picture_name(path) and (path.is_file() or leads_nowhere(path)):
+        if _is_picture(path, SUFFIXES):
             pictures.append(path)
         elif not path.name.startswith("."):
             others += 1
     return FoundPictures(tuple(sorted(pictures)), others, tuple(errors))
 
 
-def is_picture_name(path: Path) -> bool:
-    """Tell by its name whether a file is a picture: a known suffix, and not hidden."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+def walk_pictures(
+    folder: Path, errors: list[tuple[Path, ImageError]], suffixes: frozenset[str] = SUFFIXES
+) -> Iterator[Path]:
+    """Yield the files that `pictures_below` finds, in the order of their names, one folder's in memory at a time.
+
+    Folders that cannot be read are added to `errors`.
+    """
+    return (path for path in _files_below(folder, (), errors) if _is_picture(path, suffixes))
+
+
+def is_picture_name(path: Path, suffixes: frozenset[str] = SUFFIXES) -> bool:
+    """Whether a file is a picture by its name: it has a known suffix and is not hidden."""
+    return path.suffix.lower() in suffixes and not path.name.startswith(".")
+
+
+def _is_picture(path: Path, suffixes: frozenset[str]) -> bool:
+    return is_picture_name(path, suffixes) and (path.is_file() or leads_nowhere(path))
 
 
 def leads_nowhere(path: Path) -> bool:
-    """Whether this is a link to what is not there, as version control of data leaves them until they are fetched."""
+    """Whether this is a broken link, which version control of data leaves until the file is fetched."""
     return path.is_symlink() and not path.exists()
 
 
 def _files_below(folder: Path, above: tuple[str, ...], errors: list[tuple[Path, ImageError]]) -> Iterator[Path]:
-    """All that is no folder; `above` are the real folders that this one is in, against circles."""
+    """Everything below a folder that is not a folder; `above` are the folders around it, to detect cycles of links."""
     real = os.path.realpath(folder)
     if real in above:
         return
     try:
         with os.scandir(folder) as entries:
-            inside = list(entries)
+            inside = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         errors.append((folder, _unreadable(folder, error)))
         return

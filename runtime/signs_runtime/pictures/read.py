@@ -1,4 +1,4 @@
-"""Turns a picture file into pixels: the one function that trains, calibrates, proves and serves."""
+"""Reads pictures into images: training, calibration, proofs and predictions all use this one function."""
 
 import io
 import os
@@ -19,43 +19,45 @@ from signs_runtime.pictures.resize import resize
 
 Picture = str | os.PathLike[str] | IO[bytes] | NDArray[np.uint8]
 
-# What cameras, phones and the web make. Pillow knows more formats, some of which start other programs (EPS).
+# The formats of cameras, phones and the web. Pillow knows more, some of which start other programs (EPS).
 COMMON_FORMATS = ("JPEG", "PNG")  # decoded without importing Pillow's other plug-ins
 OTHER_FORMATS = ("WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
 
-# Reading a picture may take a process to 1 GiB of RSS: 800 MiB beside Python, onnxruntime and a model of 94 MB. Pillow
-# keeps 4 bytes for a pixel of colour, and twice as much while it turns or converts one.
+# Reading a picture may take a process to 1 GiB of RSS: 800 MiB besides Python, onnxruntime and a model of 94 MB. Pillow
+# keeps 4 bytes for each pixel with colours, and twice as much while it turns or converts a picture.
 MAX_MEMORY = 800 * 2**20  # bytes
 MAX_PIXELS = 89_478_485  # Pillow's own warning threshold
 MAX_PICTURE_SIDE = 65_535  # JPEG's own; Pillow keeps 16 bytes for each row, however short
-MAX_JPEG_PIXELS = 201_000_000  # the largest phones'
-_MAX_DECODED = {  # of what takes more memory or time for a pixel than PNG; measured with Pillow 13.0
+MAX_JPEG_PIXELS = 201_000_000  # the largest pictures of phones
+_MAX_DECODED = {  # pixels of formats that take more memory or time per pixel than PNG; measured with Pillow 13.0
     "WEBP": 50_000_000,  # 16 bytes
     "AVIF": 40_000_000,  # 14 bytes, and up to 6 more with 12 bits
-    "libtiff": 60_000_000,  # 12 bytes, of one strip that is turned
+    "libtiff": 60_000_000,  # 12 bytes, for a single strip that is turned
     "bmp_rle": 4_000_000,  # 0.3 us, in Python
     "ppm_plain": 1_000_000,  # 1 us, in Python
-    "ppm": 1_000_000,  # 1.8 us, in Python: other brightest values than 255 and 65,535
+    "ppm": 1_000_000,  # 1.8 us, in Python, for maximum values other than 255 and 65,535
 }
 MAX_FILE = 2**30  # bytes; uncompressed pixels of MAX_PIXELS in 16 bits have half as many
-_MAX_WHOLE_FILE = 2**27  # bytes of what is read in one piece: a pipe, WebP, AVIF
-_TOO_MUCH = f"more than {_MAX_WHOLE_FILE:,} bytes come out of this pipe; write the picture to a file."
+_MAX_WHOLE_FILE = 2**27  # bytes of a source that is read in one piece: a pipe, WebP, AVIF
+_TOO_MUCH = f"this pipe delivers more than {_MAX_WHOLE_FILE:,} bytes; write the picture to a file first."
 _PATIENCE = 10  # seconds for the next bytes of a pipe
-_STRIP = 2**20  # pixels that are converted at once
-_MAX_SCANNED = 2**34  # pixels times a JPEG's scans, 10 in a common one; an empty scan takes 70 ps for a pixel
+_STRIP = 2**20  # pixels that are converted at a time
+_MAX_SCANNED = 2**34  # pixels times scans of a JPEG, which commonly has 10; an empty scan takes 70 ps per pixel
 
 
 def read_image(picture: Picture, spec: InputSpec, channels: Channels = "RGB") -> NDArray[np.uint8]:
-    """Read a picture as the model wants it.
+    """Read a picture into the image that the model takes.
 
-    `picture` is a path, an open binary file, or a uint8 array (height, width, channels) of any size, for a model of one
-    colour also (height, width). `channels` is the order of an array's; a file has its own. The result is uint8, of
-    `spec.shape`. Raises ImageError for anything that cannot be read as a picture.
+    `picture` is a path, an open binary file, or a uint8 array (height, width, channels) of any size; for a greyscale
+    model also (height, width). `channels` is the order of an array's colours; a file has its own. The result is uint8
+    of `spec.shape`. Raises ImageError for anything that cannot be read as a picture.
     """
     if isinstance(picture, np.ndarray):
         return _read_array(picture, spec, channels)
     if channels != "RGB" and (isinstance(picture, str | os.PathLike) or hasattr(picture, "read")):
-        raise ImageError(f"{_name(picture)}: a file has its own order of colours; channels={channels!r} is for arrays.")
+        raise ImageError(
+            f"{_name(picture)}: channels={channels!r} is for arrays only; a file has its own order of colours."
+        )
     with _explained(picture):
         image = _load(picture, spec.mode)
         orientation = orientation_of(image) if spec.exif == "turned" else UPRIGHT
@@ -65,20 +67,20 @@ def read_image(picture: Picture, spec: InputSpec, channels: Channels = "RGB") ->
 
 
 def fit(image: Image.Image, spec: InputSpec, orientation: int = UPRIGHT) -> NDArray[np.uint8]:
-    """A decoded picture as the model wants it, uint8 of `spec.shape`; `orientation` as for `resize`."""
+    """Turn a decoded picture into the model's image, uint8 of `spec.shape`; `orientation` is as for `resize`."""
     return ordered(resize(colour(image, spec.mode), spec, orientation), "RGB", spec)
 
 
 def ordered(image: NDArray[np.uint8], channels: Channels, spec: InputSpec) -> NDArray[np.uint8]:
-    """An image (h, w, c) in the order of colours that the model wants; `channels` is the order that it has."""
+    """Put an image (h, w, c) into the model's order of colours; `channels` is the order that it has."""
     return image if spec.colour in (channels, "L") else np.ascontiguousarray(image[:, :, ::-1])
 
 
 def stages(picture: Picture, spec: InputSpec) -> Iterator[tuple[str, Image.Image | NDArray[np.uint8]]]:
-    """Take a picture to the model one step at a time: "decoded", "turned", "colour", "resized".
+    """Read a picture one step at a time: "decoded", "turned", "colour", "resized".
 
-    An array is neither turned nor recoloured. What is "resized" is an array of `spec.shape`, as `read_image` gives it.
-    Raises ImageError.
+    An array is neither turned nor recoloured. The result of "resized" is an array of `spec.shape`, as `read_image`
+    returns it. Raises ImageError.
     """
     if isinstance(picture, np.ndarray):
         image = _from_array(picture, spec)
@@ -95,14 +97,14 @@ def stages(picture: Picture, spec: InputSpec) -> Iterator[tuple[str, Image.Image
 
 
 def check_channels(channels: str) -> None:
-    """Refuse what is no order of colours. Raises OptionError."""
+    """Refuse an unknown order of colours. Raises OptionError."""
     if channels not in CHANNELS:
         raise OptionError(f"channels={channels!r} is unknown; choose one of {', '.join(CHANNELS)}.")
 
 
 @contextmanager
 def _explained(picture: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
-    """Name the picture in what goes wrong while it is read."""
+    """Turn errors while a picture is read into ImageErrors that name it."""
     try:
         yield
     except ImageError as error:
@@ -110,8 +112,8 @@ def _explained(picture: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
     except OSError as error:
         raise ImageError(f"{_name(picture)}: {_reason(error)}") from error
     except MemoryError as error:
-        raise ImageError(f"{_name(picture)}: the picture needs more memory than this process can have.") from error
-    except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
+        raise ImageError(f"{_name(picture)}: the picture needs more memory than this process can get.") from error
+    except Exception as error:  # Pillow's decoders raise all kinds of errors for a damaged file
         raise ImageError(f"{_name(picture)}: the picture is damaged ({error!s:.200}).") from error
 
 
@@ -122,7 +124,7 @@ def _load(picture: str | os.PathLike[str] | IO[bytes], mode: Mode) -> Image.Imag
 
 
 def decode(picture: str | os.PathLike[str] | IO[bytes], mode: Mode = "RGB") -> Image.Image:
-    """Open a picture whose header claims no more pixels than can be read as `mode`; an animated one's first frame."""
+    """Open a picture, the first frame of an animation; refuse more pixels than can be read as `mode`, by its header."""
     if isinstance(picture, str | os.PathLike):
         size = _size(os.stat(picture))  # noqa: PTH116  # a Path costs 5 us
         if size is None:
@@ -133,13 +135,13 @@ def decode(picture: str | os.PathLike[str] | IO[bytes], mode: Mode = "RGB") -> I
     elif hasattr(picture, "read"):
         image = _open(picture, _length(picture)) if picture.seekable() else _open_pipe(picture)
     else:
-        no_frame = "; a camera that has no frame gives None: look at what its read() says" if picture is None else ""
+        no_frame = "; a camera without a frame returns None: check the result of its read()" if picture is None else ""
         given = type(picture).__name__
         raise ImageError(f"a picture is a path, an open binary file or a uint8 array, not {given}{no_frame}.")
     width, height = image.size
     if max(width, height) > MAX_PICTURE_SIDE:
         image.close()
-        raise ImageError(f"{width}x{height} pixels: no side may have more than {MAX_PICTURE_SIDE:,}; cut the picture.")
+        raise ImageError(f"{width}x{height} pixels: no side may have more than {MAX_PICTURE_SIDE:,}; crop the picture.")
     if width * height > (limit := _limit(image, mode)):
         image.close()
         raise ImageError(f"{width}x{height} pixels are more than the {limit:,} allowed; shrink the picture.")
@@ -164,7 +166,7 @@ def _length(stream: IO[bytes]) -> int:
 
 
 def _read_pipe(path: str) -> bytes:
-    """All that comes out of a named pipe, which may be written to later; nobody waits for ever (Linux, macOS)."""
+    """Read everything from a named pipe, whose writer may start later, with a timeout (Linux, macOS)."""
     import select
 
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -173,7 +175,7 @@ def _read_pipe(path: str) -> bytes:
         poller.register(handle, select.POLLIN)
         while len(content) <= _MAX_WHOLE_FILE:
             if not poller.poll(1000 * _PATIENCE):
-                raise ImageError(f"nothing came out of this pipe for {_PATIENCE} seconds.")
+                raise ImageError(f"this pipe delivered nothing for {_PATIENCE} seconds.")
             with suppress(BlockingIOError):
                 if not (chunk := os.read(handle, 2**20)):
                     return bytes(content)
@@ -192,11 +194,11 @@ def _open_pipe(stream: IO[bytes]) -> Image.Image:
 
 def _open(picture: str | IO[bytes], size: int) -> Image.Image:
     if size > MAX_FILE:
-        raise ImageError(f"its {size:,} bytes are more than the {MAX_FILE:,} that a picture may have.")
-    # Not by Image.open, which refuses what has more than 179 million pixels; no JPEG is a SyntaxError.
+        raise ImageError(f"the file has {size:,} bytes; a picture may have at most {MAX_FILE:,}.")
+    # Not with Image.open, which refuses more than 179 million pixels. A SyntaxError means that this is not a JPEG.
     with suppress(SyntaxError):
         return JpegImagePlugin.jpeg_factory(picture)  # type: ignore[arg-type]  # it takes a path, as ImageFile does
-    from PIL import PngImagePlugin  # noqa: F401  # it registers itself; most pictures are JPEGs and start without it
+    from PIL import PngImagePlugin  # noqa: F401  # it registers itself; most pictures are JPEGs and do not need it
 
     try:
         try:
@@ -212,7 +214,7 @@ def _open(picture: str | IO[bytes], size: int) -> Image.Image:
 
 
 def _limit(image: Image.Image, mode: Mode) -> int:
-    """The pixels that a picture of this kind may have; its header alone has been read."""
+    """How many pixels a picture of this kind may have, judged by its header alone."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         decoder = image.tile[0].codec_name if isinstance(image, ImageFile.ImageFile) and image.tile else ""
         return min(_MAX_DECODED.get(image.format or "", MAX_PIXELS), _MAX_DECODED.get(decoder, MAX_PIXELS))
@@ -222,19 +224,22 @@ def _limit(image: Image.Image, mode: Mode) -> int:
     if _has_scans(image):
         scans = _count_scans(image)
         if image.width * image.height * scans > _MAX_SCANNED:
-            raise ImageError(f"{scans:,} scans of {image.width}x{image.height} pixels take too long; save it again.")
+            raise ImageError(
+                f"{scans:,} scans of {image.width}x{image.height} pixels take too long to decode; "
+                "save the picture again, not progressively."
+            )
         most = max(h for _, h, _, _ in image.layer) * max(v for _, _, v, _ in image.layer)
-        coefficients = sum(2 * h * v / most for _, h, v, _ in image.layer)  # 16 bits each, of the whole picture
+        coefficients = sum(2 * h * v / most for _, h, v, _ in image.layer)  # bytes per pixel: 16 bits for each
     return min(MAX_JPEG_PIXELS, int(MAX_MEMORY / (held + max(converted, coefficients))))
 
 
 def _has_scans(image: JpegImagePlugin.JpegImageFile) -> bool:
-    """Whether a JPEG's components come in more than one scan, so that its decoder holds all of them."""
+    """Whether a JPEG's components come in several scans, so that its decoder holds the whole picture's coefficients."""
     if "progressive" in image.info or image.fp is None:
         return True
     place, components = image.fp.tell(), len(image.layer)
-    length = 6 + 2 * components  # of the first scan's header with all components, behind which the file now is
-    if place < length:  # of a file with several pictures Pillow has gone back to the start
+    length = 6 + 2 * components  # of a first scan's header with all components; the file's position is after it
+    if place < length:  # for a file with several pictures, Pillow has gone back to the start
         return True
     image.fp.seek(place - length)
     header = image.fp.read(3)
@@ -243,7 +248,7 @@ def _has_scans(image: JpegImagePlugin.JpegImageFile) -> bool:
 
 
 def _count_scans(image: JpegImagePlugin.JpegImageFile) -> int:
-    """The scans of a JPEG; its decoder goes through the whole picture for each, however short."""
+    """Count a JPEG's scans; for each, however short, its decoder goes through the whole picture."""
     if image.fp is None:
         return 0
     place = image.fp.tell()
@@ -257,18 +262,18 @@ def _count_scans(image: JpegImagePlugin.JpegImageFile) -> int:
 
 
 def colour(image: Image.Image, mode: Mode) -> Image.Image:
-    """Convert to 8-bit RGB or greyscale; transparent pixels show white, as on a page, and 16 bits keep the upper 8."""
+    """Convert to 8-bit RGB or greyscale; transparent pixels become white, and 16-bit pixels keep their upper 8 bits."""
     if image.mode.startswith("I;16"):
         return _by_strips(image, mode, _upper_bits)
     if image.mode in ("I", "F"):
-        raise ImageError("pixels of 32 bits have no fixed white; convert the picture to 8 or 16 bits.")
+        raise ImageError("32-bit pixels have no defined white; convert the picture to 8 or 16 bits.")
     if image.has_transparency_data:
         return _by_strips(image, mode, _on_white)
     return image if image.mode == mode else image.convert(mode)
 
 
 def _by_strips(image: Image.Image, mode: Mode, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Convert a strip at a time: each step of a whole picture's conversion would be another whole picture."""
+    """Convert one strip at a time, because each step of a conversion copies what it converts."""
     rows = max(1, _STRIP // image.width)
     if rows >= image.height:
         return convert(image).convert(mode)
@@ -308,23 +313,23 @@ def _from_array(array: NDArray[np.uint8], spec: InputSpec) -> Image.Image:
 
 
 def _advice(array: NDArray[np.generic], channels: int) -> str:
-    """What makes of a common wrong kind of array a right one, by the array's dtype and shape."""
+    """How to correct a common mistake, judged by the array's dtype and shape."""
     shape = array.shape
     if 0 in shape:
-        return ", without a pixel"
+        return ", without any pixels"
     if array.ndim == 4:
-        return "; give one frame, frames[0], or all of them to predict_batch or stream"
+        return "; pass one frame, frames[0], or pass all of them to predict_batch or stream"
     if array.ndim == 3 and channels == 3 and shape[2] == 4:
-        return "; drop the fourth channel, frame[:, :, :3]"
+        return "; drop the fourth channel: frame[:, :, :3]"
     if array.ndim == 3 and shape[2] != channels and shape[0] == channels:
-        return "; put the channels last, frame.transpose(1, 2, 0)"
+        return "; put the channels last: frame.transpose(1, 2, 0)"
     if channels == 3 and (array.ndim == 2 or (array.ndim == 3 and shape[2] == 1)):
-        return "; repeat its one channel, np.dstack([frame] * 3)"
+        return "; repeat its one channel: np.dstack([frame] * 3)"
     if channels == 1 and array.ndim == 3 and shape[2] == 3:
-        return "; make it grey first, such as by cv2.cvtColor"
+        return "; convert it to greyscale first, for example with cv2.cvtColor"
     if np.issubdtype(array.dtype, np.floating):
-        return "; bring it to 0..255 and round it, such as (255 * frame).round().astype('uint8') where it is in 0..1"
-    return "; bring its values to 0..255 and convert them, frame.astype('uint8')" if array.dtype != np.uint8 else ""
+        return "; scale it to 0..255 and round it; from 0..1: (255 * frame).round().astype('uint8')"
+    return "; scale its values to 0..255 and convert them: frame.astype('uint8')" if array.dtype != np.uint8 else ""
 
 
 def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:
@@ -334,14 +339,15 @@ def _name(picture: str | os.PathLike[str] | IO[bytes]) -> str:
 
 
 def _reason(error: OSError) -> str:
-    from signs_runtime.pictures.find import leads_nowhere  # what is read without an error needs none of it
+    from signs_runtime.pictures.find import leads_nowhere  # needed only for errors
 
     if error.filename is not None and leads_nowhere(path := Path(os.fsdecode(error.filename))):
         return (
-            f"a link to {path.readlink()}, which is not there; fetch it first (dvc pull, git annex get, git lfs pull)."
+            f"a link to {path.readlink()}, which does not exist here; fetch that file first (dvc pull, git annex get, "
+            "git lfs pull)."
         )
     if error.errno is not None:
         return f"cannot be read ({error.strerror})."
     if isinstance(error, UnidentifiedImageError):
-        return f"not a picture, or none of {', '.join(COMMON_FORMATS + OTHER_FORMATS)}."
+        return f"not a picture, or not in a supported format ({', '.join(COMMON_FORMATS + OTHER_FORMATS)})."
     return f"the picture is damaged ({error})."

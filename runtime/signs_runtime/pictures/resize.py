@@ -1,4 +1,4 @@
-"""Brings a picture to the model's size: what of it is taken, where it is put, and by which filter."""
+"""Resizes a picture to the model's size: which part of it is used, where it is placed, and with which filter."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,31 +11,31 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def resize(image: Image.Image, spec: InputSpec, orientation: int = UPRIGHT) -> NDArray[np.uint8]:
-    """A picture's pixels at the model's size, uint8 of `spec.shape`, red first; `image` is RGB or L, as the spec is.
+    """Resize a picture to the model's size: uint8 of `spec.shape`, red first. `image` is RGB or L, as `spec.mode` is.
 
-    `orientation` is EXIF's of a picture that is too large to be turned: it is shrunk first, with the same pixels up to
-    rounding.
+    `orientation` is the EXIF orientation of a picture that is too large to be turned first. It is shrunk and then
+    turned, which gives the same pixels up to rounding.
     """
     if orientation == UPRIGHT and image.size == (spec.width, spec.height):
         pixels = np.asarray(image, dtype=np.uint8)
     elif spec.resize in PILLOW_FILTERS:
         pixels = np.asarray(_by_pillow(image, spec, orientation), dtype=np.uint8)
     else:
-        from signs_runtime.pictures.sampled_filters import sample  # most bundles start without it
+        from signs_runtime.pictures.sampled_filters import sample  # most bundles do not need it
 
         pixels = sample(image, spec, orientation)
     return pixels.reshape(spec.shape)
 
 
 def _by_pillow(image: Image.Image, spec: InputSpec, orientation: int) -> Image.Image:
-    """As Pillow's own `resize`, `ImageOps.fit` and `ImageOps.pad` do."""
+    """Resize as Pillow's own `resize`, `ImageOps.fit` and `ImageOps.pad` do."""
     whole = turned_size(image, orientation)
     target = (spec.width, spec.height)
     box = _centre(whole, target) if spec.fit == "crop" else (0, 0, *whole)
     size = _contained(whole, target) if spec.fit == "pad" else target
-    if min(size) == 0:  # so thin that nothing is left of it, as in Pillow
+    if min(size) == 0:  # too thin: as in Pillow, nothing remains of it
         return Image.new(image.mode, target)
-    if is_sideways(orientation):  # in the turned one's order, which is across and then down
+    if is_sideways(orientation):  # in the order of the turned picture: first across, then down
         left, top, right, bottom = box
         image = _stretch(image, (image.width, size[0]), (0, left, image.width, right), spec)
         image = _stretch(image, (size[1], size[0]), (top, 0, bottom, size[0]), spec)
@@ -54,7 +54,7 @@ def _stretch(image: Image.Image, size: tuple[int, int], box: Box, spec: InputSpe
 
 
 def _centre(whole: tuple[int, int], target: tuple[int, int]) -> Box:
-    """The largest part of a picture (width, height) with the target's proportions, about its centre."""
+    """The largest part of a picture (width, height) with the target's proportions, around its centre."""
     width, height = whole
     ratio, wanted = width / height, target[0] / target[1]
     if ratio == wanted:
@@ -68,7 +68,7 @@ def _centre(whole: tuple[int, int], target: tuple[int, int]) -> Box:
 
 
 def _contained(whole: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """The largest size with a picture's proportions that lies in the target's; 0 where a side rounds to nothing."""
+    """The largest size with a picture's proportions that fits into the target; a side may round to 0."""
     ratio, wanted = whole[0] / whole[1], target[0] / target[1]
     if ratio > wanted:
         return target[0], round(whole[1] / whole[0] * target[0])

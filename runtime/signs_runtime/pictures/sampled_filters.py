@@ -1,7 +1,7 @@
-"""TensorFlow's and OpenCV's ways of resizing, with their own arithmetic, so that a device needs neither.
+"""Resizes like TensorFlow and OpenCV, with their own arithmetic, so that a device needs neither of them.
 
 Sources: TensorFlow's `image_resizer_state.h`, `resize_bilinear_op.cc` and Keras's `smart_resize`; OpenCV's
-`modules/imgproc/src/resize.cpp`, on x86. The tests hold each to its original.
+`modules/imgproc/src/resize.cpp`, on x86. The tests compare each filter with its original.
 """
 
 from collections.abc import Callable
@@ -15,23 +15,23 @@ from PIL import Image
 from signs_runtime.pictures.input_spec import InputSpec, SampledFilter
 from signs_runtime.pictures.orientation import is_sideways, mirrors, turned, turned_size
 
-_AT_ONCE = 2**21  # pixels; of larger pictures only the lines that are needed are copied
-_EVERY = 4  # of a picture's lines, where no more of them is needed, only those are copied
-_FIXED = 2048  # OpenCV's weights are whole numbers, this many in all
+_AT_ONCE = 2**21  # pixels of a strip; from larger pictures than 8 times this, only the needed lines are copied
+_EVERY = 4  # if fewer than one in so many lines of a picture are needed, only those are copied
+_FIXED = 2048  # OpenCV's weights are integers that add up to this
 
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class _Span:
-    """What of one axis of a picture is taken: `length` pixels from `start` on, black where the picture has none."""
+    """The part of one axis that is used: `length` pixels from `start` on, black beyond the picture's edges."""
 
     start: int
     length: int
 
 
 def sample(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[np.uint8]:
-    """The pixels of `image` at the model's size, uint8 (height, width) or (height, width, 3)."""
+    """Resize `image` to the model's size: uint8 (height, width) or (height, width, 3)."""
     across, down = _spans(turned_size(image, orientation), spec)
     if spec.resize == "cv2-area" and across.length >= spec.width and down.length >= spec.height:
         return _averaged(image, spec, orientation)
@@ -48,11 +48,11 @@ def sample(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[np.
 
 
 def _spans(whole: tuple[int, int], spec: InputSpec) -> tuple[_Span, _Span]:
-    """What is taken across and down, in whole pixels, as Keras crops and pads."""
+    """The parts that are used across and down, in whole pixels, as Keras crops and pads."""
     width, height = whole
     if spec.fit == "stretch":
         return _Span(0, width), _Span(0, height)
-    # In float32 where Keras's TensorFlow has it.
+    # float32, as TensorFlow computes it for Keras.
     own_height = int(np.float32(width * spec.height) / np.float32(spec.width))
     own_width = int(np.float32(height * spec.width) / np.float32(spec.height))
     if spec.fit == "crop":
@@ -64,11 +64,11 @@ def _spans(whole: tuple[int, int], spec: InputSpec) -> tuple[_Span, _Span]:
 
 @dataclass(frozen=True)
 class _Steps:
-    """For each new pixel along an axis the two old ones that it lies between, and its share of the second."""
+    """For each new pixel along an axis: the two old pixels around it, and the share of the second."""
 
     first: Indices
     second: Indices
-    share: NDArray[np.float32] | None  # None: the first one's value is taken
+    share: NDArray[np.float32] | None  # None: only the first one counts
 
 
 def _tf_nearest(old: int, new: int) -> _Steps:
@@ -97,7 +97,7 @@ def _cv2_linear(old: int, new: int) -> _Steps:
 
 
 def _cv2_area(old: int, new: int) -> _Steps:
-    """What OpenCV does where an axis grows: each new pixel lies in one old pixel or over the border of two."""
+    """OpenCV's method for an axis that grows: each new pixel lies inside one old pixel or across the border of two."""
     below = np.floor(np.arange(new) * (1 / (new / old))).astype(np.int64)
     share = (np.arange(1, new + 1) - (below + 1) * (new / old)).astype(np.float32)
     return _between(below, np.where(share <= 0, np.float32(0), share - np.floor(share)), old)
@@ -117,14 +117,14 @@ _STEPS: dict[SampledFilter, Callable[[int, int], _Steps]] = {
 
 
 def _along(share: NDArray[np.float32], axis: int, like: NDArray[Any]) -> NDArray[np.float32]:
-    """Shares along one axis of pixels, shaped to be multiplied with them."""
+    """Reshape shares along one axis so that they can be multiplied with pixels."""
     return share.reshape([-1 if each == axis else 1 for each in range(like.ndim)])
 
 
 def _mixed_in_float(
     left: NDArray[np.uint8], right: NDArray[np.uint8], across: NDArray[np.float32], down: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """TensorFlow's mean of four pixels; both halves hold the upper lines, then the lower ones."""
+    """TensorFlow's mean of four pixels; `left` and `right` each hold the upper lines, then the lower ones."""
     first = left.astype(np.float32)
     lines = first + (right.astype(np.float32) - first) * across
     upper, lower = np.split(lines, 2)
@@ -135,7 +135,7 @@ def _mixed_in_float(
 def _mixed_in_integers(
     left: NDArray[np.uint8], right: NDArray[np.uint8], across: NDArray[np.float32], down: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """OpenCV's mean of four pixels, in its fixed point."""
+    """OpenCV's mean of four pixels, in its fixed-point arithmetic."""
     first, second = (np.rint(share * _FIXED).astype(np.int32) for share in (1 - across, across))
     lines = (left * first + right * second) >> 4
     upper, lower = np.split(lines, 2)
@@ -169,7 +169,7 @@ def _crossings(image: Image.Image, rows: Indices, columns: Indices) -> NDArray[n
 
 
 def _averaged(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[np.uint8]:
-    """OpenCV's mean of all that a new pixel covers; both axes shrink, or stay."""
+    """OpenCV's mean of all old pixels that a new pixel covers; neither axis grows."""
     sideways = is_sideways(orientation)
     size = (spec.height, spec.width) if sideways else (spec.width, spec.height)
     width, height = turned_size(image, orientation)
@@ -196,21 +196,21 @@ def _averaged(image: Image.Image, spec: InputSpec, orientation: int) -> NDArray[
 
 @dataclass(frozen=True)
 class _Shares:
-    """The old pixels that each new one along an axis is made of, one after the other, and each one's share."""
+    """The old pixels that each new pixel along an axis covers, in their order, and the share of each."""
 
     places: Indices  # (steps, new)
-    shares: NDArray[Any]  # (steps, new), of int64 or float32; 0 where there is no further one
+    shares: NDArray[Any]  # (steps, new), of int64 or float32; 0 if a new pixel covers fewer
 
     def within(self, start: int, length: int) -> "_Shares":
-        """Counted from `start`, where a picture has `length` pixels, and nothing beside them."""
+        """The same places, moved by `start` in a picture of `length` pixels; outside of it, shares are 0."""
         places = self.places + start
         inside = (places >= 0) & (places < length)
         return _Shares(np.clip(places, 0, length - 1), np.where(inside, self.shares, self.shares.dtype.type(0)))
 
     def sum(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The new pixels of `values` along its first axis, added in OpenCV's order."""
+        """Sum `values` along its first axis into new pixels, in OpenCV's order."""
         total = np.zeros((self.places.shape[1], *values.shape[1:]), self.shares.dtype)
-        covered = self.shares.any(axis=0)  # not all border
+        covered = self.shares.any(axis=0)  # not entirely border
         summed = total[covered]
         for places, shares in zip(self.places[:, covered], self.shares[:, covered], strict=True):
             summed += values[places] * _along(shares, 0, values)
@@ -225,7 +225,7 @@ def _whole_shares(old: int, new: int) -> _Shares:
 
 
 def _covered_shares(old: int, new: int) -> _Shares:
-    """As OpenCV counts what a new pixel covers: a part of its first, those that are whole, a part of its last."""
+    """The old pixels that a new one covers, as OpenCV counts: part of the first, whole ones, part of the last."""
     scale = 1 / (new / old)
     begin, end = np.arange(new) * scale, (np.arange(new) + 1) * scale
     covered = np.minimum(scale, old - begin)
@@ -242,11 +242,11 @@ def _covered_shares(old: int, new: int) -> _Shares:
     return _Shares(np.stack(places), np.stack(shares).astype(np.float32))
 
 
-_SLIVER = 1e-3  # of a pixel; OpenCV leaves less out
+_SLIVER = 1e-3  # of a pixel; OpenCV ignores smaller parts
 
 
 def _summed_both(image: Image.Image, rows: _Shares, columns: _Shares) -> NDArray[Any]:
-    """The sums of the pixels in `rows` and `columns`, (new, new) or (new, new, 3), strip by strip of the picture."""
+    """Sum the pixels in `rows` and `columns` strip by strip: (new, new) or (new, new, 3)."""
     channels = () if image.mode == "L" else (3,)
     total = np.zeros((rows.places.shape[1], columns.places.shape[1], *channels), rows.shares.dtype)
     used = np.where(rows.shares != 0, rows.places, -1)

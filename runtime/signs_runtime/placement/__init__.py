@@ -1,1 +1,1 @@
-"""Where a model runs on this device: variant, execution provider and threads, and how that was measured."""
+"""The placement of a model on this device: variant, execution provider and threads, and how they are measured."""

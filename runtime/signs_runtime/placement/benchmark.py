@@ -1,4 +1,4 @@
-"""What a bundle takes on this device, whatever would be chosen: every variant, side by side, nothing kept."""
+"""Measures every variant of a bundle on this device, side by side, without saving anything."""
 
 import os
 import statistics
@@ -14,47 +14,47 @@ from signs_runtime.placement.timing import SECONDS, Candidate, Ready, Timer, Tim
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """What is measured; no threads: one, and all that are allowed."""
+    """What is measured. Without `threads`: one thread, and as many as this process may use."""
 
     variants: tuple[str, ...] = ()  # (): all
     device: str = "cpu"
     threads: tuple[int, ...] = ()
     batches: tuple[int, ...] = (1, 16)
     rounds: int = 5
-    seconds: float = SECONDS  # of a round of one cell
+    seconds: float = SECONDS  # for a round of one cell
 
 
 @dataclass(frozen=True)
 class Timing:
-    """A picture's milliseconds in runs of `batch` pictures: medians of the rounds."""
+    """A picture's milliseconds in runs of `batch` pictures, as medians over the rounds."""
 
     threads: int
     batch: int
     median: float
-    late: float  # 95 of 100 runs take no longer
+    late: float  # the 95th percentile of the runs
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What one variant takes."""
+    """The measurements of one variant."""
 
     variant: str
     bytes: int  # of its file
-    passed: bool  # the golden pictures
-    says: str  # of them
-    seconds: float | None  # from nothing to the first answer
-    peak_memory: int | None  # bytes of a process that labels one picture at a time; None: not told by this system
+    passed: bool  # whether it answers the golden pictures as Keras did
+    says: str  # about the golden pictures, or why it did not start
+    seconds: float | None  # from the start of the process to the first answer
+    peak_memory: int | None  # bytes of a process that labels one picture at a time; None: the system does not report it
     timings: tuple[Timing, ...]
-    wrong: bool = False  # it answered, and not as Keras did
+    wrong: bool = False  # it answered, but not as Keras did
 
 
 def benchmark(
     path: str | os.PathLike[str], config: BenchmarkConfig, *, on_done: Callable[[int], object] = lambda count: None
 ) -> list[Benchmark]:
-    """Time a bundle's variants, each in its own process, in rounds; `on_done` hears of each round of one cell.
+    """Time a bundle's variants in rounds, each in its own process; `on_done` is called after each round of one cell.
 
-    A variant that does not start here says so in `says`. Raises BundleError, and ProviderError for a device that this
-    onnxruntime was not built for.
+    For a variant that does not start here, `says` holds the reason. Raises BundleError, and ProviderError for a device
+    that this onnxruntime was not built for.
     """
     bundle = open_bundle(path)
     require_provider(config.device)
@@ -68,11 +68,14 @@ def benchmark(
     for threads in thread_counts(config):
         candidates = {name: Candidate(str(bundle.folder), name, config.device, threads) for name in names}
         for candidate in candidates.values():
-            with suppress(TimingError), Timer(candidate) as timer:  # what it takes to make the graph is no start's
+            with (
+                suppress(TimingError),
+                Timer(candidate) as timer,
+            ):  # makes the cached graph, so that no timed start has to
                 timer.start()
         with ExitStack() as stack:
             timers = {}
-            for name, candidate in candidates.items():  # one after the other: none is timed while another starts
+            for name, candidate in candidates.items():  # one by one, so that none is timed while another starts
                 try:
                     timer = stack.enter_context(Timer(candidate))
                     ready = timer.start()
@@ -90,7 +93,7 @@ def benchmark(
 
 
 def _with_start(found: Benchmark, ready: Ready) -> Benchmark:
-    """With what a start showed: the first one's time, the largest memory, and the first miss of the golden pictures."""
+    """Add what a start showed: keep the first start's time, the largest memory and the first wrong answers."""
     first = not found.says
     return replace(
         found,

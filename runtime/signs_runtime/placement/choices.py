@@ -1,4 +1,4 @@
-"""Decides where a model runs and says why: what is asked for by name, or the first of several that proves itself."""
+"""Chooses where a model runs, with the reason: as requested by name, or on the first device that proves itself."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from signs_runtime.placement.limits import Limits
 from signs_runtime.placement.profiles import Profile
 
 AUTO = "auto"
-_MOST_THREADS = 4  # times the machine's cores; onnxruntime waits for ever where the system grants fewer than asked
+_MOST_THREADS = 4  # times the machine's cores; onnxruntime waits for ever if the system grants fewer than requested
 
-# Tried without a measurement, in this order; the others only where `signs tune` has measured them, or by name.
+# Tried without a measurement, in this order. The others run only if `signs tune` has measured them, or by name.
 _ACCELERATORS = ("cuda", "directml", "migraphx", "openvino", "coreml")
 
 
@@ -26,23 +26,23 @@ class Placement:
     why: str  # a sentence
     variant: str  # of the bundle, or the model file's name
     threads: int  # that compute one operator together
-    spin: bool  # they wait for work in a loop
-    nodes: dict[str, int] | None  # of the optimised graph, by provider; None where onnxruntime does not tell
+    spin: bool  # whether waiting threads spin in a loop
+    nodes: dict[str, int] | None  # of the optimised graph, by provider; None if onnxruntime does not report them
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A variant in a setting to try, and why it."""
+    """A variant and a setting to try, with the reason."""
 
-    variant: str | None  # of the bundle; None: a file alone
+    variant: str | None  # of the bundle; None: a single model file
     setting: Setting
     why: str
-    must_prove: bool = False  # nobody asked for this device, or it has failed here: the golden pictures decide
+    must_prove: bool = False  # it must pass the golden pictures: nobody requested this device, or it has failed here
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for; None and "auto": left open."""
+    """What was requested; None and "auto" mean unset."""
 
     variant: str | None
     device: str
@@ -52,15 +52,15 @@ class Request:
         most = _MOST_THREADS * (os.cpu_count() or 1)
         if self.threads is not None and not 1 <= self.threads <= most:
             raise OptionError(
-                f"threads={self.threads} cannot compute here; give a number from 1 to {most}, or leave it open."
+                f"threads={self.threads} is out of range here; choose a number from 1 to {most}, or leave it unset."
             )
 
 
 def choices(request: Request, limits: Limits, profile: Profile | None, default: str | None) -> Iterator[Choice]:
-    """What to try in turn: what `signs tune` measured, the fastest first, or what is safe, and the CPU last.
+    """Yield what to try, in order: what `signs tune` measured, the fastest first; then accelerators; the CPU last.
 
-    `default` is the bundle's variant where nothing was measured; None for a file alone, which has no golden pictures
-    for an accelerator to prove itself with.
+    `default` is the variant to use if nothing was measured. It is None for a single model file, which has no golden
+    pictures with which an accelerator could prove itself.
     """
     device = None if request.device == AUTO else request.device
     measured = [] if profile is None else profile.passed(request.variant, device, request.threads)
@@ -79,7 +79,7 @@ def choices(request: Request, limits: Limits, profile: Profile | None, default: 
         setting = setting_for(each_device, request.threads, limits)
         failed = default is not None and profile is not None and profile.has_failed(default, each_device)
         if device is not None:
-            yield Choice(default, setting, "asked for by name", must_prove=failed)
+            yield Choice(default, setting, "requested by name", must_prove=failed)
         elif each_device == "cpu":
             why = "this onnxruntime has no other device" if built == ["cpu"] else "no other device is proved here"
             yield Choice(default, setting, why, must_prove=failed)
@@ -90,6 +90,6 @@ def choices(request: Request, limits: Limits, profile: Profile | None, default: 
 
 
 def setting_for(device: str, threads: int | None, limits: Limits) -> Setting:
-    """How a session on this device computes: with the threads asked for, or with as many as may run at once."""
+    """How a session on this device computes: with the requested threads, or with as many as can run at once."""
     chosen = limits.threads if threads is None else threads
     return Setting(device, chosen, spin=limits.may_spin and 1 < chosen <= limits.cores)

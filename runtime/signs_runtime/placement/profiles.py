@@ -1,4 +1,4 @@
-"""What `signs tune` measured on this device, kept in the cache folder for each bundle, and what follows from it."""
+"""Keeps what `signs tune` measured on this device, in the cache folder for each bundle, and ranks the settings."""
 
 import contextlib
 import hashlib
@@ -18,40 +18,40 @@ from signs_runtime.version import __version__
 
 @dataclass(frozen=True)
 class Measurement:
-    """One setting as it was on this device: what it answered, how fast, and in how much memory."""
+    """The measurement of one setting on this device: its answers, speed and memory."""
 
     variant: str
     device: str  # one of session.PROVIDERS
     threads: int
-    passed: bool  # the golden pictures
-    says: str  # of the golden pictures, or why it did not start
+    passed: bool  # whether it answers the golden pictures as Keras did
+    says: str  # about the golden pictures, or why it did not start
     milliseconds: float | None  # for one picture of a burst, the median; None: not timed
     lone_milliseconds: float | None  # for one picture after a pause, the median; None: not timed
-    peak_memory: int | None  # bytes, of a process that does nothing else
+    peak_memory: int | None  # bytes of a process that does nothing else
 
     def __post_init__(self) -> None:
         if self.device not in PROVIDERS or self.threads < 1:
-            raise BundleFormatError(f"{self.threads} threads on {self.device!r} compute nothing.")
+            raise BundleFormatError(f"A profile cannot hold {self.threads} threads on the device {self.device!r}.")
 
     def time(self, rate: float | None) -> float | None:
-        """Milliseconds for a picture where so many come in a second, or in bursts (None)."""
+        """Milliseconds for a picture at this rate (pictures per second), or in bursts (None)."""
         return self.milliseconds if rate is None else self.lone_milliseconds
 
 
 @dataclass(frozen=True)
 class Profile:
-    """All settings that were measured for a bundle, the fastest first, and how many pictures a stream takes at once."""
+    """All settings that were measured for a bundle, the fastest first, and the batch size for streams."""
 
     measured: tuple[Measurement, ...]
     batch: int | None  # None: streams were not timed
-    rate: float | None = None  # pictures a second that the device sees, after which settings were chosen; None: bursts
+    rate: float | None = None  # pictures per second for which settings were ranked; None: bursts
 
     def __post_init__(self) -> None:
         if self.batch == 0:
-            raise BundleFormatError("A batch of no pictures computes nothing.")
+            raise BundleFormatError("A profile cannot hold a batch of 0 pictures.")
 
     def passed(self, variant: str | None, device: str | None, threads: int | None) -> list[Measurement]:
-        """The fastest of each variant and device that passed, among those with what is given, the fastest first."""
+        """The fastest passed setting of each variant and device, the fastest first; None matches any value."""
         fits: dict[tuple[str, str], Measurement] = {}
         for each in sorted_by_speed(self.measured, self.rate):
             asked = (variant in (None, each.variant), device in (None, each.device), threads in (None, each.threads))
@@ -60,7 +60,7 @@ class Profile:
         return list(fits.values())
 
     def has_failed(self, variant: str, device: str) -> bool:
-        """The golden pictures were answered wrongly by this variant there, or not at all."""
+        """Whether this variant failed the golden pictures on this device, or did not start there."""
         return any(not each.passed and (each.variant, each.device) == (variant, device) for each in self.measured)
 
     def to_text(self) -> str:
@@ -68,7 +68,7 @@ class Profile:
 
 
 def sorted_by_speed(measured: Sequence[Measurement], rate: float | None) -> tuple[Measurement, ...]:
-    """The fastest at this rate first, those that failed or were not timed last."""
+    """Sort settings by speed at this rate, with failed and untimed ones last."""
 
     def key(each: Measurement) -> tuple[bool, bool, float]:
         taken = each.time(rate)
@@ -78,25 +78,25 @@ def sorted_by_speed(measured: Sequence[Measurement], rate: float | None) -> tupl
 
 
 def find_profile(digest: str, limits: Limits) -> Profile | None:
-    """The profile of the bundle with this digest on this device; None where there is none that can be read."""
+    """The profile of the bundle with this digest on this device; None if none can be read."""
     folder = part_of_cache("profiles")
     text = None if folder is None else read_kept(folder / _name(digest, limits))
     if text is None:
         return None
     try:
         return from_json(Profile, parse_json(text, "profile"), "profile")
-    except BundleFormatError:  # damaged, or of another version: as if it had not been measured
+    except BundleFormatError:  # damaged, or of another version: ignored
         return None
 
 
 def keep_profile(digest: str, limits: Limits, profile: Profile) -> bool:
-    """Keep a profile for the next start; False where the cache folder cannot be written to."""
+    """Save a profile for later starts; False if the cache folder cannot be written to."""
     folder = part_of_cache("profiles")
     return folder is not None and keep(folder / _name(digest, limits), profile.to_text())
 
 
 def forget_profile(digest: str, limits: Limits) -> None:
-    """Let the next start choose as if nothing had been measured."""
+    """Delete a profile, so that later starts choose without it."""
     folder = part_of_cache("profiles")
     if folder is not None:
         with contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ def forget_profile(digest: str, limits: Limits) -> None:
 
 
 def _name(digest: str, limits: Limits) -> str:
-    """All that a measurement depends on; several hosts may share a home."""
+    """The file's name: a digest of all that a measurement depends on; the host is part of it, as hosts share homes."""
     depends = [
         *(digest, platform.node(), *this_cpu(), limits.threads, limits.may_spin),
         *(import_onnxruntime().__version__, *built_devices(), __version__),

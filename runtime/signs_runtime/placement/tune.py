@@ -1,4 +1,4 @@
-"""Finds the fastest setting that answers as Keras did on this device: every variant, device and number of threads."""
+"""Finds the fastest variant, device and number of threads that answer as Keras did on this device."""
 
 import math
 import os
@@ -16,37 +16,37 @@ from signs_runtime.placement.timing import SECONDS, Candidate, Timer, TimingErro
 
 ROUNDS = 5
 BATCHES = (1, 2, 4, 8, 16, 32)
-FINALISTS, CLOSE = 5, 1.5  # those within 1.5 times the fastest of a first look are timed in rounds
-LONE_PAUSE = 0.3  # seconds: threads that wait sleep after some of them, and a longer one changes little
+FINALISTS, CLOSE = 5, 1.5  # at most 5, within 1.5 times the fastest of the first look, are timed in rounds
+LONE_PAUSE = 0.3  # seconds: long enough for waiting threads to fall asleep; longer pauses change little
 MOST_PAUSE = 2.0  # seconds, however rarely pictures come
-LONE_PICTURES = 2  # of a first look
-_WORTHWHILE = 0.95  # a larger batch must take this share of a smaller one's time: it costs memory and delay
+LONE_PICTURES = 2  # in the first look
+_WORTHWHILE = 0.95  # a larger batch must take at most this share of a smaller one's time: it costs memory and delay
 
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """What is tried; None: all that there is."""
+    """What is tried; None: everything."""
 
     variants: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
     threads: tuple[int, ...] | None = None
     max_memory: int | None = None  # bytes that a process with the setting may take
-    rate: float | None = None  # pictures a second that the device sees; None: bursts, one after the other
-    seconds: float = SECONDS  # of one round of one setting
+    rate: float | None = None  # pictures per second; None: bursts, one picture right after the other
+    seconds: float = SECONDS  # for one round of one setting
 
     def __post_init__(self) -> None:
         if self.rate is not None and not 0 < self.rate < math.inf:
-            raise OptionError(f"rate={self.rate} pictures a second cannot be; give a number above 0.")
+            raise OptionError(f"rate={self.rate} is not a number of pictures per second; choose one above 0.")
 
     @property
     def pause(self) -> float:
-        """Seconds before a picture that comes alone."""
+        """Seconds before a single picture."""
         return LONE_PAUSE if self.rate is None else min(1 / self.rate, MOST_PAUSE)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was measured, the setting that won, and whether a later start will find it."""
+    """The measurements, the setting that won, and whether they were saved for later starts."""
 
     digest: str  # the bundle's
     profile: Profile
@@ -61,15 +61,18 @@ def tune(
     *,
     on_step: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> Tuning:
-    """Prove and time the settings of a bundle on this device, and keep what was found for `Classifier` to use.
+    """Prove and time the settings of a bundle on this device, and save the result, which `Classifier` then uses.
 
-    A setting that fails its golden pictures, or takes more than `max_memory`, is never the winner. `on_step` hears what
-    is done, how much of it, and of how much. Raises BundleError, and ProviderError where nothing passed.
+    A setting that fails the golden pictures or takes more than `max_memory` never wins. `on_step` is called with the
+    step's name, how much of it is done, and its total. Raises BundleError, and ProviderError if no setting passes.
     """
     bundle, limits = open_bundle(path), find_limits()
     candidates = list_candidates(bundle, config, limits)
     for first in {each.variant: each for each in reversed(candidates)}.values():
-        with suppress(TimingError), Timer(first) as timer:  # what it takes to make the graph is nobody's memory
+        with (
+            suppress(TimingError),
+            Timer(first) as timer,
+        ):  # makes the cached graph, whose memory no setting is charged for
             timer.start()
     measured: list[Measurement] = []
     for i, candidate in enumerate(candidates):
@@ -79,12 +82,13 @@ def tune(
     close = {each for rate in (None, 1.0) for each in _close_to_best(measured, rate)}
     digest = bundle.manifest.digest
     if not close:
-        forget_profile(digest, limits)  # what passed once does not now
+        forget_profile(digest, limits)  # an earlier result no longer holds
         reasons = "\n".join(
             f"  {each.variant}, {each.device}, {each.threads} threads: {each.says}" for each in measured
         )
         raise ProviderError(
-            f"{path}: no setting answers the golden pictures as Keras did within what was asked; nothing is kept.\n"
+            f"{path}: no setting within the requested limits answers the golden pictures as Keras did. "
+            "Nothing was saved.\n"
             f"{reasons}"
         )
     timed = _time_in_rounds(bundle, [each for each in measured if each in close], config, on_step)
@@ -98,7 +102,7 @@ def tune(
 def list_candidates(bundle: Bundle, config: TuneConfig, limits: Limits) -> list[Candidate]:
     """Every variant on every device that onnxruntime was built for, with 1, 2, 4, ... threads up to all allowed.
 
-    Raises BundleNotFoundError for an unknown variant and ProviderError for a device that is not built in.
+    Raises BundleNotFoundError for an unknown variant, and ProviderError for a device that is not built in.
     """
     variants = [bundle.variant(name).name for name in config.variants] if config.variants else None
     built = built_devices()
@@ -113,12 +117,14 @@ def list_candidates(bundle: Bundle, config: TuneConfig, limits: Limits) -> list[
         for count in (threads if device in ("cpu", "openvino", "xnnpack") else threads[-1:])
     ]
     if not found:
-        raise BundleNotFoundError("Nothing to tune: name a variant, a device and a number of threads, or none of them.")
+        raise BundleNotFoundError(
+            "Nothing to tune: no variant, device and number of threads are left to try. Leave some of them unset."
+        )
     return found
 
 
 def _look(candidate: Candidate, config: TuneConfig) -> Measurement:
-    """Start a candidate alone, ask it about the golden pictures, and time it once."""
+    """Start a candidate alone, let it answer the golden pictures, and time it once."""
     measured = Measurement(
         candidate.variant or "", candidate.device, candidate.threads or 1, False, "", None, None, None
     )
@@ -129,7 +135,7 @@ def _look(candidate: Candidate, config: TuneConfig) -> Measurement:
             if not started.passed:
                 return measured
             if config.max_memory is not None and started.peak_memory is None:
-                return replace(measured, says="its memory cannot be told on this system; leave --max-memory out")
+                return replace(measured, says="this system does not report memory; leave --max-memory out")
             if config.max_memory is not None and (started.peak_memory or 0) > config.max_memory:
                 return replace(measured, says=f"takes more than {config.max_memory / 1e6:.0f} MB")
             burst, lone = (
@@ -149,7 +155,7 @@ def _close_to_best(measured: Sequence[Measurement], rate: float | None) -> list[
 def _time_in_rounds(
     bundle: Bundle, close: Sequence[Measurement], config: TuneConfig, on_step: Callable[[str, int, int], None]
 ) -> dict[Measurement, Measurement]:
-    """Time those that are close side by side; what a candidate was before, and what it is now."""
+    """Time the close settings side by side; returns each one's new measurement by its earlier one."""
     bursts: dict[Measurement, list[float]] = {each: [] for each in close}
     lone: dict[Measurement, list[float]] = {each: [] for each in close}
     with ExitStack() as stack:
@@ -163,7 +169,7 @@ def _time_in_rounds(
                     else:
                         bursts[each].append(timer.milliseconds(seconds=config.seconds))
                         lone[each].append(timer.lone_milliseconds(config.pause))
-                except TimingError:  # where memory is short, not all can be there at once: the first look counts
+                except TimingError:  # memory may be too short for all at once; then the first look counts
                     del timers[each]
         on_step("rounds", ROUNDS, ROUNDS)
     return {
@@ -177,7 +183,7 @@ def _time_in_rounds(
 
 
 def _time_batches(bundle: Bundle, winner: Measurement, seconds: float, on_step: Callable[[str, int, int], None]) -> int:
-    """The smallest batch from which a stream gains little by a larger one."""
+    """The smallest batch size from which larger ones gain little in a stream."""
     taken: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     with Timer(_candidate(bundle, winner)) as timer:
         timer.start()
@@ -195,7 +201,7 @@ def _candidate(bundle: Bundle, measured: Measurement) -> Candidate:
 
 
 def to_json(tuning: Tuning) -> dict[str, object]:
-    """All of it, for machines."""
+    """The whole result, for machines."""
     return {
         "digest": tuning.digest,
         "kept": tuning.is_kept,

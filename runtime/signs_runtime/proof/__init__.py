@@ -1,1 +1,1 @@
-"""What a device is asked to prove a bundle, what it found, and what it proved before."""
+"""The device's own proof of a bundle: its checks, its result, and the memory of earlier proofs."""

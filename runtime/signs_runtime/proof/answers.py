@@ -1,4 +1,4 @@
-"""Two sets of answers to the same pictures held together: what differs, by how much, and where most."""
+"""Compares two sets of answers to the same pictures: what differs, by how much, and where most."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from signs_runtime.labels import Thresholds
 
 @dataclass(frozen=True)
 class Comparison:
-    """Probabilities that were expected beside those that were given, each (n, labels); nan where there is no answer."""
+    """Expected and given probabilities, each (n, labels); nan if there is no answer."""
 
     expected: NDArray[np.float32]
     given: NDArray[np.float32]
@@ -23,19 +23,19 @@ class Comparison:
 
     @property
     def differences(self) -> NDArray[np.float32]:
-        """The largest |probability difference| of each picture (n,); infinite where an answer is not a number."""
+        """The largest |probability difference| of each picture (n,); infinite if an answer is not a number."""
         differences: NDArray[np.float32] = np.abs(self.given - self.expected).max(axis=1)
         return np.nan_to_num(differences, nan=np.inf)
 
     @property
     def flipped(self) -> NDArray[np.bool_]:
-        """(n,): another label than expected, or no answer."""
+        """(n,): whether a picture has another label than expected, or no answer."""
         flipped: NDArray[np.bool_] = self.other_decisions.any(axis=1) | ~np.isfinite(self.differences)
         return flipped
 
     @property
     def other_decisions(self) -> NDArray[np.bool_]:
-        """(n, labels): what is decided otherwise than expected."""
+        """(n, labels): whether the decision on a label differs from the expected one."""
         other: NDArray[np.bool_] = decide(self.given, self.thresholds) != decide(self.expected, self.thresholds)
         return other
 
@@ -48,6 +48,6 @@ class Comparison:
         return float(self.differences.max())
 
     def worst(self, count: int) -> list[int]:
-        """The places of the pictures that differ most, flipped ones first."""
+        """The indices of the pictures that differ most, flipped ones first."""
         order: list[int] = np.lexsort((-self.differences, ~self.flipped))[:count].tolist()
         return order

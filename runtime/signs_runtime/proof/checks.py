@@ -1,4 +1,4 @@
-"""The checks of a device's proof, each a value with words: labels, pictures, answers."""
+"""The checks of a device's proof: labels, pictures, answers. Each result is a value with a sentence."""
 
 import io
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from signs_runtime.pictures.input_spec import InputSpec
 from signs_runtime.pictures.read import decode, read_image
 from signs_runtime.proof.answers import Comparison
 
-# Of 255: JPEG decoders may round otherwise. Measured 0 from Pillow 11.3 (libjpeg-turbo 3.1) to 13.0 (3.2).
+# Of 255: JPEG decoders may round differently. Measured 0 from Pillow 11.3 (libjpeg-turbo 3.1) to 13.0 (3.2).
 PIXEL_ATOL = 3  # any pixel
 PIXEL_MEAN_ATOL = 1.0
-_SHOWN = 5  # labels
+_SHOWN = 5  # labels in a message
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that was looked at: whether it is as it was proved, and a sentence about it."""
+    """The result of one check: whether it passed, and a sentence about it."""
 
     name: str
     passed: bool
@@ -30,62 +30,64 @@ class Check:
 
 @dataclass(frozen=True)
 class Answers(Comparison):
-    """How one variant answered the golden pictures on this device, beside Keras."""
+    """One variant's answers to the golden pictures on this device, compared with Keras's."""
 
     variant: str
     tolerance: float  # of a probability, in 0..1
     labels: tuple[str, ...]
-    error: str = ""  # why it gave no answer
+    error: str = ""  # why there is no answer
 
     @property
     def passed(self) -> bool:
-        """Keras's label on every picture, and no probability off by more than the tolerance."""
+        """Whether every picture has Keras's label, and every probability is within the tolerance."""
         return self.same_label == self.pictures and self.max_difference <= self.tolerance
 
     @property
     def says(self) -> str:
-        """Why it gave no answer, or the picture that differs most, a flipped one first."""
+        """A sentence: why there is no answer, or which picture differs most, flipped ones first."""
         if self.error:
             return f"{self.variant}: {self.error}"
         (i,) = self.worst(1)
         return (
             f"{self.variant}: same label on {self.same_label} of {self.pictures}, difference at most "
             f"{self.max_difference:.1e} (tolerance {self.tolerance:.1e}); the worst is golden picture {i + 1}: "
-            f"Keras {name_decision(self.labels, self.expected[i], self.thresholds)}, here "
+            f"Keras {name_decision(self.labels, self.expected[i], self.thresholds)}, this device "
             f"{name_decision(self.labels, self.given[i], self.thresholds)}"
         )
 
 
 def compare_labels(golden: GoldenPictures, labels: tuple[str, ...]) -> Check:
-    """Hold the bundle's labels to those that the golden pictures were answered with."""
+    """Compare the bundle's labels with those of the golden pictures."""
     changed = [i for i, (was, is_now) in enumerate(zip(golden.labels, labels, strict=True)) if was != is_now]
     if not changed:
-        return Check("labels", True, f"all {len(labels)} are those that the golden pictures were answered with")
+        return Check("labels", True, f"all {len(labels)} are those of the golden pictures")
     how = "permuted" if set(labels) == set(golden.labels) else "renamed"
-    shown = ", ".join(f"output {i} was {golden.labels[i]!r} and is {labels[i]!r}" for i in changed[:_SHOWN])
+    shown = ", ".join(f"output {i} was {golden.labels[i]!r} and is now {labels[i]!r}" for i in changed[:_SHOWN])
     more = f", and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
     return Check("labels", False, f"labels were {how} after the proof: {shown}{more}")
 
 
 def compare_pictures(golden: GoldenPictures, spec: InputSpec) -> Check:
-    """Read the golden picture files and hold their pixels to what training saw."""
+    """Read the golden picture files and compare their pixels with what training saw."""
     largest = 0
     for i, (file, expected) in enumerate(zip(golden.files, golden.file_images, strict=True), 1):
         try:
             given = read_image(io.BytesIO(file), spec)
         except ImageError as error:
             return Check(
-                "pictures", False, f"this device cannot read golden picture file {i}, as training did: {error}"
+                "pictures",
+                False,
+                f"this device cannot read golden picture file {i}, but training could: {error}",
             )
         difference = np.abs(given.astype(np.int16) - expected)
         if difference.max() > PIXEL_ATOL or difference.mean() > PIXEL_MEAN_ATOL:
             return Check(
                 "pictures",
                 False,
-                f"this device reads pictures otherwise than training did: golden picture file {i} of "
-                f"{len(golden.files)} ({_described(file)}) differs by up to {difference.max()} of 255, on average "
-                f"{difference.mean():.1f}; at most {PIXEL_ATOL} and {PIXEL_MEAN_ATOL} are rounding. The Pillow that "
-                "the bundle was made with (`signs info`) may help",
+                f"this device reads pictures differently from training: golden picture file {i} of {len(golden.files)} "
+                f"({_described(file)}) differs by up to {difference.max()} of 255, on average {difference.mean():.1f}; "
+                f"rounding explains at most {PIXEL_ATOL} and {PIXEL_MEAN_ATOL}. Try the Pillow version that made the "
+                "bundle (see `signs info`)",
             )
         largest = max(largest, int(difference.max()))
     return Check(
@@ -96,38 +98,40 @@ def compare_pictures(golden: GoldenPictures, spec: InputSpec) -> Check:
 
 
 def compare_answers(answers: Sequence[Answers]) -> Check:
-    """Tell from the variants' answers whether the bundle is what was proved and, if not, what is likely wrong."""
+    """Check all variants' answers to the golden pictures; if any differ, name the likely cause."""
     failed = [each for each in answers if not each.passed]
     if not failed:
         largest = max(each.max_difference for each in answers)
-        return Check("answers", True, f"as Keras's, in every variant; probabilities differ by at most {largest:.1e}")
+        return Check(
+            "answers", True, f"every variant answers as Keras did; probabilities differ by at most {largest:.1e}"
+        )
     names = ", ".join(each.variant for each in failed)
     if len(answers) == 1:
         likely = (
-            "the model and the golden answers do not belong together: one of them was changed after the proof, or this "
-            "device computes wrongly"
+            "the model does not give the golden answers: one of the two was changed after the proof, or this device "
+            "computes wrongly"
         )
     elif len(failed) < len(answers):
         others = ", ".join(each.variant for each in answers if each.passed)
         likely = (
-            f"what was changed after the proof, or what this device computes wrongly, is {names}: {others} answered as "
-            "Keras did"
+            f"the fault lies with {names}, changed after the proof or computed wrongly by this device: {others} "
+            "answered as Keras did"
         )
     elif _agree(answers):
         likely = (
-            "every variant differs from the golden answers, and they agree among themselves: the golden answers (or "
-            "the golden pictures) were changed after the proof, or are another model's"
+            "all variants agree with each other, but differ from the golden answers: the golden answers or pictures "
+            "were changed after the proof, or belong to another model"
         )
     else:
         likely = (
-            "no variant answers as Keras did, and they differ among themselves: this device computes wrongly, or "
+            "no variant answers as Keras did, and they differ from each other: this device computes wrongly, or "
             "several files were changed after the proof"
         )
     return Check("answers", False, "\n    ".join([likely, *(each.says for each in failed)]))
 
 
 def _agree(answers: Sequence[Answers]) -> bool:
-    """The variants say the same of every picture, within their tolerances."""
+    """Whether the variants agree with each other on every picture, within their tolerances."""
     first, *others = answers
     return all(
         Comparison(first.given, each.given, first.thresholds).same_label == first.pictures
@@ -137,6 +141,6 @@ def _agree(answers: Sequence[Answers]) -> bool:
 
 
 def _described(file: bytes) -> str:
-    """Such as "JPEG, 256x192, RGB"."""
+    """The file's format, size and mode, such as "JPEG, 256x192, RGB"."""
     with decode(io.BytesIO(file)) as image:
         return f"{image.format}, {image.width}x{image.height}, {image.mode}"

@@ -1,4 +1,4 @@
-"""Remembers, in the user's cache folder, what this device has proved, so that a proof runs once."""
+"""Remembers in the user's cache folder what this device has proved, so that each proof runs once."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ from signs_runtime.version import __version__
 
 @dataclass(frozen=True)
 class Proof:
-    """All that a proof depends on: when any of it changes, it is proved anew."""
+    """Everything that a proof depends on; when any of it changes, the proof runs again."""
 
     digest: str  # the bundle's
     variant: str
     device: Device
-    host: str  # several may share a home, and cards of one name differ
+    host: str  # hosts may share a home folder, and GPUs with the same name may differ
     runtime: str
     pillow: str
 
@@ -30,12 +30,12 @@ class Proof:
 
     @property
     def is_known(self) -> bool:
-        """It was kept here before."""
+        """Whether this proof was saved before."""
         folder = part_of_cache("proofs")
         return folder is not None and read_kept(folder / self._name) == self._text
 
     def keep(self) -> None:
-        """Write it down; where the cache folder cannot be written to, the next start proves again."""
+        """Save the proof; if the cache folder cannot be written to, the next start proves again."""
         folder = part_of_cache("proofs")
         if folder is not None:
             keep(folder / self._name, self._text)

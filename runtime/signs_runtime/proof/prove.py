@@ -1,4 +1,4 @@
-"""Asks a variant about the golden pictures and concludes from its answers; what was proved once is remembered."""
+"""Runs the golden pictures through a variant and draws the conclusions; passed proofs are remembered."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,12 +14,12 @@ from signs_runtime.proof.checks import Answers, Check, compare_answers, compare_
 from signs_runtime.proof.memory import Proof
 from signs_runtime.proof.verification import Verification, VerificationError
 
-# Pixels uint8 (n, height, width, channels) in, float32 (n, labels) out; what cannot be answered is a BundleError.
+# Images uint8 (n, height, width, channels) in, float32 (n, labels) out; raises BundleError if it cannot answer.
 Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def verify_once(bundle: Bundle, variant: Variant, probabilities: Probabilities, device: Device) -> None:
-    """Prove a variant that was just started, unless this device has proved it before. Raises VerificationError."""
+    """Prove a started variant, unless this device has proved it before. Raises VerificationError."""
     proof = Proof.of(bundle.manifest.digest, variant.name, device)
     if proof.is_known:
         return
@@ -31,11 +31,11 @@ def verify_once(bundle: Bundle, variant: Variant, probabilities: Probabilities, 
 
 
 def ask_golden(variant: Variant, golden: GoldenPictures, probabilities: Probabilities) -> Answers:
-    """Ask a variant about the golden pictures; a BundleError that keeps it from answering is its answer."""
+    """Get a variant's answers to the golden pictures; a BundleError that prevents them is part of the result."""
     given, error = np.full_like(golden.probabilities, np.nan), ""
     try:
         given = probabilities(golden.images)
-    except BundleError as refusal:  # the digest is right, and yet it is not what was proved
+    except BundleError as refusal:  # although the digest matches, this is not the model that was proved
         error = str(refusal)
     return Answers(
         golden.probabilities, given, golden.thresholds, variant.name, variant.tolerance, golden.labels, error
@@ -45,7 +45,7 @@ def ask_golden(variant: Variant, golden: GoldenPictures, probabilities: Probabil
 def conclude(
     manifest: Manifest, golden: GoldenPictures, answers: Sequence[Answers], device: Device, *before: Check
 ) -> Verification:
-    """All checks of a proof: those made `before`, the labels, how pictures are read, and the answers."""
+    """Run all checks of a proof: those made `before`, the labels, the reading of pictures, and the answers."""
     checks = (
         *before,
         compare_labels(golden, manifest.labels),

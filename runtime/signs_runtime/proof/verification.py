@@ -1,4 +1,4 @@
-"""What a device found when it proved a bundle, and the error that says so."""
+"""The result of a device's proof of a bundle, and the error for a proof that failed."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a device found when it proved a bundle."""
+    """The result of a device's proof of a bundle."""
 
     digest: str  # the bundle's
     device: "Device"
@@ -27,11 +27,11 @@ class Verification:
 
     @property
     def failures(self) -> str:
-        """The checks that did not pass, a line or more each."""
+        """The checks that failed, each on one or more lines."""
         return "\n".join(f"  {check.name}: {check.says}" for check in self.checks if not check.passed)
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON
-        """All that was found; a difference that is not a number is null."""
+        """The whole result as JSON; a difference that is infinite or not a number is null."""
         return {
             "passed": self.passed,
             "digest": self.digest,
@@ -53,16 +53,16 @@ class Verification:
 
 
 class VerificationError(BundleError):
-    """The bundle is not what was proved, or this device does not run it so; `verification` holds what was found."""
+    """The bundle is not the one that was proved, or this device runs it differently; `verification` has the details."""
 
     exit_code = EXIT_PARITY
 
     def __init__(self, path: str | os.PathLike[str], verification: Verification) -> None:
         super().__init__(
-            f"{path} fails its proof on this device; take the bundle from its source again, or try another variant or "
+            f"{path} failed its proof on this device. Copy the bundle again from its source, or try another variant or "
             f"device.\n{verification.failures}"
         )
         self.path, self.verification = path, verification
 
-    def __reduce__(self) -> tuple[object, ...]:  # an exception would be made of its message alone
+    def __reduce__(self) -> tuple[object, ...]:  # the default would rebuild the exception from its message alone
         return type(self), (self.path, self.verification)

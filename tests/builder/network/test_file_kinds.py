@@ -51,7 +51,7 @@ KINDS: list[tuple[str, Callable[[Path], object], str]] = [
     ("lfs.h5", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
     ("page.h5", lambda path: path.write_text("<!DOCTYPE html><html>Sign in</html>"), "is a web page"),
     ("empty.keras", lambda path: path.touch(), "is empty"),
-    ("empty.h5", lambda path: _hdf5(path), "nothing in it"),
+    ("empty.h5", lambda path: _hdf5(path), "is an empty HDF5 file"),
     ("old.h5", lambda path: _hdf5(path, model_config=KERAS_1), "Keras 1"),
     ("old.h5", lambda path: _hdf5(path, model_config=KERAS_1, keras_version="1.2.2"), "Keras 2.2"),
     ("data.h5", _data_set, r"without a Keras model \(it holds train_set_x\)"),
@@ -63,7 +63,7 @@ KINDS: list[tuple[str, Callable[[Path], object], str]] = [
     ("saved_model", _saved_model, "weights are missing: a SavedModel is the whole folder"),
     ("saved.keras", _saved_model, "weights are missing: a SavedModel is the whole folder"),
     ("above", lambda path: _saved_model(path / "inner"), r"is a folder; name a model in it \(inner\)"),
-    ("link.h5", lambda path: path.symlink_to("/nowhere.h5"), "a link to /nowhere.h5, which is not there"),
+    ("link.h5", lambda path: path.symlink_to("/nowhere.h5"), "a link to /nowhere.h5, which does not exist"),
 ]
 
 
@@ -96,7 +96,11 @@ def test_only_a_keras_model_is_replaced_by_another(tmp_path: Path) -> None:
     saved(path)
     assert is_keras_archive(path)
     check_output(path, model())
-    for content, words in ((b"my notes", "no .keras"), (saved(tmp_path / "a.h5"), "no .keras"), (b"PK\3\4", "cut off")):
+    for content, words in (
+        (b"my notes", "not a .keras"),
+        (saved(tmp_path / "a.h5"), "not a .keras"),
+        (b"PK\3\4", "cut off"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ModelError, match=f"would be replaced, but it .*{words}.*Move it away"):
             check_output(path, model())

@@ -88,7 +88,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, name: str) -> None:
     )
     model.save(tmp_path / name)
     trap.unlink(missing_ok=True)
-    with pytest.raises(ModelError, match="trapped is a Lambda layer, that is, code"):
+    with pytest.raises(ModelError, match="trapped is a Lambda layer, and code"):
         open_model(tmp_path / name)
     assert not trap.exists()
 
@@ -122,7 +122,8 @@ def test_code_that_is_hidden_in_a_layer_is_found_before_tf_keras_sees_the_file(
     rewrite(tmp_path / "model.h5", hide, "2.15.0")
     monkeypatch.setattr(tf_keras.models, "load_model", None)
     with pytest.raises(
-        ModelError, match=r"Lambda layer, that is, code|has the cell ResidualWrapper|os\.function, which is not Keras's"
+        ModelError,
+        match=r"Lambda layer, and code|has the cell ResidualWrapper|os\.function, which is not part of Keras",
     ):
         open_model(tmp_path / "model.h5")
 
@@ -190,7 +191,7 @@ def test_what_keras_3_computes_otherwise_is_refused_by_the_first_layer_that_diff
             layer.kernel.assign(1.01 * layer.kernel)
 
     monkeypatch.setattr(keras2, "_set_weights", spoil)
-    with pytest.raises(ModelError, match=rf"Keras 3 computes its layer {conv} \(Conv2D\) otherwise"):
+    with pytest.raises(ModelError, match=rf"Keras 3 computes its layer {conv} \(Conv2D\) differently"):
         open_model(tmp_path / "model.h5")
 
 

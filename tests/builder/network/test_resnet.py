@@ -115,7 +115,7 @@ def test_a_narrower_network_has_the_same_layers_with_fewer_filters() -> None:
 def test_a_size_that_does_not_fit_is_refused_with_the_smallest_that_does() -> None:
     assert smallest_side() == 37
     for shape in ((36, 36, 3), (64, 36, 3), (1, 1, 3), (8, 64, 3)):
-        with pytest.raises(ModelError, match="smallest side that fits is 37"):
+        with pytest.raises(ModelError, match="each side must have at least 37 pixels"):
             resnet50(shape)
     with pytest.raises(ModelError, match="two classes"):
         resnet50(classes=1)

@@ -88,9 +88,9 @@ def test_a_checkpoint_brings_back_weights_and_optimizer(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     model = small_model()
-    Checkpoint(tmp_path / "c.npz", {"seed": 1, "epochs": 9}).save(model, State([]))
-    with pytest.raises(ModelError, match="epochs was 9, is 10"):
-        Checkpoint(tmp_path / "c.npz", {"seed": 1, "epochs": 10}).restore(model)
+    Checkpoint(tmp_path / "c.npz", {"seed": 1, "epochs": 9, "light": {"low": 1, "high": 2}}).save(model, State([]))
+    with pytest.raises(ModelError, match=r"Different are:\n  epochs was 9, is 10\n  light.high was 2, is 3$"):
+        Checkpoint(tmp_path / "c.npz", {"seed": 1, "epochs": 10, "light": {"low": 1, "high": 3}}).restore(model)
 
 
 def test_a_new_training_does_not_overwrite_an_interrupted_one(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_network_learns_from_a_teacher_alone(dataset: Dataset, taught_before: 
 def test_a_teacher_that_knows_something_else_is_refused(dataset: Dataset, taught_before: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         open_teacher(tmp_path / "none.keras", dataset, SPEC)
-    with pytest.raises(ModelError, match=r"pictures of the shape \(16, 16, 3\), and this training \(20, 16, 3\)"):
+    with pytest.raises(ModelError, match=r"pictures of the shape \(16, 16, 3\), but this training needs \(20, 16, 3\)"):
         open_teacher(taught_before, dataset, InputSpec(20, 16))
     changed = {
         "answers of the shape": small_network(classes=4),

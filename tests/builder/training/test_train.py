@@ -106,7 +106,7 @@ def test_a_loss_that_is_no_number_stops_the_training(dataset: Dataset) -> None:
 def test_weights_that_are_no_numbers_after_the_last_step_are_not_kept(dataset: Dataset, tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz", {})
     config = TrainConfig(epochs=1, batch_size=42, learning_rate=float("nan"))  # one step: its loss is from before it
-    with pytest.raises(ModelError, match="weights that are no numbers"):
+    with pytest.raises(ModelError, match="some weights are NaN"):
         train(small_network(), dataset, config, SPEC, Setup(checkpoint))
     assert not checkpoint.path.exists()
 

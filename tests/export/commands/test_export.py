@@ -225,7 +225,7 @@ def test_the_folder_that_one_stands_in_is_a_place_too(
 def test_a_place_that_cannot_be_is_explained(tmp_path: Path, keras_file: Path, data: Path, output: str) -> None:
     (tmp_path / "file").touch()
     result = run("--model", keras_file, data, "-o", tmp_path / output)
-    assert (result.exit_code, "choose another place" in result.stderr) == (1, True), result.output
+    assert (result.exit_code, "choose another path" in result.stderr) == (1, True), result.output
 
 
 def test_a_converter_that_errs_ends_with_3_and_the_old_bundle_stays(
@@ -293,7 +293,7 @@ def test_a_model_of_other_classes_than_the_data_is_refused(tmp_path: Path, keras
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture.read_bytes())
     result = run("--model", keras_file, tmp_path, "-o", tmp_path / "bundle")
-    assert (result.exit_code, "6 classes apart and the data has 2 labels" in result.stderr) == (1, True)
+    assert (result.exit_code, "6 classes, but the data has 2 labels" in result.stderr) == (1, True)
     assert not (tmp_path / "bundle").exists()
 
 
@@ -338,7 +338,7 @@ def test_a_keras_model_that_this_command_did_not_save_is_not_replaced(
 ) -> None:
     shutil.copy(keras_file, tmp_path / name)
     result = run(data, "-o", tmp_path / "hands", "--epochs", "1")
-    assert (result.exit_code, f"{name} is there" in result.stderr) == (1, True), result.output
+    assert (result.exit_code, f"{name} would be replaced" in result.stderr) == (1, True), result.output
     assert "train and" not in result.stdout  # before any work
     assert content(tmp_path) == {name: keras_file.read_bytes()}
 

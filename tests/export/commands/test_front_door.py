@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from signs_runtime import Classifier, InputSpec
 from signs_runtime.commands.signs import signs
 
 SIDE = 24
+CROSSENTROPY = "sparse_categorical_crossentropy"
 OWN = """
 import keras
 
@@ -66,12 +68,17 @@ def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(model: Any, loss: str, *, mango: int) -> Any:
-    """Train a little, on pixels / 127.5 - 1, with `mango` as the number of its class."""
+def scaled(images: Any) -> Any:
+    """Pixels / 127.5 - 1."""
+    return images / np.float32(127.5) - 1
+
+
+def trained(model: Any, loss: str, *, mango: int, read: Callable[[Any], Any] = scaled) -> Any:
+    """Train a little, on pictures as `read` reads them, with `mango` as the number of its class."""
     model.compile("adam", loss)
     model.optimizer.learning_rate = 0.003
     images = np.concatenate([drawn(False, 60, 0), drawn(True, 60, 0)])
-    model.fit(images / np.float32(127.5) - 1, np.repeat([1 - mango, mango], 60), epochs=20, verbose=0)
+    model.fit(read(images), np.repeat([1 - mango, mango], 60), epochs=20, verbose=0)
     return model
 
 
@@ -95,7 +102,7 @@ def as_teachable_machine_makes_it() -> Any:
 
 
 def test_a_teachable_machine_export_is_enough_with_its_labels_beside_it(fruit: Path, tmp_path: Path) -> None:
-    model = trained(as_teachable_machine_makes_it(), "sparse_categorical_crossentropy", mango=0)
+    model = trained(as_teachable_machine_makes_it(), CROSSENTROPY, mango=0)
     model.save(tmp_path / "keras_model.h5")
     (tmp_path / "labels.txt").write_text("0 Mango\n1 apple\n")  # the folders sort the other way round
     document = exported(tmp_path / "keras_model.h5", fruit, "--scaling", "tf", "-o", tmp_path / "bundle")
@@ -109,11 +116,13 @@ def test_a_teachable_machine_export_is_enough_with_its_labels_beside_it(fruit: P
     assert json.loads(figures.stdout)["correct"] == accuracy["correct"]
     result = run(parity, tmp_path / "keras_model.h5", tmp_path / "bundle", fruit, "--scaling", "tf")
     assert result.exit_code == 0, result.output
+    again = run(export, tmp_path / "keras_model.h5", fruit, "--scaling", "measured", "-o", tmp_path / "again")
+    assert again.stderr.count("looks like a Teachable Machine model") == 1  # though it is opened more than once
 
 
 def test_another_fit_than_teachable_machines_is_used_where_it_is_asked_for(fruit: Path, tmp_path: Path) -> None:
-    made = as_teachable_machine_makes_it()
-    made.build((None, SIDE, SIDE, 3))
+    model = as_teachable_machine_makes_it()
+    made = trained(model, CROSSENTROPY, mango=0, read=lambda images: scaled(images[..., ::-1]))
     made.save(tmp_path / "keras_model.h5")
     (tmp_path / "keras_model.labels.txt").write_text("0 Mango\n1 apple\n")
     options = ("--scaling", "tf", "--fit", "stretch", "--resize", "cv2-area", "--channels", "BGR", "--exif", "ignored")
@@ -190,7 +199,8 @@ def test_a_class_of_the_users_own_comes_from_the_file_that_he_names(fruit: Path,
     exec(module.read_text(), namespace)
     image = keras.Input((SIDE, SIDE, 3))
     x = keras.layers.Flatten()(namespace["Halving"]()(keras.layers.Rescaling(1 / 255)(image)))
-    keras.Model(image, keras.layers.Dense(2, "softmax")(x)).save(tmp_path / "model.keras")
+    model = keras.Model(image, keras.layers.Dense(2, "softmax")(x))
+    trained(model, CROSSENTROPY, mango=1, read=np.float32).save(tmp_path / "model.keras")
     refused = run(export, tmp_path / "model.keras", fruit, "-o", tmp_path / "bundle")
     assert refused.exit_code == 1
     assert "--custom-objects" in refused.output
@@ -203,7 +213,7 @@ def test_a_class_of_the_users_own_comes_from_the_file_that_he_names(fruit: Path,
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [("mango\npear", "alone has:"), ("mango", "lists 1 labels"), ("mango\nmango", "more than once")],
+    [("mango\npear", "Only in "), ("mango", "fewer than two labels"), ("mango\nmango", "more than once")],
 )
 def test_labels_that_do_not_fit_end_with_1_and_the_way_on(fruit: Path, tmp_path: Path, labels: str, words: str) -> None:
     file = tmp_path / "names.txt"

@@ -64,17 +64,17 @@ def test_without_a_scaling_it_says_what_the_pictures_tell_and_measured_takes_it(
     assert parse_manifest((tmp_path / "bundle" / "manifest.json").read_bytes()).provenance.scaling == "tf"
     page = (tmp_path / "bundle" / "report.html").read_text(encoding="utf-8")
     assert "Scaling and reading were measured" in page
-    assert "How it wants its pictures, measured" in page
+    assert "Measured scaling and reading" in page
     tried = json.loads((tmp_path / "bundle" / "report.json").read_text())["inspection"]
     assert tried[0]["options"] == "--scaling tf"
     assert tried[0]["p_value"] is None
     assert {each["options"] for each in tried} >= {"--scaling unit", "--scaling tf --channels BGR"}
     result = run(parity, model, tmp_path / "bundle", data, "--scaling", "measured")
-    assert (result.exit_code, "is for an export" in result.stderr) == (2, True)
+    assert (result.exit_code, "'measured' is not one of" in result.stderr) == (2, True)
 
 
 def test_measured_takes_nothing_that_the_pictures_do_not_settle(data: Path, tmp_path: Path) -> None:
     model = saved(Case("tf", order=(1, 0, 2, 3, 4, 5)), tmp_path / "model.keras")
     result = run(export, model, data, "--scaling", "measured", "-o", tmp_path / "bundle")
-    assert (result.exit_code, "do not settle it" in result.stderr) == (1, True)
+    assert (result.exit_code, "cannot decide it" in result.stderr) == (1, True)
     assert "in the order 1, 0, 2, 3, 4, 5" in result.stderr

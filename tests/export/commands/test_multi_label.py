@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
+from pyarrow import parquet
 
 from signs_export.commands.evaluate import evaluate
 from signs_export.commands.export import export
@@ -20,6 +22,7 @@ from signs_export.commands.parity import parity
 from signs_runtime import Classifier
 from signs_runtime.bundle.manifest import parse_manifest
 from signs_runtime.commands.signs import signs
+from tests.runtime.serving.running import Server
 
 SIDE = 24
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 230)}
@@ -42,17 +45,21 @@ def squares(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     return np.clip(pictures, 0, 255).astype(np.uint8), shown
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("squares")
+def write_table(path: Path) -> Path:
+    """300 squares as files, and the table of their labels: a third of them for testing."""
     pictures, shown = squares(300, 0)
-    with (folder / "squares.csv").open("w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["picture", "split", *COLOURS])
         for i, (picture, colours) in enumerate(zip(pictures, shown, strict=True)):
-            Image.fromarray(picture).save(folder / f"{i}.png")
+            Image.fromarray(picture).save(path.with_name(f"{i}.png"))
             writer.writerow([f"{i}.png", "test" if i % 3 == 0 else "train", *colours])
-    return folder / "squares.csv"
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_table(tmp_path_factory.mktemp("squares") / "squares.csv")
 
 
 def trained(activation: str | None) -> keras.Model:
@@ -105,7 +112,7 @@ def test_the_manifest_says_its_kind_and_a_threshold_for_each_label(bundle: Path)
     assert manifest.thresholds == (0.4, 0.5, 0.6)
     assert run(signs, "verify", bundle).exit_code == 0
     info = run(signs, "info", bundle).stdout
-    assert "multi-label; red from 0.4, green from 0.5, blue from 0.6" in info
+    assert "multi-label; red 0.4, green 0.5, blue 0.6" in info
 
 
 def test_the_device_finds_all_labels_of_a_picture_and_none_in_an_empty_one(bundle: Path) -> None:
@@ -145,9 +152,9 @@ def test_predictions_are_written_with_every_label(bundle: Path, table: Path) -> 
 
 def test_report_and_card_speak_of_each_label(bundle: Path) -> None:
     report = (bundle / "report.html").read_text(encoding="utf-8")
-    assert "Label by label, beside Keras" in report
+    assert "Label by label, compared with Keras" in report
     assert "McNemar's p" in report
-    assert "What is taken for what" not in report
+    assert "Which labels are confused" not in report
     card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "a picture may show several of them, or none" in card
 
@@ -159,7 +166,7 @@ def test_parity_in_ci_passes_and_catches_another_threshold_label_by_label(
         result = run(parity, model, bundle, table, *options)
         assert result.exit_code == 0, result.output
     result = run(parity, model, bundle, table, "--thresholds", "0.5")
-    assert (result.exit_code, "in the proof from (0.5, 0.5, 0.5) on" in result.stdout + result.stderr) == (3, True)
+    assert (result.exit_code, "but the proof's are (0.5, 0.5, 0.5)" in result.stdout + result.stderr) == (3, True)
     keras_model = keras.saving.load_model(model)
     last = keras_model.layers[-1]
     kernel, bias = last.get_weights()
@@ -222,7 +229,7 @@ def test_a_table_needs_sigmoids_and_evaluate_says_where_labels_are_measured(
 ) -> None:
     softmax = softmax_model(tmp_path / "softmax.keras")
     result = run(export, softmax, table, "--scaling", "unit", "-o", tmp_path / "bundle")
-    assert (result.exit_code, "no sigmoids" in result.stderr) == (1, True), result.stderr
+    assert (result.exit_code, "no sigmoid" in result.stderr) == (1, True), result.stderr
     result = run(evaluate, model, table)
     assert (result.exit_code, "measures each label" in result.stderr) == (1, True), result.stderr
 
@@ -235,7 +242,7 @@ def test_data_of_the_other_kind_is_no_bad_export(model: Path, bundle: Path, tabl
         (folder / f"{i}.png").symlink_to(table.parent / f"{i}.png")
     (tmp_path / "labels.json").write_text(json.dumps(list(COLOURS)))
     result = run(parity, model, bundle, folders, "--labels", tmp_path / "labels.json")
-    assert (result.exit_code, "give a table of labels" in result.stderr) == (1, True), result.stderr
+    assert (result.exit_code, "pass a table of labels" in result.stderr) == (1, True), result.stderr
     for options in ((bundle, folders), (bundle, table)):
         result = run(evaluate, *options)
         assert (result.exit_code, "measures each label" in result.stderr) == (1, True), result.stderr
@@ -247,15 +254,15 @@ Change = Callable[[list[list[str]]], Any]
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda rows: rows[3].__setitem__(0, "gone.png"), "1 pictures that are not there"),
-        (lambda rows: rows[3].__setitem__(3, "2"), "is neither 1 nor 0"),
-        (lambda rows: rows[3].__setitem__(3, "-1"), "is neither 1 nor 0"),  # "uncertain" to some
-        (lambda rows: rows[3].__setitem__(0, "x" * 300), "pictures that are not there"),
+        (lambda rows: rows[3].__setitem__(0, "gone.png"), "1 pictures that do not exist"),
+        (lambda rows: rows[3].__setitem__(3, "2"), "is not 1 or 0"),
+        (lambda rows: rows[3].__setitem__(3, "-1"), "is not 1 or 0"),  # "uncertain" to some
+        (lambda rows: rows[3].__setitem__(0, "x" * 300), "pictures that do not exist"),
         (lambda rows: rows[3].__setitem__(0, rows[4][0]), "more than once"),
-        (lambda rows: rows[3].append("1"), "not all lines"),
-        (lambda rows: rows[0].__setitem__(3, "red"), "the column red more than once"),
-        (lambda rows: rows[3].__setitem__(1, "somewhere"), "is no split"),
-        (lambda rows: [row.__delitem__(slice(3, None)) for row in rows], "1 labels"),
+        (lambda rows: rows[3].append("1"), "do not have 5 cells"),
+        (lambda rows: rows[0].__setitem__(3, "red"), "more than one column named red"),
+        (lambda rows: rows[3].__setitem__(1, "somewhere"), "is not a split"),
+        (lambda rows: [row.__delitem__(slice(3, None)) for row in rows], "fewer than two labels"),
         (lambda rows: [row.__setitem__(2, "0") for row in rows[1:]], "no training picture shows 'red'"),
         (lambda rows: rows.__delitem__(slice(1, None)), "lists no pictures"),
     ],
@@ -269,3 +276,22 @@ def test_a_table_that_cannot_be_read_says_what_is_wrong(
     other.write_text("\n".join(",".join(row) for row in rows))
     result = run(export, model, other, "-o", tmp_path / "bundle")
     assert (result.exit_code, words in result.stderr) == (1, True), result.stderr
+
+
+def test_files_of_rows_and_a_server_give_all_labels_too(bundle: Path, tmp_path: Path) -> None:
+    pictures, _ = squares(30, 3)
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{i:02d}.png")
+    own = Classifier(bundle).predict_batch(list(pictures))
+    result = run(signs, "predict", bundle, tmp_path, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    rows = parquet.read_table(tmp_path / "out" / "part-000000.parquet").to_pylist()
+    assert [row["found"] for row in rows] == [list(each.found) for each in own]
+    assert [row["probability of blue"] for row in rows] == pytest.approx([each.probabilities[2] for each in own])
+    labels = Counter(label for each in own for label in each.found or ("unsure",))
+    assert json.loads(result.stdout)["labels"] == labels
+    with Server.start(bundle) as server:
+        server.wait_until_ready()
+        for i, each in enumerate(own):
+            status, said = server.ask("POST", "/predict", (tmp_path / f"{i:02d}.png").read_bytes())
+            assert (status, said["found"], said["label"]) == (200, list(each.found), each.label)

@@ -78,7 +78,7 @@ def test_a_bundle_says_unsure_by_itself_and_is_proved_with_that(
     page = (tmp_path / "bundle" / "report.html").read_text()
     assert "Pictures that show none of the labels" in page
     assert "strangers that pass by good pictures lost" in page
-    assert 'it says "unsure"' in (tmp_path / "bundle" / "MODEL_CARD.md").read_text().replace("\\", "")
+    assert 'it answers "unsure"' in (tmp_path / "bundle" / "MODEL_CARD.md").read_text().replace("\\", "")
 
 
 def test_drawn_textures_need_no_folder(reference: Reference, dataset: Dataset) -> None:
@@ -99,12 +99,12 @@ def test_what_cannot_be_is_refused(reference: Reference, dataset: Dataset, tmp_p
     with pytest.raises(ImageError, match="nowhere"):
         find_unsure(job, str(tmp_path / "nowhere"))
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
-    with pytest.raises(ExportError, match="1 pictures; give 20"):
+    with pytest.raises(ExportError, match="needs 20 or more pictures"):
         find_unsure(job, str(tmp_path))
     with pytest.raises(ExportError, match="one label"):
         find_unsure(replace(job, reference=replace(reference, thresholds=(0.5,) * 6)), "drawn")
     named = replace(dataset, labels=("unsure", *dataset.labels[1:]))
-    with pytest.raises(ExportError, match="name it otherwise"):
+    with pytest.raises(ExportError, match="Rename the label"):
         find_unsure(replace(job, dataset=named), "drawn")
 
 

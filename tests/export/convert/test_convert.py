@@ -150,7 +150,7 @@ def test_the_file_says_its_labels_its_input_and_its_weights(converted: onnx.Mode
 
 
 def test_labels_that_do_not_fit_the_model_are_refused(reference: Reference) -> None:
-    with pytest.raises(ExportError, match="6 classes apart and the data has 2 labels"):
+    with pytest.raises(ExportError, match="6 classes, but the data has 2 labels"):
         convert(reference, ("yes", "no"), ExportConfig())
 
 

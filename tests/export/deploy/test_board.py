@@ -78,7 +78,7 @@ def test_a_damaged_folder_and_another_machine_are_refused(folder: Path, tmp_path
     result = subprocess.run(
         ["sh", copy / "install.sh", copy / "mine"], env=environment, capture_output=True, text=True, check=False
     )
-    assert (result.returncode, "is no virtual environment" in result.stderr) == (1, True), result.stderr
+    assert (result.returncode, "is not a virtual environment" in result.stderr) == (1, True), result.stderr
     assert (copy / "mine" / "file").read_text() == "mine"
     script = copy / "install.sh"
     for here, other, words in (
@@ -125,7 +125,7 @@ def test_a_tar_file_holds_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("musllinux-aarch64", "3.11", "musl"),
         ("linux-riscv64", "3.11", "this processor"),
         ("windows-amd64", "3.11", "Unix shell"),
-        ("darwin-x86_64", "3.11", "There are: linux-aarch64"),
+        ("darwin-x86_64", "3.11", "Choose one of: linux-aarch64"),
         ("linux-aarch64", "3.9", "does not run on Python 3.9"),
     ],
 )
@@ -145,7 +145,7 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(tmp_path: Path, mo
         deploy_board(tmp_path / "none", tmp_path / "board", BoardConfig())
     with pytest.raises(ExportError, match="No program"):
         deploy_board(STORED, tmp_path / "board", BoardConfig(program=tmp_path / "none.py"))
-    with pytest.raises(ExportError, match="systemd takes no folder called 'a board'"):
+    with pytest.raises(ExportError, match="systemd cannot use a folder named 'a board'"):
         deploy_board(STORED, tmp_path / "a board", BoardConfig(program=Path(__file__)))
     damaged = tmp_path / "damaged"
     shutil.copytree(STORED, damaged)

@@ -131,7 +131,7 @@ def test_the_camera_is_read_until_it_is_stopped(page: Any) -> None:
 def test_what_is_no_picture_is_said_and_the_next_one_works(page: Any, picture: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     page.set_input_files("#file", tmp_path / "text.png")
-    expect(page.locator("#state")).to_contain_text("no picture")
+    expect(page.locator("#state")).to_contain_text("cannot read this file")
     assert page.locator("#answer").is_hidden()
     page.set_input_files("#file", picture)
     assert answer(page)

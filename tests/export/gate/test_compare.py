@@ -40,7 +40,7 @@ def test_labels_in_another_order_than_the_datas_fail_the_gate(
     _, verdict = prove(file, reference, turned, CONFIG)
     assert [check.name for check in verdict.misses] == ["labels"]
     assert verdict.stage == "labels"
-    assert "output 0 is '0', not '5'" in verdict.describe()
+    assert "output 0 is '0', but '5' in the data" in verdict.describe()
 
 
 def test_another_number_of_labels_leaves_nothing_to_compare(file: Path, reference: Reference, dataset: Dataset) -> None:

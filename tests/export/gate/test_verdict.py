@@ -45,7 +45,7 @@ def test_significantly_fewer_right_fails_the_gate_though_the_labels_agree_enough
     n = 1000
     expected = np.tile(np.array([[0.9, 0.1]], np.float32), (n, 1))
     given = expected.copy()
-    given[:7] = [0.1, 0.9]  # 99.3% agree; 7 right in Keras alone, none in the variant alone
+    given[:7] = [0.1, 0.9]  # 99.3% agree; 7 right only in Keras, none only in the variant
     files = tuple(Path(f"{i}.png") for i in range(n))
     all_right = replace(
         evidence,
@@ -57,7 +57,7 @@ def test_significantly_fewer_right_fails_the_gate_though_the_labels_agree_enough
     )
     verdict = verdict_at_once("int8", all_right, given, "int8", Budget(0.99, None, None))
     assert [check.name for check in verdict.misses] == ["accuracy"]
-    assert "7 in Keras alone, 0 in the variant alone" in verdict.misses[0].says
+    assert "7 only in Keras, 0 only in the variant" in verdict.misses[0].says
     given[5:7] = expected[5:7]
     assert verdict_at_once("int8", all_right, given, "int8", Budget(0.99, None, None)).passed  # 5 to 0 may be chance
 

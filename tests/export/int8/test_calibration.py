@@ -37,14 +37,14 @@ def test_calibration_leaves_test_pictures_out_and_says_so(pictures: Dataset) -> 
     tested = {image.tobytes() for image in np.asarray(both.test.pictures)}
     assert not any(image.tobytes() in tested for image in calibration.images[::2])
     assert len(calibration.images) == 200
-    assert any("100 training pictures that are test pictures, too" in warning for warning in calibration.warnings)
+    assert any("skipped 100 training pictures" in warning for warning in calibration.warnings)
     with pytest.raises(CalibrationError, match="all of its training pictures are test pictures"):
         choose_calibration(with_splits(pictures, slice(0, 60), slice(0, 60)), InputSpec(32, 32), 60)
 
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(60, "on 60 pictures; give 100 or more"), (3, "without a picture of"), (1, "of one class alone")],
+    [(60, "on 60 pictures; give 100 or more"), (3, "without a picture of"), (1, "of one class only")],
 )
 def test_doubtful_calibrations_are_told(pictures: Dataset, count: int, words: str) -> None:
     assert any(words in warning for warning in choose_calibration(pictures, InputSpec(32, 32), count).warnings)

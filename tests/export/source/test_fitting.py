@@ -55,7 +55,7 @@ def test_a_model_of_another_input_takes_pictures_in_keras_and_in_the_graph(
 
 
 def test_rows_of_pixels_that_are_no_square_need_to_be_told_their_size() -> None:
-    with pytest.raises(ExportError, match=r"600 numbers, which are no square picture.*--image-size"):
+    with pytest.raises(ExportError, match=r"600 numbers in a row.*--image-size"):
         examine(classifier((600,)), scaling="unit")
     assert examine(classifier((600,)), scaling="unit", image_size=(20, 10)).input == InputSpec(20, 10, "RGB")
     assert examine(classifier((600,)), scaling="unit", image_size=(20, 30)).input == InputSpec(20, 30, "L")

@@ -95,11 +95,11 @@ def test_two_outputs_are_refused() -> None:
 
 def test_what_takes_no_pictures_is_refused() -> None:
     vector = keras.Input((8,))
-    refused("no square picture", keras.Model(vector, layers.Dense(3)(vector)))
+    refused("8 numbers in a row", keras.Model(vector, layers.Dense(3)(vector)))
     image = keras.Input((8, 8, 8))
     refused("an image classifier takes", keras.Model(image, layers.Dense(3)(layers.Flatten()(image))))
     image = keras.Input((8, 8, 3))
-    refused("gives", keras.Model(image, layers.Conv2D(3, 1)(image)), scaling="unit")
+    refused("The model's output is", keras.Model(image, layers.Conv2D(3, 1)(image)), scaling="unit")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -60,8 +60,8 @@ def test_what_is_unsure_is_the_bundles_own_unless_it_is_said() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"unsure_below": 1.5}, "no probability"),
-        ({"unsure_below": -0.1}, "no probability"),
+        ({"unsure_below": 1.5}, "must be a probability"),
+        ({"unsure_below": -0.1}, "must be a probability"),
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": float("inf")}, "temperature"),
         ({"labels": ("red", "green", "unsure")}, "unsure"),

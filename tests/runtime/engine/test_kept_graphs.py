@@ -108,7 +108,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_refused(tmp_path: Path, c
     model = Model.of_file(path)
     path.write_bytes(colour_classifier(LABELS, SIZE, sharpness=0.2))
     for cached in (True, False):
-        with pytest.raises(BundleTamperedError, match="was replaced while it was opened"):
+        with pytest.raises(BundleTamperedError, match="was replaced while it was being opened"):
             start(model, Setting("cpu", 1, False), cached=cached)
     assert not list((cache / "graphs").iterdir())
 

@@ -104,7 +104,7 @@ def test_a_file_that_is_not_plain_onnx_is_refused(content: bytes, words: str) ->
         ([(5, message((1, 3), (2, FLOAT), (8, "w"), (13, message((1, "location"), (2, "/etc/passwd")))))], "external"),
         ([(5, message((1, 3), (2, FLOAT), (8, "w"), (14, 1)))], "outside the file"),
         ([(5, tensor("w", floats(3), (4, b"\0" * 12)))], "hold 12 bytes"),
-        ([(5, message((1, 3), (2, FLOAT), (8, "w"), (9, b"\0" * 8)))], "hold 8 bytes, and their shape needs 12"),
+        ([(5, message((1, 3), (2, FLOAT), (8, "w"), (9, b"\0" * 8)))], "hold 8 bytes, but their shape needs 12"),
         ([(5, message((1, 2**40), (1, 2**40), (2, FLOAT), (8, "w"), (9, b"")))], "have the shape"),
         ([(5, message((1, -1), (2, FLOAT), (8, "w"), (9, b"")))], "have the shape"),
         ([(5, message((1, 3), (2, 8), (8, "w"), (6, b"text")))], "strings"),
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_plain_onnx_is_refused(content: bytes, words: str) ->
         ([(5, message((1, 2), (2, 3), (8, "w"), (5, 1000), (5, 0)))], "do not fit their type"),
         ([(5, tensor("x", floats(3)))], "stands for two values"),
         ([(5, tensor("image", floats(3)))], "stands for two values"),
-        ([(12, value("nothing", FLOAT, [1]))], "made by no node"),
+        ([(12, value("nothing", FLOAT, [1]))], "no node makes its outputs"),
         ([(11, value("more", FLOAT, ["batch", "open"]))], "of shape"),
         ([(11, value("more", FLOAT, [2**40]))], "of shape"),
     ],
@@ -133,7 +133,7 @@ def with_attribute(*fields: tuple[int, int | float | str | bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("between", "words"),
     [
-        (node("Relu", "x", "y", (7, "com.microsoft")), "com.microsoft'.Relu, outside the ONNX standard"),
+        (node("Relu", "x", "y", (7, "com.microsoft")), "com.microsoft'.Relu, which is outside the ONNX standard"),
         (node("If", "x", "y", (5, message((1, "then_branch"), (6, b""), (20, 5)))), "control flow"),
         (node("Loop", "x", "y", (5, message((1, "body"), (11, b""), (20, 10)))), "control flow"),
         (node("Scan", "x", "y"), "uses 'Scan', which no exported classifier does"),
@@ -143,10 +143,10 @@ def with_attribute(*fields: tuple[int, int | float | str | bytes]) -> bytes:
         (with_attribute((1, "a"), (21, "outer"), (20, 1)), "function's attribute"),
         (with_attribute((1, "a"), (3, 1), (20, 1)), "of type 1 holds"),
         (node("Relu", "x", "y", (5, attribute("a", 1)), (5, attribute("a", 1))), "attribute twice"),
-        (node("Relu", "later", "y"), "no node makes before"),
-        (node("Relu", "y", "y"), "no node makes before"),
+        (node("Relu", "later", "y"), "no earlier node makes"),
+        (node("Relu", "y", "y"), "no earlier node makes"),
         (node("Relu", "x", "x"), "stands for two values"),
-        (node("Relu", "x", "y z"), "more outputs"),
+        (node("Relu", "x", "y z"), "too many outputs"),
         (
             node("Constant", "", "y", (5, message((1, "value"), (20, 4), (5, message((1, 1), (2, 1), (14, 1)))))),
             "outside",
@@ -165,16 +165,16 @@ def constant(name: str, shape: list[int]) -> list[bytes]:
 @pytest.mark.parametrize(
     ("between", "weights", "words"),
     [
-        ([*constant("c", [10**9]), node("Mul", "x c", "y")], {}, "weights unpack to"),
+        ([*constant("c", [10**9]), node("Mul", "x c", "y")], {}, "expands the constants"),
         (
             [node("Add", "a b", "c"), node("Mul", "x c", "y")],
             {"a": floats(30_000, 1), "b": floats(1, 30_000)},
-            "unpack",
+            "expands the constants",
         ),
         (
             [node("Range", "a b c", "r"), node("Mul", "x r", "y")],
             {"a": ints(0), "b": ints(10**9), "c": ints(1)},
-            "unpack",
+            "expands the constants",
         ),
         ([node("Tile", "x r", "y")], {"r": ints(1, 1, 10**4, 10**4)}, "memory for one picture"),
         ([node("Tile", "x r", "y")], {"r": ints(1, 1, 2**62, 2**62)}, "memory for one picture"),
@@ -204,7 +204,7 @@ def constant(name: str, shape: list[int]) -> list[bytes]:
             {"a": ints(1), "b": ints(0)},
             "0 or -1",
         ),
-        ([node("Cast", "x", "i", to=6), node("Div", "i i", "y")], {}, "not known before it runs"),
+        ([node("Cast", "x", "i", to=6), node("Div", "i i", "y")], {}, "unknown before it runs"),
         ([node("DepthToSpace", "x", "y", blocksize=2**31 - 1)], {}, "blocks of"),
         ([node("DepthToSpace", "x", "y", blocksize=2**33)], {}, "blocksize="),
         ([node("ConvTranspose", "x w", "y", group=0)], {"w": floats(3, 3, 2, 2)}, "0 groups"),
@@ -213,7 +213,7 @@ def constant(name: str, shape: list[int]) -> list[bytes]:
         ([node("Conv", "x w", "y", pads=[10**5] * 4)], {"w": floats(3, 3, 2, 2)}, "memory for one picture"),
         ([node("MaxPool", "x", "y", kernel_shape=[0, 0])], {}, "less than one"),
         ([node("MaxPool", "x", "y", kernel_shape=[2, 2], pads=[2, 0, 0, 0])], {}, "slides a window"),
-        ([node("Conv", "x w", "y")], {"w": floats(0, 3, 2, 2)}, "weights of no number"),
+        ([node("Conv", "x w", "y")], {"w": floats(0, 3, 2, 2)}, "weights without any number"),
         ([node("Softmax", "x", "s", axis=1), node("LRN", "s", "y", size=2)], {}, "has size 2"),
         ([node("Sum", " ".join(["x"] * 1001), "y")], {}, "more than 1,000 inputs"),
         (
@@ -237,9 +237,9 @@ def constant(name: str, shape: list[int]) -> list[bytes]:
             "memory for one picture",
         ),
         ([node("Constant", "", "c", value_ints="reflect"), node("Relu", "x", "y")], {}, "holds 'value_ints'"),
-        ([node("Shape", "x", "s"), node("Gather", "s i", "y")], {"i": floats(1)}, "no integers"),
+        ([node("Shape", "x", "s"), node("Gather", "s i", "y")], {"i": floats(1)}, "not integers"),
         ([node("GatherND", "x i", "y")], {"i": np.array(1)}, "takes 0 of"),
-        ([node("Split", "x s", "y", axis=0)], {"s": np.zeros(0, np.int64)}, "no number"),
+        ([node("Split", "x s", "y", axis=0)], {"s": np.zeros(0, np.int64)}, "without any number"),
         ([node("Reshape", "x s", "y")], {"s": ints(-1, 5)}, "turns"),
         ([node("Slice", "x a b c", "y")], {"a": ints(9), "b": ints(9), "c": ints(2)}, "makes a value of shape"),
         ([node("Einsum", "x x", "y", equation="abcd,efgh->abcdefgh")], {}, "shape|memory"),
@@ -300,7 +300,7 @@ def test_pictures_that_multiply_each_other_are_refused(between: list[bytes]) -> 
 
 def test_names_in_messages_are_cut() -> None:
     refused(picture_classifier(node("R" * 10**6, "x", "y")), "which no exported classifier does")
-    refused(picture_classifier(node("Relu", "n" * 10**6, "y")), "no node makes before")
+    refused(picture_classifier(node("Relu", "n" * 10**6, "y")), "no earlier node makes")
 
 
 def test_a_graph_of_many_nodes_is_checked_in_time_or_refused() -> None:
@@ -343,8 +343,8 @@ def test_recurrent_layers_pass_and_run_and_are_bounded(op: str, gates: int, dire
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (answer,) = session.run(None, {"image": np.zeros((2, 8, 6, 3), np.uint8)})
     assert answer.shape == (2, 3)
-    refused(recurrent(op, gates, direction=direction, rows=7), "is given")
-    refused(recurrent(op, gates, direction=direction, hidden=2**20), "is given")
+    refused(recurrent(op, gates, direction=direction, rows=7), "gets")
+    refused(recurrent(op, gates, direction=direction, hidden=2**20), "gets")
     refused(recurrent(op, gates, direction="sideways"), "0 directions")
 
 

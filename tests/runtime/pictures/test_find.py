@@ -43,7 +43,7 @@ def test_links_count_as_what_they_lead_to_and_those_that_lead_nowhere_as_picture
     found = find_pictures([data])
     assert [path.relative_to(data).as_posix() for path in found.pictures] == ["b.jpg", "c.jpg", "rose/a.jpg"]
     assert [leads_nowhere(path) for path in found.pictures] == [False, True, False]
-    with pytest.raises(ImageError, match=r"c\.jpg: a link to .*fetched_later.*fetch it first"):
+    with pytest.raises(ImageError, match=r"c\.jpg: a link to .*fetched_later.*fetch that file first"):
         read_image(data / "c.jpg", InputSpec(4, 4))
 
 
@@ -75,5 +75,5 @@ def test_a_pipe_that_nobody_writes_to_is_refused_after_a_while(tmp_path: Path, m
     )  # named: it may be a substitution
     assert find_pictures([tmp_path]).others == 1
     monkeypatch.setattr(read, "_PATIENCE", 0.2)
-    with pytest.raises(ImageError, match="nothing came out of this pipe"):
+    with pytest.raises(ImageError, match="this pipe delivered nothing"):
         read_image(tmp_path / "pipe.jpg", InputSpec(4, 4))

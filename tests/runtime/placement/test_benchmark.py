@@ -65,7 +65,7 @@ def test_the_command_speaks_to_people_and_to_machines(three_variants: Path) -> N
     asked = ("--threads", 1, "--batch-size", 2, "--rounds", 1, "--variant", "fp32")
     shown = run("benchmark", three_variants, *asked)
     assert shown.exit_code == 0
-    assert "pictures a second" in shown.stdout
+    assert "pictures per second" in shown.stdout
     document = json.loads(run("benchmark", three_variants, *asked, "--json").stdout)
     (variant,) = document["variants"]
     assert variant["variant"] == "fp32"

@@ -24,7 +24,7 @@ def test_a_placement_says_what_was_asked_for_what_was_chosen_and_counts_the_node
         assert placement.nodes.keys() == {"CPUExecutionProvider"}
         assert placement.nodes["CPUExecutionProvider"] > 1
     named = Classifier(bundle / "fp32.onnx", device="cpu", threads=3).placement
-    assert (named.requested, named.why, named.threads) == ("cpu", "asked for by name", 3)
+    assert (named.requested, named.why, named.threads) == ("cpu", "requested by name", 3)
 
 
 @pytest.mark.parametrize("device", [each for each in PROVIDERS if each != "cpu"])
@@ -46,7 +46,7 @@ def test_a_provider_that_the_build_lists_and_cannot_start_is_refused_by_name_and
         Classifier(bundle, device="cuda")
     placement = Classifier(bundle).placement
     assert placement.device == "cpu"
-    assert "not fp32 on cuda: " in placement.why
+    assert "fp32 on cuda was skipped: " in placement.why
 
 
 def test_a_provider_that_takes_no_node_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_threads_that_compute_nothing_are_refused(bundle: Path) -> None:
 
 def test_info_shows_how_a_bundle_would_run_here(bundle: Path) -> None:
     shown = CliRunner().invoke(signs, ["info", str(bundle)])
-    assert "fp32 on cpu (asked for: auto)" in shown.stdout
+    assert "fp32 on cpu (requested: auto)" in shown.stdout
     assert ("nodes on CPUExecutionProvider" in shown.stdout) == TELLS
     assert "100 MB" in shown.stdout  # the memory that the manifest states
     document = json.loads(CliRunner().invoke(signs, ["info", str(bundle), "--threads", "1", "--json"]).stdout)

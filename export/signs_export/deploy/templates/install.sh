@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs the runtime from this folder, without a network, and proves the bundle on this device.
 #
-#   sh install.sh [FOLDER]        FOLDER is where the virtual environment goes; by default venv, beside this file
+#   sh install.sh [FOLDER]        FOLDER is for the virtual environment. The default is venv, next to this file.
 #
-# PYTHON names another interpreter. TUNE=0 leaves `signs tune` out, which takes a minute or more.
-# Exit codes: 0 installed and proved, 1 an error that is explained, 3 the device does not answer as Keras did.
+# PYTHON=... uses another interpreter. TUNE=0 skips `signs tune`, which takes about a minute.
+# Exit codes: 0 installed and proved; 1 an error, with a message; 3 the device does not answer as Keras did.
 set -eu
 
 here=$$(cd "$$(dirname "$$0")" && pwd)
@@ -16,21 +16,21 @@ fail() {
     exit 1
 }
 
-[ "$$(uname -m)" = "$machine" ] || fail "this folder is for $platform, and this machine is $$(uname -m)."
-command -v "$$python" >/dev/null || fail "there is no $$python. Install Python $python, or name it by PYTHON=."
+[ "$$(uname -m)" = "$machine" ] || fail "this folder is for $platform, but this machine is $$(uname -m)."
+command -v "$$python" >/dev/null || fail "$$python was not found. Install Python $python, or pass its path: PYTHON=PATH sh install.sh"
 "$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$python")' ||
-    fail "$$python is not Python $python, for which these wheels are."
+    fail "$$python is not Python $python, which the wheels in this folder need."
 "$$python" -c 'import struct; exit(struct.calcsize("P") != 8)' ||
-    fail "$$python is a 32-bit program, and onnxruntime has wheels for 64-bit ones only."
+    fail "$$python is a 32-bit program, but onnxruntime needs a 64-bit one."
 [ "$$(uname -s)" != Linux ] || "$$python" -c 'import platform; exit(platform.libc_ver()[0] != "glibc")' ||
-    fail "$$python does not use glibc, for which these wheels are."
+    fail "$$python does not use glibc, which the wheels in this folder need."
 if command -v sha256sum >/dev/null; then
-    (cd "$$here" && sha256sum -c SHA256SUMS >/dev/null) || fail "files are damaged: copy the folder again."
+    (cd "$$here" && sha256sum -c SHA256SUMS >/dev/null) || fail "files are damaged. Copy the folder again."
 fi
 
 [ ! -e "$$target" ] || [ -f "$$target/pyvenv.cfg" ] ||
-    fail "$$target is there and is no virtual environment; it is not overwritten. Name another folder."
-"$$python" -m venv --clear "$$target" || fail "no virtual environment. On Debian: apt install python$python-venv."
+    fail "$$target exists, is not a virtual environment and is not overwritten. Choose another FOLDER."
+"$$python" -m venv --clear "$$target" || fail "the virtual environment could not be created. On Debian: apt install python$python-venv"
 "$$target/bin/python" -m pip install --quiet --disable-pip-version-check --no-index \
     --find-links "$$here/wheels" --require-hashes --requirement "$$here/requirements.txt"
 "$$target/bin/signs" verify "$$here/bundle"

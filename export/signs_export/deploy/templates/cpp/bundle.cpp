@@ -37,7 +37,7 @@ std::string sha256(const Bytes& content) {
 Bytes read_sealed(const std::filesystem::path& folder, const nlohmann::json& record) {
   const std::string path = record.at("path");
   Bytes content = read_file(folder / path);
-  if (sha256(content) != record.at("sha256")) throw std::runtime_error(path + " is not the file that was sealed.");
+  if (sha256(content) != record.at("sha256")) throw std::runtime_error(path + " is not the file that was sealed. Copy the bundle again.");
   return content;
 }
 
@@ -54,11 +54,11 @@ void append_utf8(std::string& text, std::uint32_t character) {
   }
 }
 
-/// The bytes of an array, which lie in the .npz file.
+/// An array of the .npz file. It points to the file's bytes.
 struct Array {
   const std::uint8_t* data = nullptr;
   std::size_t size = 0;
-  std::string type;  // as NumPy calls it
+  std::string type;  // NumPy's name for it
 
   template <typename T>
   std::vector<T> values() const {
@@ -67,7 +67,7 @@ struct Array {
     return made;
   }
 
-  /// Texts of a fixed length: "<U5" has five characters of four bytes each, filled up with zeros.
+  /// Texts of a fixed length: "<U5" has five characters of four bytes each, padded with zeros.
   std::vector<std::string> texts() const {
     const std::size_t length = type.rfind("<U", 0) == 0 ? std::strtoul(type.c_str() + 2, nullptr, 10) : 0;
     std::vector<std::string> made;
@@ -82,13 +82,13 @@ struct Array {
 };
 
 std::uint64_t little_endian(const Bytes& content, std::size_t place, int bytes) {
-  if (place + bytes > content.size()) throw std::runtime_error("The golden pictures end too early.");
+  if (place + bytes > content.size()) throw std::runtime_error("The golden pictures are cut off. Copy the bundle again.");
   std::uint64_t value = 0;
   for (int i = bytes; i-- > 0;) value = value << 8 | content[place + i];
   return value;
 }
 
-/// The arrays of an .npz as numpy.savez writes it: a zip whose members are stored as they are.
+/// The arrays of an .npz as numpy.savez writes it: a zip whose members are not compressed.
 std::map<std::string, Array> unpacked(const Bytes& content) {
   std::map<std::string, Array> arrays;
   std::size_t place = 0;
@@ -99,7 +99,9 @@ std::map<std::string, Array> unpacked(const Bytes& content) {
     const std::size_t start = extra + extra_length;
     std::uint64_t size = little_endian(content, place + 22, 4);
     if (size == 0xffffffff) size = little_endian(content, extra + 4, 8);  // zip64's extra field
-    if (start > content.size() || size > content.size() - start) throw std::runtime_error("The golden pictures end too early.");
+    if (start > content.size() || size > content.size() - start) {
+      throw std::runtime_error("The golden pictures are cut off. Copy the bundle again.");
+    }
     std::string name(content.begin() + long(place) + 30, content.begin() + long(extra));
     name = name.substr(0, name.rfind(".npy"));
     const bool is_long = little_endian(content, start + 6, 1) > 1;  // the .npy's version
@@ -142,20 +144,28 @@ Classifier::Classifier(const std::filesystem::path& folder, const std::string& v
   const Bytes text = read_file(folder / "manifest.json");
   const auto manifest = nlohmann::json::parse(text);
   const int schema = manifest.at("schema");
-  if (!schemas.count(schema)) throw std::runtime_error("The bundle is of schema " + std::to_string(schema) + ".");
+  if (!schemas.count(schema)) {
+    throw std::runtime_error("The bundle has schema " + std::to_string(schema) + "; this program reads 4, 5, 6.");
+  }
   labels_ = manifest.at("labels").get<std::vector<std::string>>();
   input_ = parse_input(manifest.at("input"));
   thresholds_ = optional_floats(manifest, "thresholds");
   unsure_below_ = manifest.value("unsure_below", 0.0f);
-  if (labels_.empty()) throw std::runtime_error("The bundle has no labels.");
-  if (!thresholds_.empty() && thresholds_.size() != labels_.size()) throw std::runtime_error("A label has no threshold.");
+  if (labels_.empty()) throw std::runtime_error("The manifest has no labels.");
+  if (!thresholds_.empty() && thresholds_.size() != labels_.size()) {
+    throw std::runtime_error("The manifest does not have one threshold for each label.");
+  }
   const auto& variants = manifest.at("variants");
   const auto named = [&](const std::string& name) {
     return std::find_if(variants.begin(), variants.end(), [&](const auto& each) { return each.at("name") == name; });
   };
   auto chosen = named(variant.empty() ? "int8" : variant);
   if (chosen == variants.end() && variant.empty()) chosen = variants.begin();
-  if (chosen == variants.end()) throw std::runtime_error("The bundle has no variant " + variant + ".");
+  if (chosen == variants.end()) {
+    std::string names;
+    for (const auto& each : variants) names += (names.empty() ? "" : ", ") + each.at("name").get<std::string>();
+    throw std::runtime_error("The bundle has no variant " + variant + "; it has " + names + ".");
+  }
   variant_ = chosen->at("name");
   tolerance_ = chosen->at("tolerance");
   golden_ = read_sealed(folder, manifest.at("golden").at("file"));
@@ -167,18 +177,18 @@ std::vector<float> Classifier::probabilities(const std::uint8_t* pixels, std::si
   const std::int64_t shape[] = {std::int64_t(count), input_.height, input_.width, input_.channels()};
   const std::size_t size = count * input_.height * input_.width * input_.channels();
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-  auto* data = const_cast<std::uint8_t*>(pixels);  // onnxruntime reads it only
+  auto* data = const_cast<std::uint8_t*>(pixels);  // onnxruntime only reads it
   const auto image = Ort::Value::CreateTensor<std::uint8_t>(memory, data, size, shape, 4);
   const char* inputs[] = {"image"};
   const char* outputs[] = {"probabilities"};
   const auto answers = session_.Run(Ort::RunOptions(), inputs, &image, 1, outputs, 1);
   const auto given = answers[0].GetTensorTypeAndShapeInfo();
   if (given.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || given.GetElementCount() != count * labels_.size()) {
-    throw std::runtime_error("The model has other labels than its manifest.");
+    throw std::runtime_error("The model's outputs do not match the labels in the manifest.");
   }
   const float* values = answers[0].GetTensorData<float>();
   if (!std::all_of(values, values + count * labels_.size(), [](float value) { return std::isfinite(value); })) {
-    throw std::runtime_error("The model answers with NaN or infinite numbers.");
+    throw std::runtime_error("The model's answer has NaN or infinite numbers.");
   }
   return std::vector<float>(values, values + count * labels_.size());
 }
@@ -205,7 +215,7 @@ std::vector<std::string> Classifier::told(const float* probabilities) const {
 Proof Classifier::verify() {
   const auto arrays = unpacked(golden_);
   const auto labels = arrays.at("labels").texts();
-  if (labels.size() != labels_.size()) throw std::runtime_error("The golden pictures have other labels than the manifest.");
+  if (labels.size() != labels_.size()) throw std::runtime_error("The golden pictures and the manifest have different labels.");
   const Array images = arrays.at("images");
   const auto wanted = arrays.at("probabilities").values<float>();
   const std::size_t count = wanted.size() / labels_.size();

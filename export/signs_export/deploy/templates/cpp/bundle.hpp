@@ -1,4 +1,4 @@
-// A bundle: what its manifest says, its golden pictures, and a variant that runs.
+// A bundle: its manifest, its golden pictures, and a loaded variant.
 #pragma once
 
 #include <onnxruntime_cxx_api.h>
@@ -13,32 +13,32 @@
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// A file's bytes. Throws std::runtime_error.
+/// Read a file's bytes. Throws std::runtime_error.
 Bytes read_file(const std::filesystem::path& path);
 
-/// The manifest's `input`; what is missing has the contract's default.
+/// Parse the manifest's `input`. Missing fields get the bundle format's defaults.
 Input parse_input(const nlohmann::json& input);
 
-/// A picture file's bytes as the model wants it.
+/// Turn a picture file's bytes into the model's image.
 Image read_picture(const Bytes& file, const Input& input);
 
-/// What the golden pictures showed of this device.
+/// The result of the golden pictures on this device.
 struct Proof {
   int pictures = 0;
   int same_label = 0;
   bool same_order = false;  // of the labels
-  double largest = 0;    // difference from Keras's probabilities
+  double largest = 0;    // largest difference from Keras's probabilities
   double tolerance = 0;  // that the bundle allows
   int files = 0;
   int pixels = 0;   // the largest difference from what training saw, of 255
-  double mean = 0;  // of a picture's differences, where it is largest
+  double mean = 0;  // the largest mean difference of a picture
   bool passed = false;
 };
 
 class Classifier {
  public:
-  /// Opens the variant of this name; "" takes int8 where there is one, else the first. Throws std::runtime_error where a
-  /// file is not the one that was sealed, and Ort::Exception.
+  /// Opens the variant of this name; "" opens int8 if there is one, else the first. Throws std::runtime_error if a file is
+  /// not the one that was sealed, and Ort::Exception.
   explicit Classifier(const std::filesystem::path& folder, const std::string& variant = "");
 
   const std::vector<std::string>& labels() const { return labels_; }
@@ -48,12 +48,13 @@ class Classifier {
   /// Whether each label is decided on its own.
   bool finds_several() const { return !thresholds_.empty(); }
 
-  /// Whole images one after the other in, probabilities for each label out.
+  /// The probabilities (count, labels) of pixels: `count` whole images, one after the other.
   std::vector<float> probabilities(const std::uint8_t* pixels, std::size_t count);
 
-  /// The labels that these probabilities mean: one, several, or none where the model is unsure.
+  /// The labels that these probabilities mean: one, several, or none if the model is unsure.
   std::vector<std::string> told(const float* probabilities) const;
 
+  /// Checks on the golden pictures that this device reads files as training did, and answers as Keras did.
   Proof verify();
 
  private:

@@ -16,7 +16,7 @@ namespace {
 constexpr char usage[] =
     "classify [--bundle FOLDER] [--variant NAME] PICTURE...   label pictures\n"
     "classify [--bundle FOLDER] [--variant NAME] --verify    prove the bundle on this machine\n"
-    "classify --vectors FILE                                 read the contract's test pictures\n";
+    "classify --vectors FILE                                 check the bundle format's test vectors\n";
 
 bool label(Classifier& classifier, const std::vector<std::string>& files) {
   bool passed = true;
@@ -56,12 +56,12 @@ bool verify(Classifier& classifier) {
 Bytes from_base64(const std::string& text) {
   Bytes made(text.size() / 4 * 3);
   const auto* characters = reinterpret_cast<const unsigned char*>(text.data());
-  if (EVP_DecodeBlock(made.data(), characters, int(text.size())) < 0) throw std::runtime_error("The vectors are damaged: base64.");
+  if (EVP_DecodeBlock(made.data(), characters, int(text.size())) < 0) throw std::runtime_error("The test vectors are damaged: invalid base64.");
   made.resize(made.size() - std::size_t(std::count(text.begin(), text.end(), '=')));
   return made;
 }
 
-/// Each case of the test vectors: the pixels must be the very ones, or near where the picture was compressed.
+/// Check each case of the test vectors: pixels must be equal, or within `most` levels for compressed pictures.
 bool read_vectors(const std::string& file) {
   const auto vectors = nlohmann::json::parse(read_file(file));
   int right = 0;
@@ -103,7 +103,7 @@ int run(const std::vector<std::string>& arguments) {
     } else if (each == "--vectors" && has_value) {
       return read_vectors(arguments[++i]) ? 0 : 1;
     } else if (each.rfind("--", 0) == 0) {
-      std::cerr << "classify: " << each << " is no option, or lacks its value.\n" << usage;
+      std::cerr << "classify: " << each << " is an unknown option, or its value is missing.\n" << usage;
       return 2;
     } else {
       files.push_back(each);

@@ -17,7 +17,7 @@
 namespace {
 using Bytes = std::vector<std::uint8_t>;
 
-/// Numbers of a TIFF header, of either byte order; 0 beyond its end.
+/// Reads numbers of a TIFF header in either byte order; 0 beyond its end.
 struct Tiff {
   const std::uint8_t* start;
   std::size_t size;
@@ -41,11 +41,11 @@ struct Tiff {
   }
 };
 
-/// The TIFF header in which a JPEG or a PNG says how its camera was held.
+/// The TIFF header of a JPEG or a PNG, which has the EXIF orientation; empty if there is none.
 Tiff exif_of(const Bytes& file) {
   if (file.size() > 4 && file[0] == 0xff && file[1] == 0xd8) {
     for (std::size_t place = 2; place + 10 <= file.size() && file[place] == 0xff && file[place + 1] != 0xda;) {
-      if (file[place + 1] == 0xff) {  // fills up
+      if (file[place + 1] == 0xff) {  // padding
         ++place;
         continue;
       }
@@ -68,7 +68,7 @@ Tiff exif_of(const Bytes& file) {
   return {nullptr, 0};
 }
 
-/// Orientations 5 to 8 change places of rows and columns; each then mirrors rows, columns, or both.
+/// Orientations 5 to 8 swap rows and columns. Each orientation then mirrors rows, columns or both, or neither.
 Image turned_by(int orientation, const Image& image) {
   const bool swapped = orientation >= 5;
   const bool across = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
@@ -90,7 +90,7 @@ Image decode_other(const Bytes& file) {
   const bool known = stbi_info_from_memory(file.data(), int(file.size()), &width, &height, &channels);
   if (known && !is_allowed(width, height)) throw std::runtime_error(too_many_pixels());
   stbi_uc* pixels = stbi_load_from_memory(file.data(), int(file.size()), &width, &height, &channels, 4);
-  if (!pixels) throw std::runtime_error(std::string("is no picture that can be read: ") + stbi_failure_reason());
+  if (!pixels) throw std::runtime_error(std::string("this file cannot be read as a picture: ") + stbi_failure_reason());
   Image image(width, height, 4);
   std::memcpy(image.data.data(), pixels, image.data.size());
   stbi_image_free(pixels);

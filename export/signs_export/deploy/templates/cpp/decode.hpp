@@ -6,5 +6,6 @@
 
 #include "image.hpp"
 
-/// A JPEG, PNG, BMP or GIF file's first frame as RGBA; turned as its camera was held. Throws std::runtime_error.
+/// The first frame of a JPEG, PNG, BMP or GIF file as RGBA; `turned` applies its EXIF orientation.
+/// Throws std::runtime_error.
 Image decode(const std::vector<std::uint8_t>& file, bool turned);

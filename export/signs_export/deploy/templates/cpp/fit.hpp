@@ -1,4 +1,4 @@
-// From decoded pixels to what the model takes, as the Python runtime does: colour, then size, then order.
+// Turns decoded pixels into the model's image, as the Python runtime does: colour, then size, then channel order.
 #pragma once
 
 #include <string>

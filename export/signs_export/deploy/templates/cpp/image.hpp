@@ -19,11 +19,11 @@ struct Image {
   const std::uint8_t* at(int x, int y) const { return data.data() + (std::size_t(y) * width + x) * channels; }
 };
 
-/// As Python rounds: halves to the even number.
+/// Round as Python does: halves to the even number.
 double round_half_even(double value);
 
-/// The crossings of these columns and rows; black where they lie beyond the edges.
+/// The pixels at these columns and rows; black if they lie outside the image.
 Image picked(const Image& image, const std::vector<int>& columns, const std::vector<int>& rows);
 
-/// RGBA to RGB, or to grey where `colour` is "L", by Pillow's arithmetic; transparent pixels show white.
+/// Convert RGBA to RGB, or to grey if `colour` is "L", as Pillow does. Transparent pixels become white.
 Image with_colour(const Image& rgba, const std::string& colour);

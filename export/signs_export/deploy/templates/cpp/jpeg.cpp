@@ -13,7 +13,7 @@
 
 namespace {
 struct Errors {
-  jpeg_error_mgr manager;  // first: libjpeg knows it by this address
+  jpeg_error_mgr manager;  // must be first: libjpeg passes its address
   std::jmp_buf back;
   char message[JMSG_LENGTH_MAX] = "";
   bool truncated = false;
@@ -32,7 +32,7 @@ void hear(j_common_ptr jpeg, int level) {
 
 int channels_of(const jpeg_decompress_struct& jpeg) { return jpeg.out_color_space == JCS_CMYK ? 4 : jpeg.num_components == 1 ? 1 : 3; }
 
-/// All pixels, as libjpeg gives them. No object of C++ is made between setjmp and a failure.
+/// Read all pixels, as libjpeg decodes them. No C++ object may be created between setjmp and a failure.
 bool read(const std::vector<std::uint8_t>& file, jpeg_decompress_struct& jpeg, Errors& errors, Image& pixels) {
   jpeg.err = jpeg_std_error(&errors.manager);
   errors.manager.error_exit = give_up;
@@ -68,13 +68,13 @@ Image decode_jpeg(const std::vector<std::uint8_t>& file) {
   const bool too_large = jpeg.image_width && !is_allowed(jpeg.image_width, jpeg.image_height);
   jpeg_destroy_decompress(&jpeg);
   if (too_large) throw std::runtime_error(too_many_pixels());
-  if (errors.truncated) throw std::runtime_error("is no whole picture: the file ends too early");
-  if (!whole) throw std::runtime_error(std::string("is no picture that can be read: ") + errors.message);
+  if (errors.truncated) throw std::runtime_error("this picture is cut off: the file ends too early");
+  if (!whole) throw std::runtime_error(std::string("this file cannot be read as a picture: ") + errors.message);
   Image image(pixels.width, pixels.height, 4);
   for (std::size_t i = 0; i < image.data.size(); i += 4) {
     const std::uint8_t* from = pixels.data.data() + i / 4 * pixels.channels;
     for (int c = 0; c < 3; ++c) {
-      // CMYK is stored inverted: how much of the light each ink leaves.
+      // CMYK is stored inverted: the share of the light that each ink lets through.
       image.data[i + c] = pixels.channels == 4 ? std::uint8_t((from[c] * from[3] + 127) / 255) : from[pixels.channels == 1 ? 0 : c];
     }
     image.data[i + 3] = 255;

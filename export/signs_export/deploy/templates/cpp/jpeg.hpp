@@ -1,4 +1,4 @@
-// Decodes JPEG files with libjpeg, as Pillow does: the same pixels.
+// Decodes JPEG files with libjpeg, to the same pixels as Pillow.
 #pragma once
 
 #include <cstdint>
@@ -8,5 +8,5 @@
 
 bool is_jpeg(const std::vector<std::uint8_t>& file);
 
-/// The picture as it lies in the file, RGBA. Throws std::runtime_error.
+/// The picture as RGBA, without its EXIF orientation. Throws std::runtime_error.
 Image decode_jpeg(const std::vector<std::uint8_t>& file);

@@ -1,4 +1,4 @@
-// How large a picture may be: as the Python runtime reads.
+// The largest pictures that are read, as in the Python runtime.
 #pragma once
 
 #include <string>
@@ -10,4 +10,7 @@ inline bool is_allowed(long long width, long long height) {
   return width <= longest_side && height <= longest_side && width * height <= most_pixels;
 }
 
-inline std::string too_many_pixels() { return "has more than the " + std::to_string(most_pixels) + " pixels allowed"; }
+inline std::string too_many_pixels() {
+  return "this picture is too large: at most " + std::to_string(most_pixels) + " pixels and " + std::to_string(longest_side) +
+         " a side are allowed";
+}

@@ -82,7 +82,7 @@ std::vector<int> nearest_places(int count, float from, float to) {
   return found;
 }
 
-/// A new place: the first old one, and the weights from there on, in fixed point.
+/// For a new position: the first old position, and the weights from there on, in fixed point.
 struct Weights {
   int first;
   std::vector<std::int64_t> shares;
@@ -154,7 +154,7 @@ Image resample(const Image& image, Size size, Box from, const Filter& filter) {
     if (size.height == image.height && from.top == 0 && from.bottom == float(size.height)) return given;
     return down(given, weights(image.height, from.top, from.bottom, size.height, filter));
   };
-  // Down first where that drops far more: Pillow does from 13 on.
+  // Pillow 13 and newer resize vertically first if that drops far more rows than columns.
   if (image.height > size.height && image.height - size.height > 2 * (image.width - size.width)) {
     return resized_across(resized_down(image));
   }

@@ -8,5 +8,5 @@
 /// Whether `filter` is one of Pillow's: nearest, box, bilinear, hamming, bicubic, lanczos.
 bool is_pillow(const std::string& filter);
 
-/// `fit` is stretch, crop or pad.
+/// Resize as Pillow does. `fit` is stretch, crop or pad.
 Image by_pillow(const Image& image, int width, int height, const std::string& filter, const std::string& fit);

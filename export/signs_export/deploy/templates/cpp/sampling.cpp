@@ -9,20 +9,20 @@ namespace {
 constexpr int fixed_one = 2048;
 constexpr double sliver = 1e-3;
 
-/// A stretch of columns or rows; it may begin before the picture, and end after it.
+/// A range of columns or rows; it may begin before the picture and end after it.
 struct Span {
   int start;
   int length;
 };
 
-/// For each new place the two old ones between which it lies, and how far it is on the way.
+/// For each new position: the two old positions around it, and its share of the way from the first to the second.
 struct Steps {
   std::vector<int> first;
   std::vector<int> second;
-  std::vector<float> share;  // empty: the first alone
+  std::vector<float> share;  // empty: only the first counts
 };
 
-/// For each new place the old ones that it covers, each with its share.
+/// For each new position: the old positions that it covers, each with its share.
 using Shares = std::vector<std::vector<std::pair<int, float>>>;
 
 std::pair<Span, Span> spans(const Image& image, int across, int down, const std::string& fit) {
@@ -77,7 +77,7 @@ Steps steps(const std::string& filter, int old, int count) {
       const float own = float(i + 1 - (below.back() + 1) * (double(count) / old));
       share.push_back(own <= 0 ? 0 : own - std::floor(own));
     } else {
-      throw std::runtime_error("This program has no filter " + filter + ".");
+      throw std::runtime_error("This program does not have the resize filter " + filter + ".");
     }
   }
   if (!below.empty()) return between(below, share, old);
@@ -129,7 +129,7 @@ Shares covered_shares(int old, int count) {
   return made;
 }
 
-/// From a span's places to the picture's; what lies beyond the edges is black, and adds nothing.
+/// Turn a span's positions into the picture's. Positions outside the picture are black and add nothing.
 Shares within(const Shares& shares, int start, int length) {
   Shares made(shares.size());
   for (std::size_t i = 0; i < shares.size(); ++i) {
@@ -140,7 +140,8 @@ Shares within(const Shares& shares, int start, int length) {
   return made;
 }
 
-/// OpenCV's mean of all that a new pixel covers. Sums of whole pixels stay below 2^24, so that floats hold them exactly.
+/// OpenCV's INTER_AREA: the mean of the old pixels that a new pixel covers. Sums of whole pixels stay below 2^24, so
+/// floats hold them exactly.
 Image averaged(const Image& image, int width, int height, Span across, Span down) {
   const bool whole = across.length % width == 0 && down.length % height == 0;
   const auto shares = whole ? whole_shares : covered_shares;

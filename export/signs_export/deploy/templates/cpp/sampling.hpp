@@ -5,5 +5,5 @@
 
 #include "image.hpp"
 
-/// `fit` is stretch, crop or pad. Throws std::runtime_error for a filter that is none of these.
+/// Resize as TensorFlow or OpenCV does. `fit` is stretch, crop or pad. Throws std::runtime_error for any other filter.
 Image sampled(const Image& image, int width, int height, const std::string& filter, const std::string& fit);

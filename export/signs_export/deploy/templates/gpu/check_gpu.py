@@ -1,10 +1,10 @@
-"""Proves, tunes and times the bundle on this machine's NVIDIA GPU, and writes report.json to send back.
+"""Verifies, tunes and times the bundle on this machine's NVIDIA GPU, and writes report.json to send back.
 
-    python3 check_gpu.py            first installs the wheels into the folder venv
-    python3 check_gpu.py --here     takes the signs that is installed for this Python
-    python3 check_gpu.py --train    also trains an epoch on the GPU, by Keras on JAX, in an environment of its own
+    python3 check_gpu.py            installs the wheels into the folder venv first
+    python3 check_gpu.py --here     uses the signs command that is installed for this Python
+    python3 check_gpu.py --train    also trains one epoch on the GPU, with Keras on JAX, in its own environment
 
-Needs Python 3.10 to 3.13. Exit codes: 0 all passed, 1 a step failed, 3 answers on the GPU are not Keras's.
+Needs Python 3.10 to 3.13. Exit codes: 0 all steps passed, 1 a step failed, 3 the GPU does not answer as Keras did.
 """
 
 import argparse
@@ -22,24 +22,24 @@ HERE = Path(__file__).resolve().parent
 REPORT = HERE / "report.json"
 DEVICES = ("cuda", "tensorrt")
 BATCHES = (1, 16, 64)
-LONGEST = 1800  # seconds a step may take; TensorRT builds an engine in minutes
-WRONG = 3  # the exit code of a signs command whose answers are not Keras's
-KEPT = 4000  # characters of what a failed step said
-DRIVER_OF_CUDA_13 = 580  # an older one takes the last onnxruntime for CUDA 12
+LONGEST = 1800  # seconds that a step may take; TensorRT needs minutes to build an engine
+WRONG = 3  # the exit code of a signs command that does not answer as Keras did
+KEPT = 4000  # characters of a failed step's output
+DRIVER_OF_CUDA_13 = 580  # older drivers need the last onnxruntime for CUDA 12
 
 Command = list[str | Path]
 Step = dict[str, Any]  # JSON
 
 
 class Check:
-    """The steps so far; the report has each as soon as it ended."""
+    """The steps so far. Each is in the report as soon as it has ended."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         REPORT.unlink(missing_ok=True)
 
     def run(self, name: str, command: Command, variables: Mapping[str, str] | None = None) -> Step:
-        """Run a step, say how it went, and keep it."""
+        """Run a step, print its result, and add it to the report."""
         print(f"{name} ...", end=" ", flush=True)
         start = time.monotonic()
         try:
@@ -54,7 +54,7 @@ class Check:
             )
             code, out, said = child.returncode, child.stdout, child.stderr
         except subprocess.TimeoutExpired:
-            code, out, said = 1, "", f"It did not end within {LONGEST} seconds."
+            code, out, said = 1, "", f"The step was stopped after {LONGEST} seconds."
         except OSError as error:
             code, out, said = 1, "", str(error)
         try:
@@ -71,7 +71,7 @@ class Check:
         return step
 
     def install(self, folder: Path, wanted: list[str]) -> bool:
-        """Install into an environment, which is made where it is not there; whether that went well."""
+        """Install into an environment, which is created if it does not exist. Returns whether it worked."""
         if not (folder / "pyvenv.cfg").exists():
             made = self.run(f"making {folder.name}", [sys.executable, "-m", "venv", folder])
             if made["exit_code"]:
@@ -86,7 +86,7 @@ class Check:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether a GPU's answers are not Keras's."""
+        """Whether the GPU does not answer as Keras did."""
         return any(map(_answers_wrongly, self.failed))
 
     def write(self) -> None:
@@ -99,7 +99,7 @@ class Check:
 
 
 def _answers_wrongly(step: Step) -> bool:
-    """Where a variant gave no answer at all, for want of memory or an engine, none was wrong."""
+    """Whether a step failed with wrong answers. A variant without an answer (no memory, no engine) is not wrong."""
     if step["exit_code"] != WRONG or not step["step"].startswith("signs") or step["step"].endswith("cpu"):
         return False
     variants = step["found"]["variants"] if isinstance(step["found"], dict) else []
@@ -116,7 +116,7 @@ def wheel(name: str) -> Path:
 
 
 def install_runtime(check: Check, driver: str) -> dict[str, str]:
-    """Install onnxruntime for CUDA, then TensorRT; gives the variables by which a process finds TensorRT."""
+    """Install onnxruntime for CUDA, then TensorRT. Returns the environment variables with which TensorRT is found."""
     folder = HERE / "venv"
     is_old = driver.partition(".")[0].isdigit() and int(driver.partition(".")[0]) < DRIVER_OF_CUDA_13
     for_cuda_12 = is_old or sys.version_info < (3, 11)
@@ -128,7 +128,7 @@ def install_runtime(check: Check, driver: str) -> dict[str, str]:
 
 
 def prove(check: Check, signs: Path, variables: Mapping[str, str]) -> None:
-    """Everything that is asked of a GPU."""
+    """Run doctor, verify, tune and benchmark on the GPU."""
     bundle = HERE / "bundle"
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     check.run("signs doctor", [signs, "doctor", "--device", "cuda", "--json"], variables)
@@ -145,7 +145,7 @@ def prove(check: Check, signs: Path, variables: Mapping[str, str]) -> None:
 
 
 def train(check: Check) -> None:
-    """An epoch on drawn hands, by Keras on JAX; fails where JAX finds no GPU."""
+    """Train one epoch on drawn hands, with Keras on JAX. Fails if JAX finds no GPU."""
     folder = HERE / "venv-train"
     if not check.install(folder, [f"{wheel('signs_runtime')}[cpu]", str(wheel("signs_edge")), "jax[cuda12]"]):
         return
@@ -165,10 +165,10 @@ def train(check: Check) -> None:
 
 
 def main() -> int:
-    """Run all steps, and write the report."""
+    """Run all steps and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--here", action="store_true", help="install nothing: take this Python's signs")
-    parser.add_argument("--train", action="store_true", help="also train an epoch")
+    parser.add_argument("--here", action="store_true", help="install nothing; use the signs command of this Python")
+    parser.add_argument("--train", action="store_true", help="also train one epoch on the GPU")
     chosen = parser.parse_args()
     check = Check()
     query: Command = ["nvidia-smi", "--query-gpu=driver_version,name,memory.total,compute_cap", "--format=csv,noheader"]

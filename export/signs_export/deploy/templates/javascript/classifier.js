@@ -1,4 +1,4 @@
-// A bundle that was opened: what it answers, and its proof on this device.
+// Opens a bundle, answers pictures, and proves the bundle on this device.
 
 import { unpacked } from "./golden.js";
 
@@ -7,21 +7,21 @@ const PIXEL_MOST = 3; // of 255: as `signs verify` allows for other decoders
 const PIXEL_MEAN = 1;
 
 /**
- * Open the variant `name` of a bundle; null takes int8, or the first. `fetched` gives a file's bytes by its name, `read`
- * takes a picture file's bytes and the manifest's `input` to pixels, `ort` is onnxruntime, and `options` are its
- * session's. Throws where a file is not the one that was sealed.
+ * Open the variant `name` of a bundle; null opens int8 if there is one, else the first. `fetched` returns a file's bytes
+ * by its name. `read` turns a picture file's bytes into pixels, as the manifest's `input` describes. `ort` is onnxruntime,
+ * and `options` are for its session. Throws an Error if a file is not the one that was sealed.
  */
 export async function openBundle(name, { fetched, read, ort, options }) {
   const manifest = JSON.parse(new TextDecoder().decode(await fetched("manifest.json")));
-  if (!SCHEMAS.includes(manifest.schema)) throw new Error(`The bundle is of schema ${manifest.schema}.`);
+  if (!SCHEMAS.includes(manifest.schema)) throw new Error(`The bundle has schema ${manifest.schema}; this program reads ${SCHEMAS.join(", ")}.`);
   const named = (wanted) => manifest.variants.find((each) => each.name === wanted);
   const variant = name === null ? (named("int8") ?? manifest.variants[0]) : named(name);
-  if (!variant) throw new Error(`The bundle has no ${name}; it has ${manifest.variants.map((each) => each.name).join(", ")}.`);
+  if (!variant) throw new Error(`The bundle has no variant ${name}; it has ${manifest.variants.map((each) => each.name).join(", ")}.`);
   const [model, golden] = await Promise.all(
     [variant.file, manifest.golden.file].map(async (record) => {
       const content = await fetched(record.path);
       const digest = await sha256(content);
-      if (digest !== null && digest !== record.sha256) throw new Error(`${record.path} is not the file that was sealed.`);
+      if (digest !== null && digest !== record.sha256) throw new Error(`${record.path} is not the file that was sealed. Copy the bundle again.`);
       return content;
     }),
   );
@@ -31,11 +31,11 @@ export async function openBundle(name, { fetched, read, ort, options }) {
     return probabilities.data;
   };
   const thresholds = manifest.thresholds ?? [];
-  if (thresholds.length && thresholds.length !== manifest.labels.length) throw new Error("A label has no threshold.");
+  if (thresholds.length && thresholds.length !== manifest.labels.length) throw new Error("The manifest does not have one threshold for each label.");
   return new Classifier(manifest, variant, unpacked(golden), { run, read });
 }
 
-/** In hex; null where a browser does not have it: it does on https and localhost only. */
+/** The digest in hex; null if the browser has none, as it has one only on https and localhost. */
 async function sha256(content) {
   if (!globalThis.crypto?.subtle) return null;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
@@ -43,7 +43,7 @@ async function sha256(content) {
 }
 
 export class Classifier {
-  /** A model that runs: `run` takes pixels and their shape to probabilities, `read` a picture file's bytes to pixels. */
+  /** A loaded model: `run` turns pixels and their shape into probabilities, `read` a picture file's bytes into pixels. */
   constructor(manifest, variant, golden, { run, read }) {
     Object.assign(this, { manifest, variant, golden, run, read, labels: manifest.labels, input: manifest.input });
   }
@@ -53,18 +53,18 @@ export class Classifier {
     return (this.manifest.thresholds ?? []).length > 0;
   }
 
-  /** Probabilities for pixels, a Uint8Array of whole images one after the other: a Float32Array of labels each. */
+  /** The probabilities (Float32Array, labels an image) of pixels (Uint8Array, whole images one after the other). */
   async probabilities(pixels) {
     const { height, width } = this.input;
     const channels = this.input.colour === "L" ? 1 : 3;
     const count = pixels.length / (height * width * channels);
     const found = await this.run(pixels, [count, height, width, channels]);
-    if (found.length !== count * this.labels.length) throw new Error("The model has other labels than its manifest.");
-    if (!found.every(Number.isFinite)) throw new Error("The model answers with NaN or infinite numbers.");
+    if (found.length !== count * this.labels.length) throw new Error("The model's outputs do not match the labels in the manifest.");
+    if (!found.every(Number.isFinite)) throw new Error("The model's answer has NaN or infinite numbers.");
     return found;
   }
 
-  /** Probabilities as labels: [{label, probability}], the most probable first, and whether the model is sure. */
+  /** What probabilities mean: [{label, probability}], the most probable first, and whether the model is sure. */
   told(probabilities) {
     const ranked = Array.from(probabilities, (probability, i) => ({ label: this.labels[i], probability }));
     const thresholds = this.manifest.thresholds ?? [];
@@ -74,11 +74,11 @@ export class Classifier {
     return { ranked, sure, found: found.map((each) => each.label) };
   }
 
-  /** The golden pictures: the device reads files as training did, and answers as Keras did. */
+  /** Check on the golden pictures that this device reads files as training did, and answers as Keras did. */
   async verify() {
     const { images, probabilities, files, fileSizes, fileImages } = this.golden;
     const labels = this.labels.length;
-    if (this.golden.labels.length !== labels) throw new Error("The golden pictures have other labels than the manifest.");
+    if (this.golden.labels.length !== labels) throw new Error("The golden pictures and the manifest have different labels.");
     const sameOrder = JSON.stringify(this.golden.labels) === JSON.stringify(this.labels);
     const count = probabilities.length / labels;
     const size = images.length / count;

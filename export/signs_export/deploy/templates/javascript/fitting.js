@@ -1,15 +1,15 @@
-// From decoded pixels to what the model takes, as the Python runtime does: colour, then size, then order.
+// Turns decoded pixels into the model's image, as the Python runtime does: colour, then size, then channel order.
 
 import { withColour } from "./image.js";
 import { byPillow, FILTERS } from "./pillow.js";
 import { sampled } from "./sampling.js";
 
-/** RGBA pixels as the model wants them, by the manifest's `input`: a Uint8Array of height * width * channels. */
+/** Turn RGBA pixels into the model's image: a Uint8Array of height * width * channels, by the manifest's `input`. */
 export function fitted(rgba, input) {
   return ordered(resized(withColour(rgba, input.colour), input), input);
 }
 
-/** At the model's size, by the manifest's `fit` and `resize`. */
+/** Resize to the model's size, by the manifest's `fit` and `resize`. */
 export function resized(image, input) {
   const { width, height } = input;
   if (image.width === width && image.height === height) return image;

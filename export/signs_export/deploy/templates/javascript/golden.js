@@ -1,6 +1,6 @@
-// The golden pictures: arrays out of the .npz file that NumPy wrote.
+// Reads the golden pictures: the arrays of an .npz file that NumPy wrote.
 
-/** The arrays of an .npz as numpy.savez writes it: a zip whose members are stored as they are. */
+/** The arrays of an .npz as numpy.savez writes it: a zip whose members are not compressed. */
 export function unpacked(content) {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   const arrays = {};
@@ -39,7 +39,7 @@ function parsed(content) {
   return new KINDS[type](content.slice(start).buffer);
 }
 
-/** Texts of up to `length` characters each, a number a character, filled up with zeros. */
+/** Texts of up to `length` characters each: one code point a number, padded with zeros. */
 function texts(characters, length) {
   return Array.from({ length: characters.length / length }, (_, i) =>
     String.fromCodePoint(...characters.subarray(i * length, (i + 1) * length).filter((each) => each !== 0)),

@@ -1,17 +1,17 @@
-// What is done to an image: {width, height, channels, data}, where data is a Uint8Array, row by row.
+// Operations on images: {width, height, channels, data}, where data is a Uint8Array, row by row.
 
 const WHITE = 255;
 
 export const single = Math.fround;
 
-/** As Python rounds. */
+/** Round as Python does: halves to the even number. */
 export function roundHalfEven(value) {
   const below = Math.floor(value);
   if (value - below !== 0.5) return Math.round(value);
   return below % 2 === 0 ? below : below + 1;
 }
 
-/** The crossings of these columns and rows; black where they lie beyond the edges. */
+/** The pixels at these columns and rows; black if they lie outside the image. */
 export function picked({ width, height, channels, data }, columns, rows) {
   const made = new Uint8Array(columns.length * rows.length * channels);
   let place = 0;
@@ -24,7 +24,7 @@ export function picked({ width, height, channels, data }, columns, rows) {
   return { width: columns.length, height: rows.length, channels, data: made };
 }
 
-/** RGBA to the manifest's `colour` (red first for BGR, too) by Pillow's arithmetic; transparent pixels show white. */
+/** Convert RGBA to the manifest's `colour` as Pillow does (BGR stays red first). Transparent pixels become white. */
 export function withColour({ width, height, data }, colour) {
   const count = width * height;
   const channels = colour === "L" ? 1 : 3;

@@ -31,7 +31,7 @@ function sinc(x) {
   return x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI);
 }
 
-/** `filter` is one of FILTERS, or nearest. */
+/** Resize as Pillow does. `filter` is one of FILTERS, or nearest. */
 export function byPillow(image, width, height, filter, fit) {
   const whole = [image.width, image.height];
   const target = [width, height];
@@ -89,12 +89,12 @@ function resample(image, [width, height], [left, top, right, bottom], filter) {
     height !== image.height || top !== 0 || bottom !== height
       ? alongRows(given, weights(image.height, top, bottom, height, filter))
       : given;
-  // Down first where that drops far more: Pillow does from 13 on.
+  // Pillow 13 and newer resize vertically first if that drops far more rows than columns.
   const downFirst = image.height > height && image.height - height > 2 * (image.width - width);
   return downFirst ? across(down(image)) : down(across(image));
 }
 
-/** For each new place the first old one, and the weights from there on, in fixed point. */
+/** For each new position: the first old position, and the weights from there on, in fixed point. */
 function weights(old, from, to, count, { support, weight }) {
   const scale = single(to - from) / count;
   const wide = Math.max(scale, 1);

@@ -1,4 +1,4 @@
-// The filters of TensorFlow and OpenCV, in float32 where they have it.
+// The resize filters of TensorFlow and OpenCV, in float32 wherever they use it.
 
 import { picked, roundHalfEven, single } from "./image.js";
 
@@ -98,7 +98,7 @@ function mixedInIntegers(topLeft, topRight, bottomLeft, bottomRight, across, dow
   return (((upper * above) >> 16) + ((lower * below) >> 16) + 2) >> 2;
 }
 
-/** OpenCV's mean of all that a new pixel covers. */
+/** OpenCV's INTER_AREA: the mean of the old pixels that a new pixel covers. */
 function averaged(image, width, height, across, down) {
   const wide = across.length / width;
   const high = down.length / height;
@@ -137,7 +137,7 @@ function summed(data, width, height, channels, columns, keep) {
   return made;
 }
 
-/** The pairs of place and share that each new place is made of. */
+/** For each new position: the old positions that it covers, each with its share. */
 function wholeShares(old, count) {
   const times = old / count;
   return range(count, (i) => range(times, (step) => [i * times + step, 1]));

@@ -13,7 +13,7 @@ import { readPicture } from "./reading.js";
 
 const USAGE = `node classify.js [--bundle FOLDER] [--variant NAME] PICTURE...   label pictures
 node classify.js [--bundle FOLDER] [--variant NAME] --verify    prove the bundle on this machine
-node classify.js --vectors FILE                                 read the contract's test pictures`;
+node classify.js --vectors FILE                                 check the bundle format's test vectors`;
 const OPTIONS = {
   bundle: { type: "string", default: fileURLToPath(new URL("./bundle", import.meta.url)) },
   variant: { type: "string" },
@@ -45,7 +45,7 @@ async function verify(classifier) {
   return proof.passed;
 }
 
-/** Each case of the test vectors: the pixels must be the very ones, or near where the picture was compressed. */
+/** Check each case of the test vectors: pixels must be equal, or within `most` levels for compressed pictures. */
 async function readVectors(file) {
   const { pictures, cases } = JSON.parse(await readFile(file, "utf8"));
   let wrong = 0;

@@ -1,12 +1,12 @@
-// Decodes picture files with sharp, and makes of them what the model takes.
+// Decodes picture files with sharp, and turns them into the images that the model takes.
 
 import sharp from "sharp";
 import { fitted } from "./fitting.js";
 
-// As training read pictures: no colour management, and no refusal of what a decoder only warns of.
+// As in training: no colour management, and a decoder's warnings are not errors.
 const OPTIONS = { ignoreIcc: true, failOn: "error", limitInputPixels: 89_478_485 };
 
-/** A picture file's bytes as the model wants it, by the manifest's `input`. */
+/** Turn a picture file's bytes into the model's image, as the manifest's `input` describes. */
 export async function readPicture(content, input) {
   const opened = sharp(content, OPTIONS);
   const { space } = await opened.metadata();
@@ -18,7 +18,7 @@ export async function readPicture(content, input) {
   return fitted({ width: info.width, height: info.height, channels: 4, data }, input);
 }
 
-/** Cyan, magenta, yellow and black to RGBA, without a colour profile. */
+/** Convert CMYK to RGBA in place, without a colour profile. */
 function mixInks(data) {
   for (let i = 0; i < data.length; i += 4) {
     const light = 255 - data[i + 3];

@@ -1,13 +1,13 @@
-// A bundle in the browser.
+// Opens the bundle in the browser.
 
 import * as ort from "./ort.wasm.bundle.min.mjs";
 import { openBundle } from "./classifier.js";
 import { readPicture } from "./reading.js";
 
-ort.env.wasm.numThreads = 1; // several need headers that few static hosts send
+ort.env.wasm.numThreads = 1; // more threads need headers that few static hosts send
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url).href };
 
-/** Open a variant of the bundle beside this page. Throws where a digest differs. */
+/** Open a variant of the bundle next to this page. Throws an Error if a digest differs. */
 export function openHere(name) {
   const read = (content, input) => readPicture(new Blob([content]), input);
   return openBundle(name, { fetched, read, ort, options: { executionProviders: ["wasm"] } });

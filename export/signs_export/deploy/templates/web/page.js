@@ -1,4 +1,4 @@
-// The page: a picture, pasted, dropped, chosen or from the camera, and what the model says of it.
+// The page: shows the model's answer to a picture that is pasted, dropped, chosen or taken by the camera.
 
 import { openHere } from "./opening.js";
 import { readFrame, readPicture } from "./reading.js";
@@ -14,8 +14,8 @@ const element = (id) => document.getElementById(id);
 let classifier = null;
 let stream = null;
 let shownPicture = null;
-let verdict = null; // of the proof: [words, state]
-let asked = 0; // pictures and cameras so far: what an earlier one answers comes too late
+let verdict = null; // the proof's: [text, state]
+let asked = 0; // counts pictures and cameras: answers to an earlier one are dropped
 
 function fillIn() {
   document.documentElement.lang = language;
@@ -32,7 +32,7 @@ function tell(message, state = "") {
   element("state").dataset.state = state;
 }
 
-/** Show what the model says; `took` are milliseconds. */
+/** Show the model's answer. `took` is in milliseconds. */
 function show({ ranked, sure, found }, took, rate = null) {
   const multiple = classifier.findsSeveral;
   let label = multiple ? found.join(", ") : ranked[0].label;
@@ -108,7 +108,7 @@ async function startCamera() {
   }
 }
 
-/** Label the camera's frames until something else was asked for. */
+/** Label the camera's frames until another picture or camera is chosen. */
 async function watch(video, own) {
   let before = performance.now();
   let rate = null;
@@ -140,7 +140,7 @@ function stopCamera() {
 function listen() {
   element("file").addEventListener("change", (event) => answer(event.target.files[0] ?? null));
   element("choose").addEventListener("click", () => {
-    element("file").value = ""; // the same file again is a change, too
+    element("file").value = ""; // so that choosing the same file again is a change
     element("file").click();
   });
   element("camera").addEventListener("click", () => (stream === null ? startCamera() : stopCamera()));
@@ -167,7 +167,7 @@ async function main() {
     const proof = await classifier.verify();
     verdict = proof.passed ? [text.proved(proof), "passed"] : [text.failed(proof), "failed"];
     tell(...verdict);
-    Object.assign(globalThis, { signs: { classifier, proof } }); // for tests, and the curious
+    Object.assign(globalThis, { signs: { classifier, proof } }); // for tests and debugging
     listen();
     for (const id of ["choose", "camera"]) element(id).disabled = false;
   } catch (error) {

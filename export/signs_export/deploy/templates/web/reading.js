@@ -1,18 +1,18 @@
-// Decodes picture files and camera frames in the browser, and makes of them what the model takes.
+// Decodes picture files and camera frames in the browser, and turns them into the images that the model takes.
 
 import { fitted } from "./fitting.js";
 
-/** A picture file (a Blob) as the model wants it, by the manifest's `input`. */
+/** Turn a picture file (a Blob) into the model's image, as the manifest's `input` describes. */
 export async function readPicture(file, input) {
   return fitted(await decode(file, input.exif ?? "turned"), input);
 }
 
-/** A video frame or a canvas as the model wants it. */
+/** Turn a video frame or a canvas into the model's image. */
 export function readFrame(source, width, height, input) {
   return fitted(pixelsOf(source, width, height), input);
 }
 
-/** RGBA pixels of a file, turned by its EXIF or not. */
+/** Decode a file to RGBA pixels, rotated by its EXIF orientation unless `exif` is "ignored". */
 async function decode(file, exif) {
   const shown = exif === "ignored" ? new Blob([withoutOrientation(new Uint8Array(await file.arrayBuffer()))]) : file;
   const bitmap = await createImageBitmap(shown, { colorSpaceConversion: "none" });
@@ -27,11 +27,11 @@ function pixelsOf(source, width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(source, 0, 0, width, height);
-  // A canvas holds colours times alpha; what `fitted` rounds once more is exact again.
+  // A canvas holds colours times alpha; rounding once more in `fitted` makes the result exact again.
   return { width, height, channels: 4, data: context.getImageData(0, 0, width, height).data };
 }
 
-/** A JPEG without its EXIF, since browsers turn what has one; other files as they are. */
+/** Remove the EXIF of a JPEG, because browsers rotate by it. Other files are returned unchanged. */
 export function withoutOrientation(bytes) {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return bytes;
   const kept = [bytes.subarray(0, 2)];

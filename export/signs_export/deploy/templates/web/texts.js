@@ -1,4 +1,4 @@
-// What the page says, in the languages that it speaks.
+// The page's texts, in each of its languages.
 
 export const TEXTS = {
   en: {
@@ -6,20 +6,20 @@ export const TEXTS = {
     loading: "Loading the model …",
     proving: "Checking the model on its golden pictures …",
     proved: (proof) =>
-      `Proved in this browser: Keras's label on ${proof.sameLabel} of ${proof.pictures} golden pictures, ` +
+      `Proved in this browser: ${proof.sameLabel} of ${proof.pictures} golden pictures have Keras's label, ` +
       `and ${proof.files} picture files are read as in training.`,
     failed: (proof) =>
       `Do not rely on this browser: ${proof.sameLabel} of ${proof.pictures} golden pictures have Keras's label, ` +
-      `probabilities are up to ${proof.largest.toPrecision(2)} off (at most ${proof.tolerance.toPrecision(2)}), ` +
-      `pixels up to ${proof.pixels} of 255.`,
+      `probabilities differ by up to ${proof.largest.toPrecision(2)} (allowed: ${proof.tolerance.toPrecision(2)}), ` +
+      `and pixels by up to ${proof.pixels} of 255.`,
     broken: (reason) => `The model cannot be loaded: ${reason}`,
     drop: "Drop a picture here, paste one, or choose a file",
     choose: "Choose a picture",
     camera: "Use the camera",
     stop: "Stop the camera",
     noCamera: (reason) => `The camera cannot be used: ${reason}`,
-    needsHttps: "browsers allow it on https and localhost only.",
-    noPicture: "This is no picture that the browser can read.",
+    needsHttps: "browsers allow it only on https and localhost.",
+    noPicture: "The browser cannot read this file as a picture.",
     unsure: "unsure",
     none: "none of the labels",
     answer: (label, probability) => `${label}, ${probability}`,
@@ -37,7 +37,7 @@ export const TEXTS = {
       `und ${proof.files} Bilddateien werden gelesen wie im Training.`,
     failed: (proof) =>
       `Auf diesen Browser ist kein Verlass: ${proof.sameLabel} von ${proof.pictures} Prüfbildern haben Keras' Klasse, ` +
-      `Wahrscheinlichkeiten weichen um bis zu ${proof.largest.toPrecision(2)} ab (höchstens ` +
+      `Wahrscheinlichkeiten weichen um bis zu ${proof.largest.toPrecision(2)} ab (erlaubt: ` +
       `${proof.tolerance.toPrecision(2)}), Pixel um bis zu ${proof.pixels} von 255.`,
     broken: (reason) => `Das Modell kann nicht geladen werden: ${reason}`,
     drop: "Ein Bild hierher ziehen, einfügen oder als Datei wählen",
@@ -46,7 +46,7 @@ export const TEXTS = {
     stop: "Kamera anhalten",
     noCamera: (reason) => `Die Kamera kann nicht verwendet werden: ${reason}`,
     needsHttps: "Browser erlauben sie nur mit https und auf localhost.",
-    noPicture: "Das ist kein Bild, das der Browser lesen kann.",
+    noPicture: "Der Browser kann diese Datei nicht als Bild lesen.",
     unsure: "unsicher",
     none: "keine der Klassen",
     answer: (label, probability) => `${label}, ${probability}`,
@@ -57,7 +57,7 @@ export const TEXTS = {
   },
 };
 
-/** The language that the user asked for (?lang=de), or the browser's first that the page speaks. */
+/** The language in the address (?lang=de), else the first of the browser's that the page has, else English. */
 export function chosenLanguage() {
   const asked = new URLSearchParams(location.search).get("lang");
   const wanted = [asked, ...navigator.languages].filter(Boolean).map((each) => each.slice(0, 2));

@@ -1,6 +1,6 @@
-// Keeps the whole site, so that it works without a network once it was loaded.
+// Caches the whole site, so that it works without a network after the first visit.
 
-// An origin may hold several sites: each has caches of its own.
+// An origin may host several sites. Each has its own caches.
 const OWN = `signs $${self.registration.scope} `;
 const CACHE = `$${OWN}$digest`;
 const FILES = $files;

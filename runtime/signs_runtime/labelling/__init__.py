@@ -1,0 +1,1 @@
+"""Labels any number of pictures and writes Parquet files, on this machine or on a Ray cluster."""
