@@ -44,7 +44,7 @@ def variant_of(made: Made, golden: NDArray[np.int64]) -> Variant:
         parity=verdict.summary,
         test_accuracy=verdict.accuracy,
         test_pairs=verdict.paired,
-        in_float=() if made.int8 is None else made.int8.in_float,
+        in_float=made.in_float,
     )
 
 

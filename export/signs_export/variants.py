@@ -18,6 +18,7 @@ from signs_export.gate.evidence import Evidence
 from signs_export.gate.verdict import Verdict
 from signs_export.int8.calibration import Calibration
 from signs_export.int8.float_layers import Trial
+from signs_export.int8.products import as_products
 from signs_export.int8.variant import Int8, NotWorthwhileError, make_int8
 from signs_export.job import Job
 from signs_export.onnx_graph import check_runnable
@@ -27,6 +28,7 @@ from signs_runtime.placement.limits import find_limits
 from signs_runtime.placement.timing import Candidate, Timed, time_side_by_side
 
 FP32: VariantName = "fp32"
+INT8_GEMM = "int8-gemm"  # int8's integers, with late convolutions as matrix products
 WORTHWHILE = 1.1  # times float32's speed; a slower variant is sealed for its size only
 WORTH_ROUNDS = 7  # of timing at least, when the speed decides whether int8 is sealed
 SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger than this and not faster is left out
@@ -53,6 +55,7 @@ class Made:
     speed: Speed | None = None
     peak_memory: int | None = None  # bytes, of a process that labels one picture at a time
     int8: Int8 | None = None
+    in_float: tuple[str, ...] = ()  # layers of an int8 model
     price: Price | None = None  # only if layers stayed in float
 
 
@@ -77,7 +80,8 @@ def make_variants(
 ) -> Variants:
     """Write float32 and the other requested variants to `folder`, up to the first that fails the gate.
 
-    `calibration` is for int8. Speed and memory are measured if all variants passed.
+    int8 is written in two layouts if it has large layers on few pixels; `calibration` is for it. Speed and memory are
+    measured if all variants passed.
     """
     made: list[Made] = []
     left_out: list[LeftOut] = []
@@ -99,7 +103,10 @@ def make_variants(
             (folder / written.file.path).unlink()
             left_out.append(LeftOut(name, why))
             continue
-        made.append(replace(written, int8=int8))
+        in_float = () if int8 is None else int8.in_float
+        made.append(replace(written, int8=int8, in_float=in_float))
+        if int8 is not None and written.verdict.passed and (products := as_products(int8.model)) is not None:
+            made.append(replace(_written(INT8_GEMM, products, evidence, job, folder), in_float=in_float))
         if not made[-1].verdict.passed:
             return Variants(tuple(made), tuple(left_out))
     return Variants(tuple(_timed(made, folder, job)), tuple(left_out))
@@ -120,7 +127,7 @@ def _why_no_float16(verdict: Verdict, float32: onnx.ModelProto) -> str:
     )
 
 
-def _written(name: VariantName, model: onnx.ModelProto, evidence: Evidence, job: Job, folder: Path) -> Made:
+def _written(name: str, model: onnx.ModelProto, evidence: Evidence, job: Job, folder: Path) -> Made:
     content = model.SerializeToString(deterministic=True)
     check_runnable(content)
     file = write_file(folder / f"{name}.onnx", content)
@@ -178,7 +185,7 @@ def _timed(made: Sequence[Made], folder: Path, job: Job) -> Iterator[Made]:
     files: dict[str, Path] = {each.name: folder / each.file.path for each in made}
     with tempfile.TemporaryDirectory() as beside:
         for each in made:
-            if each.int8 is not None and each.int8.in_float:
+            if each.int8 is not None and each.in_float:
                 files["everywhere"] = Path(beside, "everywhere.onnx")
                 files["everywhere"].write_bytes(each.int8.everywhere.SerializeToString())
         taken = _time_files(files, job, job.config.speed_rounds)

@@ -26,6 +26,8 @@ from ..export.deploy.browser import browser, opened, served
 from ..export.deploy.programs import build_cpp, build_node
 
 SCRIPTS = Path(sys.executable).parent
+LAYOUTS = {"int8.onnx": {"Conv": 53}, "int8-gemm.onnx": {"Conv": 25, "Gemm": 28}}
+OF_ITS_FILE = ("name", "file", "speed", "peak_memory", "parity")  # what differs between int8's two layouts
 
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:
@@ -49,7 +51,7 @@ def exported(signs_data: Path, signs_model: Path, tmp_path_factory: pytest.TempP
 
 
 def test_all_1200_pictures_get_keras_labels_from_their_files(exported: tuple[Path, Any]) -> None:
-    variant, _ = exported[1]["variants"]
+    variant, *_ = exported[1]["variants"]
     parity = variant["parity"]
     assert parity["passed"]
     assert parity["batch_sizes"] == [1, 2, 17]
@@ -59,7 +61,11 @@ def test_all_1200_pictures_get_keras_labels_from_their_files(exported: tuple[Pat
 
 
 def test_int8_keeps_every_label_in_a_quarter_of_the_bytes(exported: tuple[Path, Any]) -> None:
-    _, variant = exported[1]["variants"]
+    _, variant, products = exported[1]["variants"]
+    assert {**products, **dict.fromkeys(OF_ITS_FILE)} == {**variant, **dict.fromkeys(OF_ITS_FILE)}
+    assert products["parity"].pop("variant") == "int8-gemm"
+    assert products["parity"] == {key: value for key, value in variant["parity"].items() if key != "variant"}
+    assert 1 < products["file"]["bytes"] / variant["file"]["bytes"] < 1.01
     parity = variant["parity"]
     assert (parity["pictures"], parity["same_label"]) == (1200, 1200)
     assert parity["mean_difference"] <= 5e-4  # measured 1.6e-4
@@ -71,14 +77,17 @@ def test_int8_keeps_every_label_in_a_quarter_of_the_bytes(exported: tuple[Path, 
     assert "skipped 4 training pictures" in exported[1]["warnings"][0]
 
 
-def test_int8_computes_what_integers_compute_and_cannot_saturate(exported: tuple[Path, Any], signs_data: Path) -> None:
-    """Each of onnxruntime's 53 layers, 28 of them products, beside numpy's integers, on the same real activations."""
-    model = onnx.load(exported[0] / "int8.onnx")
+@pytest.mark.parametrize(("file", "kinds"), LAYOUTS.items())
+def test_int8_computes_what_integers_compute_and_cannot_saturate(
+    exported: tuple[Path, Any], signs_data: Path, file: str, kinds: dict[str, int]
+) -> None:
+    """Each of onnxruntime's 53 layers beside numpy's integers, on the same real activations."""
+    model = onnx.load(exported[0] / file)
     files = sorted((signs_data / "test_signs").iterdir())[:4]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
     entering = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm") and entering.issuperset(node.input)]
-    assert Counter(node.op_type for node in layers) == {"Conv": 25, "Gemm": 28}
+    assert Counter(node.op_type for node in layers) == kinds
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     made_by = {name: node for node in model.graph.node for name in node.output}
     leaving = {node.input[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
@@ -205,7 +214,7 @@ def test_the_runtime_says_what_keras_says_of_pixels_read_without_this_project(
 def test_the_golden_pictures_pass_on_this_device(exported: tuple[Path, Any]) -> None:
     document = run_json("signs", "verify", exported[0])
     assert document["passed"]
-    assert [each["variant"] for each in document["variants"]] == ["fp32", "int8"]
+    assert [each["variant"] for each in document["variants"]] == ["fp32", "int8", "int8-gemm"]
     assert document["variants"][0]["pictures"] == 24
 
 

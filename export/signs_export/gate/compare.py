@@ -64,19 +64,30 @@ def compare(
         asked = {size: _ask(classifier, evidence, pixels, size, on_done) for size in sizes[:-1]}
         asked |= {size: _ask(classifier, evidence, evidence.files, size, on_done) for size in sizes[-1:]}
     answers = {size: given for size, (given, _) in asked.items()}
-    layers = walk_layers(evidence.stages, model, precision)
+    with progress(f"Comparing {variant}'s layers", 0):
+        layers, other_checks = _look_inside(model, precision, evidence)
     closeness = budget.max_difference if budget.max_difference is not None else budget.mean_difference
     checks = [
         check_labels(classifier, sum(misnamed for _, misnamed in asked.values()), evidence),
         check_pixels(classifier, evidence, difference),
-        check_layers(layers, evidence),
+        *other_checks,
+        check_weights(model, evidence),
+        check_batches(answers, closeness or 0.0),
     ]
+    stages = (*(difference[1] if difference else ()), *layers)
+    return _verdict(variant, evidence, answers, precision, budget, tuple(checks), stages)
+
+
+def _look_inside(
+    model: onnx.ModelProto, precision: Precision, evidence: Evidence
+) -> tuple[tuple[Stage, ...], list[Check]]:
+    """The stages of a model's file, and the checks of them and of int8's ranges and sums."""
+    stages = walk_layers(evidence.stages, model, precision)
+    checks = [check_layers(stages, evidence)]
     if precision == "int8":
         some = evidence.images[:: -(-len(evidence.images) // PICTURES)]
         checks += [check_ranges(model, evidence, some), check_sums(model, some)]
-    checks += [check_weights(model, evidence), check_batches(answers, closeness or 0.0)]
-    stages = (*(difference[1] if difference else ()), *layers)
-    return _verdict(variant, evidence, answers, precision, budget, tuple(checks), stages)
+    return stages, checks
 
 
 def verdict_at_once(

@@ -127,7 +127,8 @@ def evidence_of(job: Job, answers: Answers, folder: Path, calibration: Calibrati
     reference, images = job.reference, answers.images
     double = float64_of(reference)
     calibrated = None if calibration is None else calibration.images
-    stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)], calibrated)
+    with job.progress("Measuring Keras's layers", 0):
+        stages = keras_stages(reference, double, images[:: -(-len(images) // PICTURES)], calibrated)
     work = work_of(reference, stages.values)
     floor = measure_floor(reference, double, images, answers.rebuilt, work, progress=job.progress)
     if (came := reference.untempered or reference).original is not None:

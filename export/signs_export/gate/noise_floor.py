@@ -143,12 +143,13 @@ def measure_floor(
         exact = double.probabilities(images[chosen], on_done)
     lost = np.abs(expected[chosen] - exact).max(axis=1)
     if reference.model.inputs[0].shape[0] is None:  # a model with a fixed batch size takes no other
-        layerwise = reference.uncompiled_probabilities(images[chosen])
-        lost = np.maximum(lost, np.abs(layerwise - exact).max(axis=1))
-        with rounded(reference.model, "float32"):
-            moved = reference.uncompiled_probabilities(images[chosen])
-        lost = np.maximum(lost, np.abs(moved - exact).max(axis=1))
-        worst = np.argsort(-lost, kind="stable")[:_ALONE]
-        alone = reference.uncompiled_probabilities(images[chosen[worst]], batch_size=1)
-        lost[worst] = np.maximum(lost[worst], np.abs(alone - exact[worst]).max(axis=1))
+        with progress("Asking Keras in other orders", 0):
+            layerwise = reference.uncompiled_probabilities(images[chosen])
+            lost = np.maximum(lost, np.abs(layerwise - exact).max(axis=1))
+            with rounded(reference.model, "float32"):
+                moved = reference.uncompiled_probabilities(images[chosen])
+            lost = np.maximum(lost, np.abs(moved - exact).max(axis=1))
+            worst = np.argsort(-lost, kind="stable")[:_ALONE]
+            alone = reference.uncompiled_probabilities(images[chosen[worst]], batch_size=1)
+            lost[worst] = np.maximum(lost[worst], np.abs(alone - exact[worst]).max(axis=1))
     return NoiseFloor(len(chosen), float(lost.max()), len(images))

@@ -72,14 +72,16 @@ def prepare(
     weights = weights_of(model)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
     counted = _counted_ranges(model)
-    with progress("Rounding weights", len(convolutions)) as on_done:
+    with progress("Running calibration pictures", 0):
         seen = observe(model, convolutions, set(counted.values()), in_streams, calibration.images)
+    with progress("Rounding weights", len(convolutions)) as on_done:
         seen.divide(convolutions, equalize(model, streams, seen.largest(), config.equalization))
         rounded = _round_all(weights, convolutions, seen, config, on_done)
     ranges = seen.ranges()
     if config.summed_ranges:
         summands = find_summands(model)
-        ranges |= choose_ranges(model, summands, ranges, calibration.images[::_SUMMED])
+        with progress("Choosing ranges of sums", 0):
+            ranges |= choose_ranges(model, summands, ranges, calibration.images[::_SUMMED])
     if config.exact_everywhere:
         ranges = round_the_same(model, ranges, counted)
     return Prepared(model, rounded, {name: ranges[other] for name, other in counted.items() if other in ranges})

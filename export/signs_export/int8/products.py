@@ -1,10 +1,11 @@
-"""Turns late convolutions of an int8 graph into products of matrices, which compute the same integers faster.
+"""Turns late convolutions of an int8 graph into products of matrices, which compute the same integers.
 
 onnxruntime splits a convolution among threads along its pixels, and runs it once for each picture. Late maps have few
 pixels and large weights: threads idle, and the weights are read again for each picture of a batch. A product (QGemm)
-is also split along its filters, and reads its weights once for a batch.
+is also split along its filters, and reads its weights once for a batch. It depends on the CPU which is faster.
 """
 
+import copy
 import math
 from typing import Any
 
@@ -19,20 +20,22 @@ from signs_export.int8.prepare import OWN
 from signs_export.onnx_graph import attribute, weights_of
 
 # benchmarks/export/int8_products.py on ResNet-50: on one CPU, maps of up to 16 pixels gain at one and two threads, and
-# 64 lose; on another (an AMD EPYC with VNNI), all lose at batch 1, a fifth at one thread and a tenth at two.
+# 64 lose; on another (an AMD EPYC with VNNI), all lose at batch 1, a fifth at one thread and a tenth at two. So both
+# layouts are sealed, and `signs tune` chooses.
 MOST_PIXELS = 16
 LEAST_WEIGHTS = 2**18  # of a layer: reading fewer is no slower than the nodes around a product
 
 Shape = tuple[int, ...]
 
 
-def as_products(quantized: onnx.ModelProto) -> None:
-    """Replace convolutions on few pixels by products, and sums of products' results by sums of rows, in place.
+def as_products(quantized: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The model with products instead of convolutions on few pixels, and sums of rows behind them; None without any.
 
     Rows are (n * pixels, channels), channels last. Nothing is reordered between two products. For other readers, a
     result gets its former shape back. The names of layers and of their outputs stay.
     """
-    _Rewriting(quantized).run()
+    model = copy.deepcopy(quantized)
+    return model if _Rewriting(model).run() else None
 
 
 class _Rewriting:
@@ -46,8 +49,8 @@ class _Rewriting:
         self._rows: dict[str, str] = {}  # by tensor of levels, the same levels as rows
         self._nodes: list[onnx.NodeProto] = []
 
-    def run(self) -> None:
-        """Rewrite the graph in one pass, in its order."""
+    def run(self) -> bool:
+        """Rewrite the graph in one pass, in its order; return whether anything changed."""
         changed = False
         for node in list(self._graph.node):
             if self._is_late(node):
@@ -60,6 +63,7 @@ class _Rewriting:
             changed = True
         if changed:
             self._keep_what_is_read()
+        return changed
 
     def _is_late(self, node: onnx.NodeProto) -> bool:
         if node.op_type != "Conv" or attribute(node, "group", 1) != 1 or not self._is_quantized(node):

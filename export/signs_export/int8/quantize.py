@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from onnx.numpy_helper import from_array
 
 from signs_export.int8.prepare import BETWEEN, OPERATORS, OWN, Prepared
-from signs_export.int8.products import as_products
 from signs_export.onnx_graph import weights_of
 
 _SHAPING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
@@ -47,7 +46,6 @@ def quantize(prepared: Prepared, in_float: Collection[str] = ()) -> onnx.ModelPr
     _cut_hard_sigmoids(quantized)
     _hold_in_float(quantized)
     _shape_zero_points(quantized)
-    as_products(quantized)
     return quantized
 
 

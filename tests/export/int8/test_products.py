@@ -57,10 +57,10 @@ def test_products_compute_the_same_bits(
     reference = examine(keras.Model(image, layers.Dense(6, activation="softmax")(x)))
     prepared = prepare(convert(reference, pictures.labels, CONFIG), calibration, QUICK)
     images = np.asarray(pictures.test.pictures)[:21]
-    monkeypatch.setattr(products, "LEAST_WEIGHTS", 2**30)
-    convolved = quantize(prepared)
     monkeypatch.setattr(products, "LEAST_WEIGHTS", 1)
-    multiplied = quantize(prepared)
+    convolved = quantize(prepared)
+    multiplied = products.as_products(convolved)
+    assert multiplied is not None
     check_runnable(multiplied.SerializeToString())
     onnx.checker.check_model(multiplied, full_check=True)
     computed, given = _computed(multiplied, images, tmp_path)
@@ -83,16 +83,13 @@ def test_products_compute_the_same_bits(
 def test_small_layers_and_large_maps_stay_convolutions(
     straight_onnx: onnx.ModelProto, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = prepare(straight_onnx, calibration, QUICK)
-    assert "Gemm" not in _operators_of_levels(quantize(prepared))  # too few weights
+    quantized = quantize(prepare(straight_onnx, calibration, QUICK))
+    monkeypatch.setattr(products, "MOST_PIXELS", 32 * 32)
+    assert products.as_products(quantized) is None  # too few weights
     monkeypatch.setattr(products, "LEAST_WEIGHTS", 1)
+    assert products.as_products(quantized) is not None
     monkeypatch.setattr(products, "MOST_PIXELS", 0)
-    assert "Gemm" not in _operators_of_levels(quantize(prepared))
-
-
-def _operators_of_levels(quantized: onnx.ModelProto) -> set[str]:
-    levels = {name for node in quantized.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    return {node.op_type for node in quantized.graph.node if levels.issuperset(node.input)}
+    assert products.as_products(quantized) is None
 
 
 def _computed(
