@@ -32,6 +32,16 @@ RAISED: dict[int, tuple[tuple[float, tuple[int, ...]], ...]] = {
     4: ((1.0, (INDEX, MIDDLE, RING, LITTLE)),),
     5: ((1.0, (THUMB, INDEX, MIDDLE, RING, LITTLE)),),
 }
+# All ways in which people anywhere raise fingers for a count.
+ALL_WAYS: dict[int, tuple[tuple[float, tuple[int, ...]], ...]] = {
+    0: ((1.0, ()),),
+    1: ((0.9, (INDEX,)), (0.1, (THUMB,))),
+    2: ((0.75, (INDEX, MIDDLE)), (0.25, (THUMB, INDEX))),
+    3: ((0.4, (THUMB, INDEX, MIDDLE)), (0.45, (INDEX, MIDDLE, RING)), (0.15, (MIDDLE, RING, LITTLE))),
+    4: ((0.85, (INDEX, MIDDLE, RING, LITTLE)), (0.15, (THUMB, INDEX, MIDDLE, RING))),
+    5: ((1.0, (THUMB, INDEX, MIDDLE, RING, LITTLE)),),
+}
+BACKS = 0.4  # share of hands that show their back, if all ways are drawn
 RING_SHARE = 0.5  # of the zeros: thumb and index finger touch, as in SIGNS; the others are fists
 
 # From very light to very dark skin, sRGB.
@@ -56,6 +66,14 @@ OVERSAMPLING = 4
 
 
 @dataclass(frozen=True)
+class Way:
+    """A way to show a number: the fingers that are raised, and the side of the hand that is seen."""
+
+    raised: tuple[int, ...]
+    back: bool = False
+
+
+@dataclass(frozen=True)
 class Stroke:
     """A limb of the hand: a line through points, with round joints and a radius that goes from `start` to `end`."""
 
@@ -66,47 +84,67 @@ class Stroke:
 
 
 def draw_hands(
-    count: int, *, size: int = 64, seed: int = 0, first: int = 0
+    count: int, *, size: int = 64, seed: int = 0, first: int = 0, all_ways: bool = False
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw `count` pictures: uint8 (count, size, size, 3) and their labels (count,), 0 to 5 in turn.
 
-    Picture i depends only on `seed` and `first + i`, so splits with different ranges never share a picture.
+    With `all_ways`, numbers are shown as in ALL_WAYS, and backs of hands as well. Picture i depends only on `seed` and
+    `first + i`, so splits with different ranges never share a picture.
     """
     labels = np.arange(first, first + count, dtype=np.int64) % len(LABELS)
     images = np.empty((count, size, size, 3), np.uint8)
     for i in range(count):
-        images[i] = draw_hand(int(labels[i]), size, np.random.default_rng([seed, first + i]))
+        rng = np.random.default_rng([seed, first + i])
+        images[i] = draw_hand(int(labels[i]), size, rng, any_way(int(labels[i]), rng) if all_ways else None)
     return images, labels
 
 
-def draw_hand(fingers: int, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one hand that shows `fingers`: uint8 (size, size, 3)."""
+def any_way(fingers: int, rng: np.random.Generator) -> Way:
+    """A random way to show this many fingers."""
+    shares, choices = zip(*ALL_WAYS[fingers], strict=True)
+    return Way(choices[rng.choice(len(choices), p=shares)], bool(rng.random() < BACKS))
+
+
+def draw_hand(fingers: int, size: int, rng: np.random.Generator, way: Way | None = None) -> NDArray[np.uint8]:
+    """Draw one hand that shows `fingers`: uint8 (size, size, 3). Without `way`, its palm shows them as in SIGNS."""
     canvas = size * OVERSAMPLING
-    strokes = _place(_pose(fingers, rng), canvas, rng)
+    strokes = _place(_pose(fingers, rng, way), canvas, rng)
     wall = _wall(canvas, rng)
     picture = _cast_shadow(wall, strokes, canvas, rng)
     _paint(picture, strokes, _skin(wall, rng))
     return _photograph(picture, size, rng)
 
 
-def _pose(fingers: int, rng: np.random.Generator) -> list[Stroke]:
-    """Bend and stretch the fingers. A later stroke covers an earlier one."""
-    shares, choices = zip(*RAISED[fingers], strict=True)
-    raised = choices[rng.choice(len(choices), p=shares)]
-    spread = rng.uniform(0.75, 1.5)
-    forearm = Stroke((WRIST, (rng.uniform(-0.5, 0.5), 3.4)), 0.31, 0.42)
-    palm = [
-        Stroke(((-0.26, 0.34), (-0.3, -0.26)), 0.27, 0.2),
-        Stroke(((0.24, 0.36), (0.31, -0.2)), 0.26, 0.19, joined=True),
-        Stroke(((0.0, 0.48), (0.0, -0.32)), 0.34, 0.26, joined=True),
-        Stroke((WRIST, (0.0, 0.3)), 0.3, 0.3, joined=True),
-    ]
+def _pose(fingers: int, rng: np.random.Generator, way: Way | None = None) -> list[Stroke]:
+    """Bend and stretch the fingers. A later stroke covers an earlier one: a back hides folded fingers."""
+    if way is None:
+        shares, choices = zip(*RAISED[fingers], strict=True)
+        raised = choices[rng.choice(len(choices), p=shares)]
+    else:
+        raised = way.raised
+    spread = rng.uniform(*(0.75, 1.5) if way is None else (0.3, 1.6))
+    forearm, palm = _forearm(rng), _palm()
     if fingers == 0 and rng.random() < RING_SHARE:
         return [forearm, *palm, *_touching_ring(rng)]
     stretched = [_stretched(finger, spread, rng) for finger in raised]
     folded = [_folded(finger, rng) for finger in (LITTLE, RING, MIDDLE, INDEX) if finger not in raised]
     thumb = [] if THUMB in raised else [_thumb_across(rng, covers=bool(folded))]
+    if way is not None and way.back:
+        return [forearm, *folded, *thumb, *stretched, *palm]
     return [forearm, *stretched, *palm, *folded, *thumb]
+
+
+def _forearm(rng: np.random.Generator) -> Stroke:
+    return Stroke((WRIST, (rng.uniform(-0.5, 0.5), 3.4)), 0.31, 0.42)
+
+
+def _palm() -> list[Stroke]:
+    return [
+        Stroke(((-0.26, 0.34), (-0.3, -0.26)), 0.27, 0.2),
+        Stroke(((0.24, 0.36), (0.31, -0.2)), 0.26, 0.19, joined=True),
+        Stroke(((0.0, 0.48), (0.0, -0.32)), 0.34, 0.26, joined=True),
+        Stroke((WRIST, (0.0, 0.3)), 0.3, 0.3, joined=True),
+    ]
 
 
 def _stretched(finger: int, spread: float, rng: np.random.Generator) -> Stroke:

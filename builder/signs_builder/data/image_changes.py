@@ -18,13 +18,14 @@ def place(
     turn: float = 0.0,
     scale: float = 1.0,
     mirror: bool = False,
+    edge: float = 0.5,
 ) -> NDArray[np.uint8]:
     """Shift (shares of width and height), rotate (degrees), scale and mirror a picture, uint8 (h, w, channels).
 
-    Areas from outside the picture repeat its edge, up to half a side away; beyond that they are black.
+    Areas from outside the picture repeat its edge, up to `edge` sides away; beyond that they are black.
     """
     height, width = image.shape[:2]
-    margin = max(height, width) // 2
+    margin = int(max(height, width) * edge)
     padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
     side = -1.0 if mirror else 1.0
     cos, sin = math.cos(math.radians(turn)) / scale, math.sin(math.radians(turn)) / scale

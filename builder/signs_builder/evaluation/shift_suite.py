@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from signs_builder.data.hand_mask import draw_wall, find_hand
 from signs_builder.data.image_changes import blur, compress, place, shine, to_uint8
+from signs_builder.evaluation.scenes import Scene, show
+
+SMALL, ACROSS, DOWN = (0.45, 0.7), (0.25, 0.75), (0.35, 0.65)
+SLEEVE = (0.1, 0.4)
 
 Shift = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]  # (h, w, 3) -> (h, w, 3)
 
@@ -39,6 +43,11 @@ def _other_wall(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     return to_uint8(wall + hand * (image - wall))
 
 
+def _scene(image: NDArray[np.uint8], scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
+    shown = show(image, scene, rng) if image.shape[2] == 3 else None
+    return image if shown is None else shown
+
+
 def _noisy(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     return to_uint8(image + np.float32(15) * rng.standard_normal(image.shape, np.float32))
 
@@ -58,13 +67,19 @@ SHIFTS: dict[str, Shift] = {
     "blur": lambda image, rng: to_uint8(blur(image.astype(np.float32), 1.2)),
     "noise": _noisy,
     "JPEG 30": lambda image, rng: compress(image, 30),
+    "a small hand, anywhere": lambda image, rng: _scene(image, Scene(SMALL, ACROSS, DOWN), rng),
+    "a sleeve": lambda image, rng: _scene(image, Scene(sleeve=SLEEVE), rng),
+    "a room": lambda image, rng: _scene(image, Scene(room=True), rng),
+    "a small hand in a sleeve in a room": lambda image, rng: _scene(
+        image, Scene(SMALL, ACROSS, DOWN, sleeve=SLEEVE, room=True), rng
+    ),
 }
 
 
 def shifted(images: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """Apply the shift `name` of SHIFTS to all pictures, uint8 (n, h, w, channels); always with the same result.
 
-    "another wall" changes only pictures in which `find_hand` finds a hand.
+    "another wall", and all behind "JPEG 30", change only pictures in which `find_hand` finds a hand.
     """
     number = list(SHIFTS).index(name)
     changed = (SHIFTS[name](image, np.random.default_rng([number, i])) for i, image in enumerate(images))

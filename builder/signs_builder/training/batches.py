@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
+from signs_builder.data.image_changes import to_uint8
+from signs_builder.data.rooms import draw_room
+from signs_builder.data.textures import draw_textures
 from signs_builder.disk import allocate, check_room
 from signs_builder.errors import DatasetError, StrategyError
 from signs_builder.progress import Progress, no_progress
@@ -22,6 +25,7 @@ from signs_runtime.pictures.input_spec import InputSpec
 
 MEMORY_BYTES = 2**29  # larger sets of pictures are read again in each epoch, or from a file of pixels
 WORKERS = 4  # threads, each preparing a batch; Pillow and numpy release the interpreter lock
+TEXTURES = 0.3  # share of the pictures without a hand; the others are rooms
 AHEAD = 6  # batches prepared in advance
 _MARK = b"\nsigns-edge: decoded pictures\n"  # after a file's pixels: marks a file that may be overwritten
 
@@ -177,8 +181,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         rng = np.random.default_rng([self.config.seed, epoch, i])
         if rng.random() < self.config.calm:
             bounds = replace(MILD, mirror=bounds.mirror)
+        if self.config.empty and rng.random() < self.config.empty:
+            return self._empty(rng), np.full_like(self.targets[i], 1 / self.targets.shape[1])
         if self.drawn and rng.random() < self.config.drawn_hands:
             hands, fingers = self.drawn
             chosen = rng.integers(len(fingers))
             return augment(hands[chosen], bounds, rng), self.one_hot[fingers[chosen]]
         return augment(self.read(i), bounds, rng), self.targets[i]
+
+    def _empty(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """A room or a texture, without a hand, in the shape of the pictures."""
+        height, width, channels = self.read(0).shape
+        if rng.random() < TEXTURES:
+            side = max(height, width)
+            empty = draw_textures(1, size=side, seed=int(rng.integers(2**31)))[0][:height, :width]
+        else:
+            empty = to_uint8(draw_room((height, width), rng))
+        return empty if channels == 3 else to_uint8(empty.mean(axis=2, keepdims=True))

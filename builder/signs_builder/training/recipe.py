@@ -19,16 +19,19 @@ class Augmentation:
     mirror: float = 0.0  # share of pictures
     light: float = 0.0  # brightness, contrast and a lamp from one side, each a factor as with zoom
     tint: float = 0.0  # of each colour channel, a factor as with zoom
+    far: float = 0.0  # share of pictures in which the hand is made small and put anywhere
+    sleeve: float = 0.0  # share of pictures in which the arm gets a sleeve
     wall: float = 0.0  # share of pictures whose wall is replaced
+    room: float = 0.0  # share of the replaced walls that are cluttered rooms
     skin: float = 0.0  # of the hand's colour, a factor as with zoom; three times as far towards dark
     blur: float = 0.0  # radius in pixels for a picture of 64 x 64
     noise: float = 0.0  # standard deviation, on the scale 0..255
     jpeg: float = 0.0  # share of pictures that are compressed again
 
     def times(self, strength: float) -> "Augmentation":
-        """All bounds and shares times `strength` (0..1), except `mirror`."""
+        """All bounds and shares times `strength` (0..1), except `mirror` and `room`."""
         scaled = {field.name: getattr(self, field.name) * strength for field in fields(self)}
-        return replace(self, **{**scaled, "mirror": self.mirror})
+        return replace(self, **{**scaled, "mirror": self.mirror, "room": self.room})
 
 
 MILD = Augmentation(shift=0.06, turn=11, zoom=0.08)
@@ -58,6 +61,9 @@ class TrainConfig:
     last_epochs: float = 0.0  # share of the epochs that count as last
     calm: float = 0.0  # share of the pictures that are changed only mildly (MILD and mirror) in every epoch
     drawn_hands: float = 0.0  # share of the pictures that are replaced by drawn hands; only for the labels 0 to 5
+    drawn: int = 1080  # hands to draw
+    all_ways: bool = False  # drawn hands show a number in all ways, and their backs as well
+    empty: float = 0.0  # share of the pictures that are replaced by rooms without a hand; all labels are equally likely
     validate: bool = False  # hold validation pictures out, and keep the epoch that does best on them
     patience: int | None = None  # with `validate`: stop after this many epochs without improvement
 
@@ -108,6 +114,38 @@ RECIPES = {
         last_epochs=0.25,
         calm=0.4,
         drawn_hands=0.15,
+    ),
+    "rooms": TrainConfig(
+        epochs=72,
+        warmup_epochs=2,
+        last_learning_rate=1e-5,
+        batch_norm_momentum=0.9,
+        independent_start=True,
+        augmentation=Augmentation(
+            shift=0.12,
+            turn=24,
+            zoom=0.4,
+            mirror=0.5,
+            light=0.5,
+            tint=0.2,
+            far=0.4,
+            sleeve=0.4,
+            wall=0.55,
+            room=0.5,
+            skin=0.25,
+            blur=0.8,
+            noise=7,
+            jpeg=0.15,
+        ),
+        first_strength=0.25,
+        full_strength_after=0.3,
+        last_strength=0.6,
+        last_epochs=0.2,
+        calm=0.3,
+        drawn_hands=0.2,
+        drawn=6000,
+        all_ways=True,
+        empty=0.06,
     ),
 }
 
