@@ -27,6 +27,15 @@ def find_hand(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     return np.asarray(smooth)
 
 
+def middle_of(hand: NDArray[np.uint8]) -> tuple[float, float]:
+    """The middle of a hand's mask (h, w), which is not empty: (across, down), as shares of the picture."""
+    height, width = hand.shape
+    weights = hand.astype(np.float64) / hand.sum(dtype=np.int64)
+    across = float(weights.sum(axis=0) @ ((np.arange(width) + 0.5) / width))
+    down = float(weights.sum(axis=1) @ ((np.arange(height) + 0.5) / height))
+    return across, down
+
+
 def draw_wall(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw a random wall of `size` (h, w): fields of any colour, soft or sharp; float32 (h, w, 3), 0..255."""
     height, width = size

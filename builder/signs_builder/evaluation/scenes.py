@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from signs_builder.data.hand_mask import find_hand
+from signs_builder.data.hand_mask import find_hand, middle_of
 from signs_builder.data.textures import draw_textures
 
 Bounds = tuple[float, float]
@@ -41,8 +41,7 @@ def show(image: NDArray[np.uint8], scene: Scene, rng: np.random.Generator) -> ND
         hand = _with_sleeve(hand, mask, rng.uniform(*scene.sleeve), rng)
     scale = rng.uniform(*scene.size)
     hand = hand.resize((max(1, round(hand.width * scale)), max(1, round(hand.height * scale))), Image.Resampling.BOX)
-    rows, columns = np.nonzero(mask > _SOLID)
-    x, y = columns.mean() / width, rows.mean() / height
+    x, y = middle_of(mask)
     across = x if scene.across is None else rng.uniform(*scene.across)
     down = y if scene.across is None else rng.uniform(*scene.down)
     behind.paste(hand, (round(width * (across - scale * x)), round(height * (down - scale * y))), hand)
@@ -73,7 +72,7 @@ def _with_longer_arm(hand: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
 def _with_sleeve(hand: Image.Image, mask: NDArray[np.uint8], end: float, rng: np.random.Generator) -> Image.Image:
     """Lay cloth over the arm, up to `end` of the way from its end to the finger tips."""
     width = mask.shape[1]
-    rows = np.flatnonzero((mask > _SOLID).any(axis=1))
+    rows = np.flatnonzero((mask > 0).any(axis=1))
     top = rows[-1] - end * (rows[-1] - rows[0])
     arm = np.asarray(hand)[:, :, 3]
     wider = np.max([np.roll(arm, shift, axis=1) for shift in range(-2, 3)], axis=0)

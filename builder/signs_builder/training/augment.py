@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from signs_builder.data.hand_mask import draw_wall, find_hand
+from signs_builder.data.hand_mask import draw_wall, find_hand, middle_of
 from signs_builder.data.image_changes import blur, compress, place, shine, to_uint8
 from signs_builder.data.rooms import draw_cloth, draw_room, find_sleeve
 from signs_builder.training.recipe import Augmentation
@@ -60,9 +60,8 @@ def _placed(
     if hand is None or not bounds.far or rng.random() >= bounds.far:
         return place(planes, shift=(across, down), turn=turn, scale=scale, mirror=mirror)
     scale = math.exp(rng.uniform(*np.log(FAR)))
-    size = np.array(hand.shape)
-    y, x = np.argwhere(hand > 127).mean(axis=0) / size - 0.5
-    x, y = scale * (-x if mirror else x), scale * y
+    x, y = scale * (np.array(middle_of(hand)) - 0.5)
+    x = -x if mirror else x
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     across, down = rng.uniform(*MIDDLES, 2) - 0.5 - np.array([cos * x - sin * y, sin * x + cos * y])
     return place(planes, shift=(across, down), turn=turn, scale=scale, mirror=mirror, edge=FAR_EDGE)

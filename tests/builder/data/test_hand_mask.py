@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from signs_builder.data.hand_mask import find_hand
+from signs_builder.data.hand_mask import find_hand, middle_of
 
 
 def test_the_hand_is_found_on_the_hand() -> None:
@@ -18,3 +18,9 @@ def test_the_hand_is_found_on_the_hand() -> None:
 @pytest.mark.parametrize("colour", [(200, 200, 200), (200, 90, 60)])
 def test_a_picture_without_a_hand_or_with_a_wall_of_colour_has_no_mask(colour: tuple[int, int, int]) -> None:
     assert find_hand(np.full((64, 64, 3), colour, np.uint8)) is None
+
+
+def test_the_middle_of_a_faint_hand_is_known() -> None:
+    mask = np.zeros((20, 40), np.uint8)
+    mask[10:20, 30:40] = 40
+    assert middle_of(mask) == pytest.approx((0.875, 0.75))
