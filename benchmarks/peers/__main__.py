@@ -108,10 +108,12 @@ class Process:
 def candidates(bundle: Path, peers: Path) -> list[Candidate]:
     """All candidates, by precision of the weights."""
     own = Path(sys.executable)
-    ours = {name: bundle / f"{name}.onnx" for name in ("fp32", "int8")}
+    ours = {name: bundle / f"{name}.onnx" for name in ("fp32", "int8", "int8-gemm")}
     xml = {name: (peers / f"{name}.xml", (peers / f"{name}.bin",)) for name in ("openvino", "nncf")}
     every = [
         Candidate("signs-edge", "int8", "signs", ours["int8"], own),
+        Candidate("signs-edge, int8-gemm", "int8", "signs", ours["int8-gemm"], own),
+        Candidate("signs-edge, device openvino", "int8", "signs_openvino", ours["int8"], PEERS),
         Candidate("LiteRT", "int8", "litert", peers / "int8.tflite", PEERS),
         Candidate("OpenVINO, NNCF", "int8", "openvino", xml["nncf"][0], PEERS, xml["nncf"][1]),
         Candidate("OpenVINO on our file", "int8", "openvino", ours["int8"], PEERS),

@@ -15,7 +15,9 @@ COARSE_MULTIPLE = 4
 # up to 1.1e-3 and 2.3e-3.
 LEAST_FLOAT16, INT8_MEAN = 1e-3, 5e-3
 VariantName = Literal["fp32", "int8", "fp16"]
-VARIANTS: tuple[VariantName, ...] = get_args(VariantName)  # in the order of a bundle; the first is the default
+VARIANTS: tuple[VariantName, ...] = get_args(VariantName)  # to choose from; the first is the default
+INT8_GEMM = "int8-gemm"  # int8's integers, with late convolutions as matrix products; comes with int8
+FILES = ("fp32", "int8", INT8_GEMM, "fp16")  # the variants of a bundle, in its order
 
 
 @dataclass(frozen=True)

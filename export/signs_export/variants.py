@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from signs_export.bundle_files import write_file
-from signs_export.config import VARIANTS, VariantName
+from signs_export.config import INT8_GEMM, VARIANTS, VariantName
 from signs_export.float16 import beyond_float16, to_float16
 from signs_export.gate.compare import compare, verdict_at_once
 from signs_export.gate.evidence import Evidence
@@ -28,7 +28,6 @@ from signs_runtime.placement.limits import find_limits
 from signs_runtime.placement.timing import Candidate, Timed, time_side_by_side
 
 FP32: VariantName = "fp32"
-INT8_GEMM = "int8-gemm"  # int8's integers, with late convolutions as matrix products
 WORTHWHILE = 1.1  # times float32's speed; a slower variant is sealed for its size only
 WORTH_ROUNDS = 7  # of timing at least, when the speed decides whether int8 is sealed
 SMALLER = 0.75  # of float32's bytes; an int8 variant that is larger than this and not faster is left out
@@ -69,7 +68,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Variants:
-    """The variants that were made, in the order of VARIANTS, and those left out."""
+    """The variants that were made, in the order of FILES, and those left out."""
 
     made: tuple[Made, ...]
     left_out: tuple[LeftOut, ...] = ()

@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from signs_export.config import INT8_GEMM
 from signs_export.deploy.board import deploy_board
 from signs_export.deploy.platforms import BoardConfig
 from signs_runtime import Classifier
@@ -34,6 +35,7 @@ FEATURES = {"cortex-a72": "", "cortex-a76": " atomics fphp asimdhp cpuid asimdrd
 PACKAGES = "libstdc++6,python3.11-minimal,libpython3.11-stdlib,zlib1g"
 LAST_LAYER = 1e-6  # of a probability; measured 2.7e-7 beside AVX-512, and one other integer on the way moves some 1e-4
 _LOOKED_INTO = 4  # golden pictures; emulated, one takes some ten seconds of a ResNet-50
+INT8 = ("int8", INT8_GEMM)
 TOOLS = ("mmdebstrap", "qemu-aarch64-static")
 
 CODE = """
@@ -52,11 +54,12 @@ if len(sys.argv) > 5:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    there = np.load(sys.argv[6])
-    session = onnxruntime.InferenceSession(sys.argv[5], options, providers=["CPUExecutionProvider"])
-    for name in session.get_outputs():
-        values = session.run([name.name], {"image": there["image"]})[0]
-        changed[name.name] = int((values != there[name.name]).sum())
+    for graph, file in zip(sys.argv[5::2], sys.argv[6::2]):
+        there = np.load(file)
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        for name in session.get_outputs():
+            values = session.run([name.name], {"image": there["image"]})[0]
+            changed[f"{graph}: {name.name}"] = int((values != there[name.name]).sum())
 print(json.dumps({"passed": proof.passed, "failures": str(proof.failures), "answers": answers, "changed": changed}))
 """
 
@@ -70,7 +73,7 @@ def main(bundle: Path, pictures: Path | None) -> None:
         sys.exit(f"{', '.join(missing)} missing: apt-get install --no-install-recommends mmdebstrap qemu-user-static")
     files = [] if pictures is None else [str(each.resolve()) for each in find_pictures([pictures]).pictures]
     names = [each.name for each in open_bundle(bundle).manifest.variants]
-    variants = [name for name in names if name == "int8"] or names  # float32 takes seconds a picture there
+    variants = [name for name in names if name in INT8] or names  # float32 takes seconds a picture there
     here = {
         name: np.array([Classifier(bundle, variant=name, threads=1).predict(each).probabilities for each in files])
         for name in variants
@@ -83,7 +86,8 @@ def main(bundle: Path, pictures: Path | None) -> None:
         deploy_board(bundle, folder, BoardConfig("linux-aarch64", "3.11"))
         _install(folder, site)
         made = time.perf_counter() - start
-        inner = _inner_integers(open_bundle(bundle), Path(work)) if "int8" in names else []
+        in_int8 = [name for name in names if name in INT8]
+        inner = [file for name in in_int8 for file in _inner_integers(open_bundle(bundle), name, Path(work))]
         for cpu in CPUS:
             start = time.perf_counter()
             found = _run(cpu, root, site, folder / "bundle", variants, files, inner)
@@ -91,7 +95,7 @@ def main(bundle: Path, pictures: Path | None) -> None:
             passed = passed and found["passed"] and not changed
             for name in variants:
                 difference = 0.0 if not files else float(np.abs(np.float32(found["answers"][name]) - here[name]).max())
-                passed = passed and (name != "int8" or difference <= LAST_LAYER)
+                passed = passed and (name not in INT8 or difference <= LAST_LAYER)
                 told = "the same bits" if difference == 0 else f"at most {difference:.1e} apart"
                 verified = "passed" if found["passed"] else found["failures"]
                 rows.append((cpu, verified, name, told if files else "not asked", str(changed) if inner else ""))
@@ -102,12 +106,12 @@ def main(bundle: Path, pictures: Path | None) -> None:
     sys.exit(not passed)
 
 
-def _inner_integers(bundle: Bundle, work: Path) -> list[Path]:
-    """int8's graph with every tensor of integers for an output, and what they are here for some golden pictures."""
+def _inner_integers(bundle: Bundle, name: str, work: Path) -> list[Path]:
+    """A variant's graph with all tensors of integers as outputs, and what they are here for some golden pictures."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(work / "optimized.onnx")
-    file = bundle.folder / bundle.variant("int8").file.path
+    file = bundle.folder / bundle.variant(name).file.path
     onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     model = onnx.load(work / "optimized.onnx")
     del model.graph.output[:]
@@ -115,16 +119,16 @@ def _inner_integers(bundle: Bundle, work: Path) -> list[Path]:
         if node.op_type.startswith("QLinear") or (node.op_type == "QGemm" and len(node.input) > 7):
             made = onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.UINT8, None)
             model.graph.output.append(made)
-    onnx.save(model, work / "inner.onnx")
+    onnx.save(model, work / f"{name}.onnx")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(work / "inner.onnx", options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(work / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
     images = bundle.golden().images[:_LOOKED_INTO]
     values = session.run(None, {"image": images})
-    names = [value.name for value in session.get_outputs()]
-    np.savez(work / "inner.npz", image=images, **dict(zip(names, values, strict=True)))
-    print(f"{sum(each.size for each in values):,} integers in {len(names)} tensors, {len(images)} pictures")
-    return [work / "inner.onnx", work / "inner.npz"]
+    outputs = [value.name for value in session.get_outputs()]
+    np.savez(work / f"{name}.npz", image=images, **dict(zip(outputs, values, strict=True)))
+    print(f"{sum(each.size for each in values):,} integers in {len(outputs)} tensors of {name}, {len(images)} pictures")
+    return [work / f"{name}.onnx", work / f"{name}.npz"]
 
 
 def _make_root(root: Path) -> None:

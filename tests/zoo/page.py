@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from signs_export.config import VARIANTS
+from signs_export.config import FILES
 
 Record = dict[str, Any]  # JSON
 
@@ -85,7 +85,7 @@ def _rows(record: Record) -> Iterable[tuple[str, ...]]:
     if why := record.get("not_opened") or record.get("not_exported"):
         yield (name, "", "", f"not exported: {why.splitlines()[0][:100]}", *[""] * 7)
         return
-    for variant in (name for name in VARIANTS if name in record["variants"]):
+    for variant in (name for name in FILES if name in record["variants"]):
         each, first = record["variants"][variant], variant == "fp32"
         yield (
             name if first else "",

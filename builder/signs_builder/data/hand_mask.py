@@ -23,8 +23,8 @@ def find_hand(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     mask = np.clip((saturation - (wall + MARGIN)) / FADE, 0, 1)
     if wall >= GREYEST_WALL or not SMALLEST < mask.mean() < LARGEST:
         return None
-    smooth = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.MedianFilter(3))
-    return np.asarray(smooth)
+    smooth = np.asarray(Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.MedianFilter(3)))
+    return smooth if smooth.any() else None
 
 
 def middle_of(hand: NDArray[np.uint8]) -> tuple[float, float]:

@@ -84,18 +84,16 @@ class Stroke:
 
 
 def draw_hands(
-    count: int, *, size: int = 64, seed: int = 0, first: int = 0, all_ways: bool = False
+    count: int, *, size: int = 64, seed: int = 0, first: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw `count` pictures: uint8 (count, size, size, 3) and their labels (count,), 0 to 5 in turn.
 
-    With `all_ways`, numbers are shown as in ALL_WAYS, and backs of hands as well. Picture i depends only on `seed` and
-    `first + i`, so splits with different ranges never share a picture.
+    Picture i depends only on `seed` and `first + i`, so splits with different ranges never share a picture.
     """
     labels = np.arange(first, first + count, dtype=np.int64) % len(LABELS)
     images = np.empty((count, size, size, 3), np.uint8)
     for i in range(count):
-        rng = np.random.default_rng([seed, first + i])
-        images[i] = draw_hand(int(labels[i]), size, rng, any_way(int(labels[i]), rng) if all_ways else None)
+        images[i] = draw_hand(int(labels[i]), size, np.random.default_rng([seed, first + i]))
     return images, labels
 
 
@@ -124,7 +122,7 @@ def _pose(fingers: int, rng: np.random.Generator, way: Way | None = None) -> lis
         raised = way.raised
     spread = rng.uniform(*(0.75, 1.5) if way is None else (0.3, 1.6))
     forearm, palm = _forearm(rng), _palm()
-    if fingers == 0 and rng.random() < RING_SHARE:
+    if fingers == 0 and not (way and way.back) and rng.random() < RING_SHARE:
         return [forearm, *palm, *_touching_ring(rng)]
     stretched = [_stretched(finger, spread, rng) for finger in raised]
     folded = [_folded(finger, rng) for finger in (LITTLE, RING, MIDDLE, INDEX) if finger not in raised]

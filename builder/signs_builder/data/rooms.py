@@ -21,7 +21,7 @@ _SLEEVE = (0.03, 0.5)  # where it ends, in distances from the edge to the middle
 
 
 def draw_room(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a random room of `size` (h, w): a wall, furniture, frames, lamps, limbs; float32 (h, w, 3), 0..255."""
+    """Draw a random room of `size` (h, w): a wall, furniture, frames, lamps, limbs; float32 (h, w, 3), about 0..255."""
     height, width = size
     side = _FINER * max(height, width)
     picture = Image.fromarray(to_uint8(draw_wall(size, rng))).resize((side, side))
@@ -37,8 +37,8 @@ def draw_room(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.flo
     return muted
 
 
-def find_sleeve(hand: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8] | None:
-    """Mask of a sleeve for a hand's mask, both uint8 (h, w), 0..255; None if no arm enters the picture.
+def draw_sleeve(hand: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8] | None:
+    """Draw the mask of a sleeve for a hand's mask, both uint8 (h, w), 0..255; None if no arm enters the picture.
 
     A sleeve is a little wider than the arm. It ends between the edge of the picture and the middle of the hand.
     """
@@ -58,8 +58,12 @@ def find_sleeve(hand: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     along = ((rows - start[0]) * way[0] + (columns - start[1]) * way[1]) / length**2
     bent = rng.uniform(-0.15, 0.15) * ((rows - start[0]) * way[1] - (columns - start[1]) * way[0]) / length**2
     covered = np.clip((rng.uniform(*_SLEEVE) - along - bent) * length, 0, 1)
-    wider = Image.fromarray(hand).filter(ImageFilter.MaxFilter(int(rng.choice((3, 5, 7)))))
+    wider = Image.fromarray(hand).filter(ImageFilter.MaxFilter(_odd(rng.uniform(0.03, 0.12) * min(height, width))))
     return np.asarray(np.asarray(wider) * covered, np.uint8)
+
+
+def _odd(pixels: float) -> int:
+    return 2 * int(pixels / 2) + 1
 
 
 def draw_cloth(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

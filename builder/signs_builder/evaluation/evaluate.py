@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Split
 from signs_builder.errors import ModelError
-from signs_builder.evaluation.shift_suite import SHIFTS, shifted
+from signs_builder.evaluation.shift_suite import shifted, shifts_of
 from signs_builder.progress import Progress, no_progress
 from signs_runtime.errors import ImageError
 from signs_runtime.figures import Accuracy
@@ -104,7 +104,7 @@ def evaluate(
         accuracy=Accuracy(int((said == split.labels).sum()), len(split)),
         confusion=tuple(map(tuple, count_confusion(split.labels, said, len(labels)).tolist())),
         wrong=tuple(sorted(wrong, key=lambda each: -each.probability)),
-        shifts=_measure_shifts(probabilities, split, spec, progress) if suite else {},
+        shifts=_measure_shifts(probabilities, split, labels, spec, progress) if suite else {},
     )
 
 
@@ -130,13 +130,14 @@ def cross_entropy(probabilities: NDArray[np.float32], labels: NDArray[np.int64])
 
 
 def _measure_shifts(
-    probabilities: Probabilities, split: Split, spec: InputSpec, progress: Progress
+    probabilities: Probabilities, split: Split, labels: Sequence[str], spec: InputSpec, progress: Progress
 ) -> dict[str, Accuracy]:
     some = split.part(np.unique(np.linspace(0, len(split) - 1, min(len(split), SUITE_PICTURES)).round().astype(int)))
     images = some.images(spec)
     measured = {}
-    with progress("Measuring the shift suite", len(SHIFTS)) as on_done:
-        for name in SHIFTS:
+    names = shifts_of(labels)
+    with progress("Measuring the shift suite", len(names)) as on_done:
+        for name in names:
             pictures = shifted(images, name)
             changed = (pictures != images).any(axis=(1, 2, 3))
             if changed.any():

@@ -1,10 +1,11 @@
 """The shift suite: test pictures changed as in real use, to measure how well a classifier copes with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from signs_builder.data.embedded import HANDS
 from signs_builder.data.hand_mask import draw_wall, find_hand
 from signs_builder.data.image_changes import blur, compress, place, shine, to_uint8
 from signs_builder.evaluation.scenes import Scene, show
@@ -75,11 +76,18 @@ SHIFTS: dict[str, Shift] = {
     ),
 }
 
+OF_HANDS = tuple(SHIFTS)[-4:]  # the scenes
+
+
+def shifts_of(labels: Sequence[str]) -> tuple[str, ...]:
+    """The names of the shifts for pictures with these labels; scenes are for hands."""
+    return tuple(name for name in SHIFTS if name not in OF_HANDS or tuple(labels) == HANDS)
+
 
 def shifted(images: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """Apply the shift `name` of SHIFTS to all pictures, uint8 (n, h, w, channels); always with the same result.
 
-    "another wall", and all behind "JPEG 30", change only pictures in which `find_hand` finds a hand.
+    "another wall" and OF_HANDS change only pictures in which `find_hand` finds a hand.
     """
     number = list(SHIFTS).index(name)
     changed = (SHIFTS[name](image, np.random.default_rng([number, i])) for i, image in enumerate(images))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.hand_mask import draw_wall, find_hand, middle_of
 from signs_builder.data.image_changes import blur, compress, place, shine, to_uint8
-from signs_builder.data.rooms import draw_cloth, draw_room, find_sleeve
+from signs_builder.data.rooms import draw_cloth, draw_room, draw_sleeve
 from signs_builder.training.recipe import Augmentation
 
 JPEG_QUALITIES = (20, 90)
@@ -23,7 +23,7 @@ def augment(image: NDArray[np.uint8], bounds: Augmentation, rng: np.random.Gener
     hand = find_hand(image) if in_colour and _changes_the_hand(bounds) else None
     planes = [image]
     if hand is not None:
-        sleeve = find_sleeve(hand, rng) if bounds.sleeve and rng.random() < bounds.sleeve else None
+        sleeve = draw_sleeve(hand, rng) if bounds.sleeve and rng.random() < bounds.sleeve else None
         planes += [hand[:, :, None]] if sleeve is None else [hand[:, :, None], sleeve[:, :, None]]
     placed = _placed(np.concatenate(planes, axis=2), hand, bounds, rng)
     pixels = placed[:, :, : image.shape[2]].astype(np.float32)
@@ -60,10 +60,12 @@ def _placed(
     if hand is None or not bounds.far or rng.random() >= bounds.far:
         return place(planes, shift=(across, down), turn=turn, scale=scale, mirror=mirror)
     scale = math.exp(rng.uniform(*np.log(FAR)))
-    x, y = scale * (np.array(middle_of(hand)) - 0.5)
+    height, width = hand.shape
+    x, y = scale * (np.array(middle_of(hand)) - 0.5) * (width, height)
     x = -x if mirror else x
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    across, down = rng.uniform(*MIDDLES, 2) - 0.5 - np.array([cos * x - sin * y, sin * x + cos * y])
+    moved = np.array([cos * x - sin * y, sin * x + cos * y]) / (width, height)
+    across, down = rng.uniform(*MIDDLES, 2) - 0.5 - moved
     return place(planes, shift=(across, down), turn=turn, scale=scale, mirror=mirror, edge=FAR_EDGE)
 
 

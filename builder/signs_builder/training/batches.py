@@ -10,11 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from signs_builder.data.dataset import Split
+from signs_builder.data.hand_mask import draw_wall
+from signs_builder.data.hands import any_way, draw_hand
 from signs_builder.data.image_changes import to_uint8
 from signs_builder.data.rooms import draw_room
-from signs_builder.data.textures import draw_textures
 from signs_builder.disk import allocate, check_room
 from signs_builder.errors import DatasetError, StrategyError
 from signs_builder.progress import Progress, no_progress
@@ -25,7 +27,8 @@ from signs_runtime.pictures.input_spec import InputSpec
 
 MEMORY_BYTES = 2**29  # larger sets of pictures are read again in each epoch, or from a file of pixels
 WORKERS = 4  # threads, each preparing a batch; Pillow and numpy release the interpreter lock
-TEXTURES = 0.3  # share of the pictures without a hand; the others are rooms
+WALLS = 0.3  # share of the pictures without a hand that show a wall; the others show a room
+LARGEST_DRAWN = 96  # pixels: drawing takes longer for larger hands
 AHEAD = 6  # batches prepared in advance
 _MARK = b"\nsigns-edge: decoded pictures\n"  # after a file's pixels: marks a file that may be overwritten
 
@@ -101,7 +104,8 @@ def steps_per_epoch(pictures: int, config: TrainConfig, spread: Spread) -> int:
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """Endless batches from `first_epoch` (1, 2, ...) on: pixels uint8 (b, *spec.shape), targets float32 (b, classes).
 
-    Targets are one-hot, or a mix with the answers of `teach`, by the recipe's share.
+    Targets are one-hot, or a mix with the answers of `teach`, by the recipe's share. Pictures without a hand have the
+    same target for all labels.
 
     An epoch's order depends on (seed, epoch), a picture's changes on (seed, epoch, its index). So a training that
     resumes at an epoch gets the same batches as an unbroken run. The order is a full shuffle, not that of a buffer.
@@ -170,6 +174,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         mixed: NDArray[np.float32] = np.average(
             [self.teach(images), labels], axis=0, weights=[self.config.taught, 1 - self.config.taught]
         ).astype(np.float32)
+        without_hand = labels.max(axis=1) < 1  # a teacher may be sure of such pictures
+        mixed[without_hand] = labels[without_hand]
         return images, mixed
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
@@ -182,19 +188,27 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         if rng.random() < self.config.calm:
             bounds = replace(MILD, mirror=bounds.mirror)
         if self.config.empty and rng.random() < self.config.empty:
-            return self._empty(rng), np.full_like(self.targets[i], 1 / self.targets.shape[1])
+            target = np.full_like(self.targets[i], 1 / self.targets.shape[1])
+            return augment(_empty(self.read(i), rng), bounds.without_hand, rng), target
+        if self.config.all_ways and rng.random() < self.config.drawn_hands:
+            shown = int(rng.integers(self.targets.shape[1]))
+            return augment(_hand(shown, self.read(i), rng), bounds, rng), self.one_hot[shown]
         if self.drawn and rng.random() < self.config.drawn_hands:
             hands, fingers = self.drawn
             chosen = rng.integers(len(fingers))
             return augment(hands[chosen], bounds, rng), self.one_hot[fingers[chosen]]
         return augment(self.read(i), bounds, rng), self.targets[i]
 
-    def _empty(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A room or a texture, without a hand, in the shape of the pictures."""
-        height, width, channels = self.read(0).shape
-        if rng.random() < TEXTURES:
-            side = max(height, width)
-            empty = draw_textures(1, size=side, seed=int(rng.integers(2**31)))[0][:height, :width]
-        else:
-            empty = to_uint8(draw_room((height, width), rng))
-        return empty if channels == 3 else to_uint8(empty.mean(axis=2, keepdims=True))
+
+def _empty(like: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A room or a wall, without a hand, in the shape of a picture (h, w, 3) or (h, w, 1)."""
+    pixels = (draw_wall if rng.random() < WALLS else draw_room)(like.shape[:2], rng)
+    return to_uint8(pixels if like.shape[2] == 3 else pixels.mean(axis=2, keepdims=True))
+
+
+def _hand(fingers: int, like: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A new drawn hand, shown in any way, in the shape of a picture (h, w, 3) or (h, w, 1)."""
+    height, width, channels = like.shape
+    drawn = Image.fromarray(draw_hand(fingers, min(max(height, width), LARGEST_DRAWN), rng, any_way(fingers, rng)))
+    resized = drawn.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized).reshape(like.shape)

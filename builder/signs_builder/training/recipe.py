@@ -33,6 +33,11 @@ class Augmentation:
         scaled = {field.name: getattr(self, field.name) * strength for field in fields(self)}
         return replace(self, **{**scaled, "mirror": self.mirror, "room": self.room})
 
+    @property
+    def without_hand(self) -> "Augmentation":
+        """The changes of a picture that shows no hand."""
+        return replace(self, far=0.0, sleeve=0.0, wall=0.0, skin=0.0)
+
 
 MILD = Augmentation(shift=0.06, turn=11, zoom=0.08)
 
@@ -61,9 +66,8 @@ class TrainConfig:
     last_epochs: float = 0.0  # share of the epochs that count as last
     calm: float = 0.0  # share of the pictures that are changed only mildly (MILD and mirror) in every epoch
     drawn_hands: float = 0.0  # share of the pictures that are replaced by drawn hands; only for the labels 0 to 5
-    drawn: int = 1080  # hands to draw
-    all_ways: bool = False  # drawn hands show a number in all ways, and their backs as well
-    empty: float = 0.0  # share of the pictures that are replaced by rooms without a hand; all labels are equally likely
+    all_ways: bool = False  # each drawn hand is a new one, and shows a number in any way, also with its back
+    empty: float = 0.0  # share of the pictures that are replaced by a room or wall without a hand
     validate: bool = False  # hold validation pictures out, and keep the epoch that does best on them
     patience: int | None = None  # with `validate`: stop after this many epochs without improvement
 
@@ -143,7 +147,6 @@ RECIPES = {
         last_epochs=0.2,
         calm=0.3,
         drawn_hands=0.2,
-        drawn=6000,
         all_ways=True,
         empty=0.06,
     ),

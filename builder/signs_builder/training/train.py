@@ -24,7 +24,7 @@ from signs_builder.training.strategy import Spread, check_same_start
 from signs_builder.training.validation import Validation
 from signs_runtime.pictures.input_spec import InputSpec
 
-DRAWN_SEED = 2  # of the hands to mix in; the embedded data set has seed 0, the demo seed 1
+DRAWN, DRAWN_SEED = 1080, 2  # hands to mix in; the embedded data set has seed 0, the demo seed 1
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,7 @@ def _drawn_hands(
             f"This recipe mixes in drawn hands with the labels {', '.join(HANDS)}, but {dataset.name} has the labels "
             f"{', '.join(dataset.labels[:6])}. Choose --recipe pictures."
         )
-    side = max(spec.height, spec.width)
-    drawn = Split(*draw_hands(config.drawn, size=side, seed=DRAWN_SEED, all_ways=config.all_ways))
+    if config.all_ways:
+        return None  # `Batches` draws new ones
+    drawn = Split(*draw_hands(DRAWN, size=max(spec.height, spec.width), seed=DRAWN_SEED))
     return drawn.images(spec), drawn.labels

@@ -15,7 +15,7 @@ from signs_export.commands.options import (
     data_of_model,
     pictures_option,
 )
-from signs_export.config import SCALINGS, VARIANTS, ExportConfig, Int8Config
+from signs_export.config import SCALINGS, ExportConfig, Int8Config
 from signs_runtime.commands.shared import Command, gathered, json_option, print_json, print_table
 from signs_runtime.errors import EXIT_PARITY
 from signs_runtime.figures import finite
@@ -93,12 +93,15 @@ def parity(
     if outputs.trace is None:
         data = data_for(model, data)
     start_keras()
+    import onnx
+
     from signs_builder.commands.progress_bar import progress_bar
     from signs_builder.disk import check_room
     from signs_builder.errors import DatasetError
     from signs_export.confidence.temperature import temperature_of, tempered
     from signs_export.gate.verdict import ParityError
     from signs_export.job import Job
+    from signs_export.onnx_graph import precision_of
 
     if outputs.trace is not None and (outputs.junit is not None or outputs.html is not None):
         raise click.UsageError("--trace shows one picture and writes no files; leave out --junit and --html.")
@@ -129,8 +132,12 @@ def parity(
         assert outputs.trace is not None  # without --trace, DATA is required
         _show_trace(outputs.trace, reference, variants, as_json=as_json)
         return
-    made = tuple(name for name in VARIANTS if name in variants)
-    config = ExportConfig(parity_pictures=parity_pictures, variants=made, int8=Int8Config(agreement=agreement))
+    in_int8 = any(precision_of(onnx.load(file)) == "int8" for _, file in variants.values())
+    config = ExportConfig(
+        parity_pictures=parity_pictures,
+        variants=("fp32", "int8") if in_int8 else ("fp32",),
+        int8=Int8Config(agreement=agreement),
+    )
     reference = with_thresholds(reference, dataset, about_model, exported.thresholds)
     verdicts = _compare(Job(reference, dataset, config, progress_bar), bundle, variants, outputs)
     _show_verdicts(verdicts, dataset, as_json=as_json)

@@ -143,7 +143,7 @@ def measure_floor(
         exact = double.probabilities(images[chosen], on_done)
     lost = np.abs(expected[chosen] - exact).max(axis=1)
     if reference.model.inputs[0].shape[0] is None:  # a model with a fixed batch size takes no other
-        with progress("Asking Keras in other orders", 0):
+        with progress("Asking Keras with other orders of sums", 0):
             layerwise = reference.uncompiled_probabilities(images[chosen])
             lost = np.maximum(lost, np.abs(layerwise - exact).max(axis=1))
             with rounded(reference.model, "float32"):

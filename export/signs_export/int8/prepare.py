@@ -72,7 +72,7 @@ def prepare(
     weights = weights_of(model)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
     counted = _counted_ranges(model)
-    with progress("Running calibration pictures", 0):
+    with progress("Measuring activations", 0):
         seen = observe(model, convolutions, set(counted.values()), in_streams, calibration.images)
     with progress("Rounding weights", len(convolutions)) as on_done:
         seen.divide(convolutions, equalize(model, streams, seen.largest(), config.equalization))

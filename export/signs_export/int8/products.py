@@ -2,7 +2,7 @@
 
 onnxruntime splits a convolution among threads along its pixels, and runs it once for each picture. Late maps have few
 pixels and large weights: threads idle, and the weights are read again for each picture of a batch. A product (QGemm)
-is also split along its filters, and reads its weights once for a batch. It depends on the CPU which is faster.
+is also split along its filters, and reads its weights once for a batch. Which is faster depends on the CPU.
 """
 
 import copy

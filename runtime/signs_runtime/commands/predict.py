@@ -11,7 +11,7 @@ from signs_runtime.commands.predict_options import JobOptions, ModelOptions, bar
 from signs_runtime.commands.shared import Command, json_option
 from signs_runtime.errors import SignsError
 
-FEW = 20  # pictures at most that get advice, which takes several predictions
+FEW = 10  # unsure pictures, the first ones, that get a closer look: it takes 18 predictions
 
 
 @click.command(cls=Command)
@@ -78,7 +78,8 @@ def _print(
     as_json: bool,
 ) -> None:
     """Print predictions, in the order of the pictures."""
-    from signs_runtime.commands.closer_look import advise
+    from signs_runtime.classifier import Prediction
+    from signs_runtime.commands.closer_look import advise, is_unsure
     from signs_runtime.commands.predictions import CsvTable, JsonDocument, TextTable
     from signs_runtime.pictures.find import find_pictures
 
@@ -89,7 +90,7 @@ def _print(
     form = CsvTable if as_csv else JsonDocument if as_json else TextTable
     written = form(classifier.labels, min(top_k, len(classifier.labels)), multi_label=bool(classifier.thresholds))
     failed = bool(found.errors)
-    advice: list[str] = []
+    unsure: list[tuple[Path, Prediction]] = []
     for path, error in found.errors:
         if strict:
             raise error
@@ -99,8 +100,8 @@ def _print(
             progress.update(1)
             if outcome.error is None:
                 written.add(outcome.picture, outcome.prediction)
-                if form is TextTable and len(found.pictures) <= FEW:
-                    advice += filter(None, [advise(classifier, outcome.picture, outcome.prediction)])
+                if form is TextTable and len(unsure) < FEW and is_unsure(classifier, outcome.prediction):
+                    unsure.append((outcome.picture, outcome.prediction))
                 continue
             if strict:
                 written.end()
@@ -108,7 +109,8 @@ def _print(
             failed = True
             written.add_error(outcome.picture, outcome.error)
     written.end()
-    for each in advice:
-        click.echo(f"Note: {each}", err=True)
+    for picture, prediction in unsure:
+        if advice := advise(classifier, picture, prediction):
+            click.echo(f"Note: {advice}", err=True)
     if failed:
         sys.exit(SignsError.exit_code)

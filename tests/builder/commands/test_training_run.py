@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from signs_builder.evaluation.shift_suite import SHIFTS
 from signs_builder.network.model_file import save_model
 from signs_builder.network.resnet import resnet50
 from signs_builder.training.recipe import RECIPES
@@ -37,7 +38,7 @@ def test_train_is_one_json_document_and_the_same_twice(few: Path, tmp_path: Path
     assert [epoch["number"] for epoch in first["history"]] == [1, 2][: len(first["history"])]
     assert first["test"]["total"] == 12
     assert first["test"]["interval_95"][0] <= first["test"]["accuracy"] <= first["test"]["interval_95"][1]
-    assert len(first["test"]["shift_suite"]["shifts"]) == 14
+    assert list(first["test"]["shift_suite"]["shifts"]) == list(SHIFTS)
     assert list((tmp_path / "first.training" / "tensorboard").rglob("events.*"))
     stored = json.loads((tmp_path / "first.training" / "training.json").read_text())
     assert stored["test"] == first["test"]

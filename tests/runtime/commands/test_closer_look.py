@@ -19,9 +19,9 @@ def pictures_of(folder: Path, side: int, patch: int) -> Path:
 
 
 def test_a_picture_is_to_be_cropped_if_the_model_is_surer_of_a_part(bundle: Path, tmp_path: Path) -> None:
-    result = CliRunner().invoke(signs, ["predict", str(bundle), str(pictures_of(tmp_path, 120, 30))])
+    result = CliRunner().invoke(signs, ["predict", str(bundle), str(pictures_of(tmp_path, 120, 42))])
     assert result.exit_code == 0
-    assert "small.png: the model is surer of a part of this picture (up to 9" in result.stderr
+    assert "small.png: the model is surer of parts of this picture (lower right: red, 100%)" in result.stderr
     assert "crop the picture" in result.stderr
     assert "surer" not in result.stdout
 
@@ -36,7 +36,14 @@ def test_other_pictures_get_no_advice(bundle: Path, tmp_path: Path, side: int, p
 def test_many_pictures_and_machines_get_no_advice(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = str(pictures_of(tmp_path, 120, 30))
+    picture = str(pictures_of(tmp_path, 120, 42))
     assert "surer" not in CliRunner().invoke(signs, ["predict", str(bundle), picture, "--json"]).stderr
     monkeypatch.setattr("signs_runtime.commands.predict.FEW", 0)
     assert "surer" not in CliRunner().invoke(signs, ["predict", str(bundle), picture]).stderr
+
+
+def test_thresholds_count(bundle: Path, tmp_path: Path) -> None:
+    picture = str(pictures_of(tmp_path, 120, 48))  # of the whole picture, the model is 92% sure
+    assert "surer" not in CliRunner().invoke(signs, ["predict", str(bundle), picture]).stderr
+    assert "surer" in CliRunner().invoke(signs, ["predict", str(bundle), picture, "--threshold", "0.95"]).stderr
+    assert "surer" not in CliRunner().invoke(signs, ["predict", str(bundle), picture, "--threshold", "1"]).stderr
