@@ -1,17 +1,19 @@
 """What a training is fed: from memory, from files, and with drawn hands."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset, Split
 from signs_builder.data.embedded import HANDS
 from signs_builder.data.hands import draw_hands
 from signs_builder.errors import DatasetError, ModelError
 from signs_builder.training import batches
-from signs_builder.training.recipe import Augmentation, TrainConfig
+from signs_builder.training.recipe import MILD, Augmentation, TrainConfig
 from signs_builder.training.train import Setup, train
 from signs_runtime import ImageError
 
@@ -73,3 +75,34 @@ def test_drawn_hands_are_mixed_in_where_the_labels_are_theirs(dataset: Dataset) 
     white = images.mean(axis=(1, 2, 3)) > 240
     assert 8 < white.sum() < 34
     assert (targets[white].argmax(axis=1) < 2).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_without_a_hand_have_the_same_target_for_all_labels(channels: int) -> None:
+    config = TrainConfig(empty=0.5, batch_size=60, taught=0.5, augmentation=replace(MILD, wall=1.0, far=1.0))
+    white = np.full((20, 24, channels), 255, np.uint8)
+
+    def teach(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.tile(np.array([1, 0, 0], np.float32), (len(images), 1))
+
+    source = batches.Batches(lambda i: white, np.ones(60, np.int64), 3, config, teach=teach)
+    images, targets = source[0]
+    source.close()
+    assert images.shape == (60, 20, 24, channels)
+    empty = np.isclose(targets, 1 / 3).all(axis=1)
+    assert 15 < empty.sum() < 45
+    assert np.allclose(targets[~empty], [0.5, 0.5, 0])
+    assert all((image == 255).all() for image in images[~empty])
+    assert not any((image == 255).all() for image in images[empty])
+
+
+def test_hands_drawn_in_any_way_are_new_each_time() -> None:
+    config = TrainConfig(drawn_hands=1.0, all_ways=True, batch_size=36, augmentation=Augmentation(noise=1))
+    black = np.zeros((128, 120, 3), np.uint8)
+    source = batches.Batches(lambda i: black, np.zeros(36, np.int64), 6, config)
+    (first, labels), (second, _), (again, _) = source[0], source[1], source[0]
+    source.close()
+    assert first.shape == (36, 128, 120, 3)
+    assert set(labels.argmax(axis=1)) == set(range(6))
+    assert np.array_equal(first, again)
+    assert not any(np.array_equal(one, other) for one, other in zip(first, second, strict=True))

@@ -49,9 +49,7 @@ def test_a_failed_export_is_replaced_by_the_next(
     job = Job(reference, pictures, CONFIG)
     wrong = convert(examine(other(reference)), pictures.labels, CONFIG)
     with monkeypatch.context() as patched:
-        patched.setattr(
-            variants, "to_float16", lambda model: convert(examine(other(reference)), job.dataset.labels, CONFIG)
-        )
+        patched.setattr(variants, "to_float16", lambda model: wrong)
         patched.setattr(variants, "_why_no_float16", lambda verdict, float32: "")
         for _ in range(2):
             with pytest.raises(ParityError):
