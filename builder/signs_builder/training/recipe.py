@@ -120,10 +120,10 @@ RECIPES = {
         calm=0.4,
         drawn_hands=0.15,
     ),
-    # Trained on the 864 pictures and measured by benchmarks/training/what_fails.py, which prints the other causes, too:
-    # hands / rooms get right, of the 216 validation pictures as they are 99.5% / 99.5%, at 0.6 of the size 76% / 94%, in
-    # rooms 71% / 95%; of drawn palms with thumb and index finger for 2, 3% / 77%; of a stranger's 300 hands 64% / 75%. Of
-    # 600 rooms without a hand, 13.5% / 0.3% get a label with more than 0.9. Both get 118 of the 120 test pictures right.
+    # Trained on the 864 pictures. benchmarks/training/what_fails.py prints: of the 216 validation pictures as they are,
+    # hands / rooms get 99.5% / 99.5% right, at 0.6 of the size 76% / 94%, in rooms 71% / 95%; of drawn palms with thumb
+    # and index finger for 2, 3% / 77%; of a stranger's 300 hands, 64% / 75%. Of 600 rooms without a hand, 13.5% / 0.3%
+    # get a label with more than 0.9. Both get 118 of the 120 test pictures right.
     "rooms": TrainConfig(
         epochs=96,
         warmup_epochs=2,
