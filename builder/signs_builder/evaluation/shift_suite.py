@@ -1,6 +1,7 @@
 """The shift suite: test pictures changed as in real use, to measure how well a classifier copes with it."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def _other_wall(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     return to_uint8(wall + hand * (image - wall))
 
 
-def _scene(image: NDArray[np.uint8], scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _scene(image: NDArray[np.uint8], rng: np.random.Generator, scene: Scene) -> NDArray[np.uint8]:
     shown = show(image, scene, rng) if image.shape[2] == 3 else None
     return image if shown is None else shown
 
@@ -68,26 +69,25 @@ SHIFTS: dict[str, Shift] = {
     "blur": lambda image, rng: to_uint8(blur(image.astype(np.float32), 1.2)),
     "noise": _noisy,
     "JPEG 30": lambda image, rng: compress(image, 30),
-    "a small hand, anywhere": lambda image, rng: _scene(image, Scene(SMALL, ACROSS, DOWN), rng),
-    "a sleeve": lambda image, rng: _scene(image, Scene(sleeve=SLEEVE), rng),
-    "a room": lambda image, rng: _scene(image, Scene(room=True), rng),
-    "a small hand in a sleeve in a room": lambda image, rng: _scene(
-        image, Scene(SMALL, ACROSS, DOWN, sleeve=SLEEVE, room=True), rng
-    ),
 }
-
-OF_HANDS = tuple(SHIFTS)[-4:]  # the scenes
+SCENES = {
+    "a small hand, anywhere": Scene(SMALL, ACROSS, DOWN),
+    "a sleeve": Scene(sleeve=SLEEVE),
+    "a room": Scene(room=True),
+    "a small hand in a sleeve in a room": Scene(SMALL, ACROSS, DOWN, sleeve=SLEEVE, room=True),
+}
+SHIFTS |= {name: partial(_scene, scene=scene) for name, scene in SCENES.items()}
 
 
 def shifts_of(labels: Sequence[str]) -> tuple[str, ...]:
     """The names of the shifts for pictures with these labels; scenes are for hands."""
-    return tuple(name for name in SHIFTS if name not in OF_HANDS or tuple(labels) == HANDS)
+    return tuple(name for name in SHIFTS if name not in SCENES or tuple(labels) == HANDS)
 
 
 def shifted(images: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """Apply the shift `name` of SHIFTS to all pictures, uint8 (n, h, w, channels); always with the same result.
 
-    "another wall" and OF_HANDS change only pictures in which `find_hand` finds a hand.
+    "another wall" and SCENES change only pictures in which `find_hand` finds a hand.
     """
     number = list(SHIFTS).index(name)
     changed = (SHIFTS[name](image, np.random.default_rng([number, i])) for i, image in enumerate(images))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from signs_builder.data.hands import draw_hands
-from signs_builder.evaluation.shift_suite import OF_HANDS, SHIFTS, shifted, shifts_of
+from signs_builder.evaluation.shift_suite import SCENES, SHIFTS, shifted, shifts_of
 
 HANDS = draw_hands(12)[0]
 
@@ -18,7 +18,7 @@ def test_the_shift_suite_shifts_and_is_the_same_every_time() -> None:
     assert np.array_equal(shifted(HANDS, "mirrored"), HANDS[:, :, ::-1])
 
 
-@pytest.mark.parametrize("name", OF_HANDS)
+@pytest.mark.parametrize("name", SCENES)
 def test_scenes_take_any_picture(name: str) -> None:
     faint, confetti = np.full((2, 64, 64, 3), 128, np.uint8)
     faint[30:, 20:40, 2] = 112  # hardly more colour than the wall
@@ -34,4 +34,4 @@ def test_scenes_take_any_picture(name: str) -> None:
 
 def test_scenes_are_for_hands() -> None:
     assert shifts_of("012345") == tuple(SHIFTS)
-    assert set(SHIFTS) - set(shifts_of(("apple", "pear"))) == set(OF_HANDS)
+    assert set(SHIFTS) - set(shifts_of(("apple", "pear"))) == set(SCENES)
