@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from signs_builder.data.dataset import Split
+from signs_builder.data.fingers import fold
 from signs_builder.data.hand_mask import draw_wall
 from signs_builder.data.hands import any_way, draw_hand
 from signs_builder.data.image_changes import to_uint8
@@ -197,6 +198,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             hands, fingers = self.drawn
             chosen = rng.integers(len(fingers))
             return augment(hands[chosen], bounds, rng), self.one_hot[fingers[chosen]]
+        if self.config.folded and rng.random() < self.config.folded:
+            folded = fold(self.read(i), int(self.targets[i].argmax()), rng)
+            if folded is not None:
+                return augment(folded[0], bounds, rng), self.one_hot[folded[1]]
         return augment(self.read(i), bounds, rng), self.targets[i]
 
 

@@ -67,6 +67,7 @@ class TrainConfig:
     calm: float = 0.0  # share of the pictures that are changed only mildly (MILD and mirror) in every epoch
     drawn_hands: float = 0.0  # share of the pictures that are replaced by drawn hands; only for the labels 0 to 5
     all_ways: bool = False  # each drawn hand is a new one, and shows a number in any way, also with its back
+    folded: float = 0.0  # share of the hands of three to five fingers whose outer fingers are folded, where possible
     empty: float = 0.0  # share of the pictures that are replaced by a room or wall without a hand
     validate: bool = False  # hold validation pictures out, and keep the epoch that does best on them
     patience: int | None = None  # with `validate`: stop after this many epochs without improvement
@@ -118,13 +119,14 @@ _HANDS = TrainConfig(
 _ROOMS = replace(
     _HANDS,
     epochs=96,
-    augmentation=replace(_HANDS.augmentation, light=0.5, far=0.4, sleeve=0.4, wall=0.55, room=0.5),
+    augmentation=replace(_HANDS.augmentation, light=0.5, far=0.45, sleeve=0.4, wall=0.55, room=0.5),
     full_strength_after=0.3,
     last_strength=0.6,
     last_epochs=0.2,
     calm=0.3,
     drawn_hands=0.2,
     all_ways=True,
+    folded=0.5,
     empty=0.06,
 )
 

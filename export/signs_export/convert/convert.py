@@ -21,6 +21,7 @@ from signs_export.convert.tf2onnx_fixes import (
     tf2onnx_patched,
 )
 from signs_export.convert.tidy import tidy
+from signs_export.convert.unread_pixels import leave_out_unread_pixels
 from signs_export.errors import ExportError
 from signs_export.onnx_graph import check_runnable
 from signs_export.source.reference import Reference
@@ -50,6 +51,7 @@ def convert(reference: Reference, labels: tuple[str, ...], config: ExportConfig)
     model = _fold(traced, reference)
     tidy(model)
     name_graph(model, marks)
+    leave_out_unread_pixels(model)
     _describe(model, labels, reference)
     try:
         check(model)

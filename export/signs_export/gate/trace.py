@@ -5,7 +5,7 @@ The stages are those of `Classifier.stages`, "scaled" if the export scales pixel
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -125,7 +125,8 @@ def keras_stages(
 def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:
     """Compare an exported model's stages with Keras's; in float32 also for the first picture in a batch of one.
 
-    Stages that the graph no longer names, because they were fused, are left out.
+    Stages that the graph no longer names, because they were fused, are left out. Of a stage that the graph computes
+    only at some pixels, these are compared; see `convert.unread_pixels`.
     """
     model = _dequantized(model)
     tensors = _tensors(model, keras_side.values)
@@ -134,13 +135,15 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
     made_by = {name: node for node in model.graph.node for name in node.output}
     stages = []
     for name, tensor in tensors.items():
-        expected, limit = keras_side.values[name], keras_side.limit(name, precision)
+        limit = keras_side.limit(name, precision)
+        made = _pixels_made(keras_side.values[name], together[name])
+        expected = made(keras_side.values[name])
         if precision == "float32":
             error = max(
                 _worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name], among=expected)
             )
         else:
-            floor, whole = keras_side.floors.get(name), keras_side.sums.get(name)
+            floor, whole = made(keras_side.floors.get(name)), made(keras_side.sums.get(name))
             error = _off(expected, together[name], floor, whole)
             if error < limit and _numbers_per_channel(expected) == 1 and not _may_be_equalized(tensor, made_by):
                 error = _off(expected, together[name], floor, whole, multiplied=False)
@@ -257,6 +260,21 @@ def _tensors(model: onnx.ModelProto, stages: Mapping[str, object]) -> dict[str, 
 def _values(model: onnx.ModelProto, tensors: Mapping[str, str], images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     batches = list(inner_values(model, sorted(set(tensors.values())), images))
     return {name: np.concatenate([batch[tensor] for batch in batches]) for name, tensor in tensors.items()}
+
+
+def _pixels_made(expected: NDArray[Any], given: NDArray[Any]) -> Callable[[Any], Any]:  # Any: an array, or None
+    """A function that picks the pixels that a graph's (n, channels, h, w) has of Keras's (n, height, width, channels).
+
+    It picks every second one, say, if the graph has half of each side; it picks all if the sizes do not fit.
+    """
+    if expected.ndim != 4 or given.ndim != 4 or expected.size == given.size:
+        return lambda values: values
+    down, across = (-(-expected.shape[axis] // max(given.shape[axis + 1], 1)) for axis in (1, 2))
+
+    def pick(values: NDArray[Any] | None) -> NDArray[Any] | None:
+        return values if values is None or values.ndim != 4 else values[:, ::down, ::across]
+
+    return pick
 
 
 def _worst_channel(expected: NDArray[Any], given: NDArray[Any], *, among: NDArray[Any] | None = None) -> float:

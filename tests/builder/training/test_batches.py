@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset, Split
 from signs_builder.data.embedded import HANDS
-from signs_builder.data.hands import draw_hands
+from signs_builder.data.hands import draw_hand, draw_hands
 from signs_builder.errors import DatasetError, ModelError
 from signs_builder.training import batches
 from signs_builder.training.recipe import MILD, Augmentation, TrainConfig
@@ -106,3 +106,21 @@ def test_hands_drawn_in_any_way_are_new_each_time() -> None:
     assert set(labels.argmax(axis=1)) == set(range(6))
     assert np.array_equal(first, again)
     assert not any(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_folded_hands_get_the_label_of_the_fingers_that_are_left() -> None:
+    config = TrainConfig(folded=1.0, batch_size=36, augmentation=Augmentation(noise=1))
+    shown = np.repeat(np.arange(6), 6)
+    pictures = [draw_hand(int(fingers), 64, np.random.default_rng(i)) for i, fingers in enumerate(shown)]
+    source = batches.Batches(lambda i: pictures[i], shown, 6, config)
+    images, targets = source[0]
+    source.close()
+    order = np.random.default_rng([config.seed, 1]).permutation(36)
+    before, after = shown[order], targets.argmax(axis=1)
+    changed = before != after
+    assert changed.sum() >= 4
+    assert set(before[changed]) <= {3, 4, 5}
+    assert set(before[changed] - after[changed]) <= {1, 2}
+    assert set(after[before < 3]) == {0, 1, 2}
+    for i in np.flatnonzero(~changed):
+        assert np.abs(images[i].astype(int) - pictures[order[i]]).max() < 6  # noise alone

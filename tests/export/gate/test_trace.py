@@ -83,7 +83,17 @@ def saturated(dataset: Dataset) -> keras.Model:
     return ending(layers.Concatenate()([x, layers.Multiply()([x, gate])]), image)
 
 
+def read_at_every_second_pixel(dataset: Dataset) -> keras.Model:
+    """A block as ResNet has it, before a stage that begins with strides of 2: most of it is not computed."""
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(8, 3, activation="relu", padding="same")(layers.Rescaling(1 / 255)(image))
+    inner = layers.Conv2D(8, 3, activation="relu", padding="same", name="inner")(x)
+    x = layers.ReLU()(layers.Add(name="sum")([layers.Conv2D(8, 1, name="expanded")(inner), x]))
+    return ending(layers.Add()([layers.Conv2D(8, 1, strides=2)(x), layers.Conv2D(8, 1, strides=2)(x)]), image)
+
+
 AWKWARD = [adapted_normalization, norm_before_convolution, shapes_first, attention, temperature, nested, saturated]
+AWKWARD += [read_at_every_second_pixel]
 
 
 def walked(reference: Reference, model: onnx.ModelProto, dataset: Dataset) -> str | None:
@@ -131,6 +141,20 @@ def test_a_wrong_weight_behind_an_adapted_normalization_is_found(dataset: Datase
     found = walked(reference, model, dataset)
     assert found is not None
     assert found.startswith(convolution.output[0])
+
+
+@pytest.mark.parametrize("name", ["inner", "expanded"])
+def test_a_wrong_weight_is_found_at_a_stage_of_which_few_pixels_are_computed(name: str, dataset: Dataset) -> None:
+    reference = examine(train_a_little(read_at_every_second_pixel(dataset), dataset))
+    model = convert(reference, dataset.labels, ExportConfig())
+    (convolution,) = (node for node in model.graph.node if node.input[1:2] == [f"{name}/kernel"])
+    kernel = weights_of(model)[convolution.input[1]]
+    values = to_array(kernel).copy()
+    values[:, :, 0, 0] *= 1.1
+    kernel.CopyFrom(from_array(values, kernel.name))
+    found = walked(reference, model, dataset)
+    assert found is not None
+    assert found.startswith(name)
 
 
 def test_a_copy_that_answers_otherwise_is_no_float64_of_the_model(reference: Reference) -> None:

@@ -1,0 +1,84 @@
+"""Finds the raised fingers of a hand and takes outer ones away, as if folded: four fingers become three."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from signs_builder.data.hand_mask import find_hand
+
+Mask = NDArray[np.bool_]
+
+# Of the palm's radius: how thick a limb must be to count as palm or arm, and the area of the smallest finger.
+_THICK, _SMALLEST = 0.5, 0.25
+_MARGIN = 24 / 64  # of the picture's side: how far its edge is continued, so that an arm does not end there
+_EDGE = 3  # pixels: skin at a finger's edge that the mask does not count as hand
+_FAINT, _SOLID = 10, 128  # of a mask's 255
+_BLURRED = 4 / 64  # of the picture's side: over how much a wall is averaged to continue it behind a finger
+# Positions in the row of fingers. Of two, none can be folded to a usual way of showing one that SIGNS lacks.
+_FOLDED: dict[int, tuple[tuple[int, ...], ...]] = {3: ((0,), (-1,)), 4: ((0,), (-1,)), 5: ((0,), (-1,), (0, -1))}
+
+
+@dataclass(frozen=True)
+class Fingers:
+    """A hand's raised fingers, in their order around the palm, and the rest of it: masks of the picture (h, w)."""
+
+    raised: tuple[Mask, ...]
+    rest: Mask
+
+
+def fold(image: NDArray[np.uint8], fingers: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], int] | None:
+    """Fold one or two outer fingers of a hand that raises `fingers`; returns the picture and how many are left.
+
+    uint8 (h, w, 3) in and out. None if there are fewer than three fingers, or if they cannot be told apart.
+    """
+    hand = find_hand(image) if fingers in _FOLDED and image.shape[2] == 3 else None
+    found = None if hand is None else find_fingers(hand)
+    if hand is None or found is None or len(found.raised) != fingers:
+        return None
+    gone = [position % fingers for position in _FOLDED[fingers][rng.integers(len(_FOLDED[fingers]))]]
+    return _without(image, hand, found, gone), fingers - len(gone)
+
+
+def find_fingers(hand: NDArray[np.uint8]) -> Fingers | None:
+    """The raised fingers of a hand's mask, uint8 (h, w), 0..255: what is thinner than half its palm; None if empty."""
+    parts, count = ndimage.label(hand > _SOLID)
+    if not count:
+        return None
+    sizes = ndimage.sum_labels(parts > 0, parts, range(1, count + 1))
+    whole = ndimage.binary_fill_holes(parts == 1 + int(np.argmax(sizes)))
+    margin = int(_MARGIN * max(hand.shape))
+    inner = np.s_[margin : margin + hand.shape[0], margin : margin + hand.shape[1]]
+    depth = ndimage.distance_transform_edt(np.pad(whole, margin, mode="edge"))
+    radius = float(depth[inner].max())
+    rest = (ndimage.distance_transform_edt(depth <= _THICK * radius) <= _THICK * radius + 1)[inner] & whole
+    parts, count = ndimage.label(whole & ~rest)
+    raised = [parts == i for i in range(1, count + 1) if (parts == i).sum() > _SMALLEST * radius**2]
+    middle = np.unravel_index(int(depth[inner].argmax()), hand.shape)
+    return Fingers(tuple(_in_a_row(raised, middle)), rest)
+
+
+def _in_a_row(raised: list[Mask], middle: tuple[np.intp, ...]) -> list[Mask]:
+    """In the order of their directions from the palm's middle; the row begins after the widest gap."""
+    if len(raised) < 2:
+        return raised
+    directions = np.array([np.arctan2(*(np.argwhere(finger).mean(axis=0) - middle)) for finger in raised])
+    order = np.argsort(directions)
+    gaps = np.diff(directions[order], append=directions[order[0]] + 2 * np.pi)
+    return [raised[i] for i in np.roll(order, -1 - int(np.argmax(gaps)))]
+
+
+def _without(image: NDArray[np.uint8], hand: NDArray[np.uint8], fingers: Fingers, gone: list[int]) -> NDArray[np.uint8]:
+    """Paint the wall around a hand over some of its fingers."""
+    folded = np.any([fingers.raised[i] for i in gone], axis=0)
+    kept = np.any([fingers.rest, *(mask for i, mask in enumerate(fingers.raised) if i not in gone)], axis=0)
+    nearer = ndimage.distance_transform_edt(~folded) <= ndimage.distance_transform_edt(~kept)
+    covered = ndimage.binary_dilation(folded, iterations=_EDGE) & ~kept & nearer
+    sigma = _BLURRED * max(hand.shape)
+    is_wall = (hand < _FAINT).astype(np.float32)
+    seen = np.maximum(ndimage.gaussian_filter(is_wall, sigma), 1e-6)[:, :, None]
+    wall = ndimage.gaussian_filter(image * is_wall[:, :, None], (sigma, sigma, 0)) / seen
+    over = ndimage.gaussian_filter(covered.astype(np.float32), 0.5)[:, :, None]
+    painted: NDArray[np.uint8] = np.clip(np.rint(image + over * (wall - image)), 0, 255).astype(np.uint8)
+    return painted
