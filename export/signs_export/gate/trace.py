@@ -5,6 +5,7 @@ The stages are those of `Classifier.stages`, "scaled" if the export scales pixel
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,13 +264,20 @@ def _values(model: onnx.ModelProto, tensors: Mapping[str, str], images: NDArray[
 
 
 def _pixels_made(expected: NDArray[Any], given: NDArray[Any]) -> Callable[[Any], Any]:  # Any: an array, or None
-    """A function that picks the pixels that a graph's (n, channels, h, w) has of Keras's (n, height, width, channels).
+    """A function that picks the pixels that a graph has of Keras's (n, height, width, channels).
 
-    It picks every second one, say, if the graph has half of each side; it picks all if the sizes do not fit.
+    The graph's are (n, channels, h, w), or rows of channels (n * h * w, channels). If it has half of each side, every
+    second pixel is picked; if its size does not fit, all are.
     """
-    if expected.ndim != 4 or given.ndim != 4 or expected.size == given.size:
+    if expected.ndim != 4 or expected.size == given.size:
         return lambda values: values
-    down, across = (-(-expected.shape[axis] // max(given.shape[axis + 1], 1)) for axis in (1, 2))
+    n, *sides, channels = expected.shape
+    if given.ndim == 4:
+        ways = [[-(-side // max(made, 1)) for side, made in zip(sides, given.shape[2:], strict=True)]]
+    else:
+        ways = [[step, step] for step in range(2, max(sides) + 1)]
+    sizes = [n * channels * math.prod(-(-side // step) for side, step in zip(sides, way, strict=True)) for way in ways]
+    down, across = next((way for way, size in zip(ways, sizes, strict=True) if size == given.size), (1, 1))
 
     def pick(values: NDArray[Any] | None) -> NDArray[Any] | None:
         return values if values is None or values.ndim != 4 else values[:, ::down, ::across]

@@ -14,7 +14,7 @@ from signs_export.config import ExportConfig, Int8Config, Scaling
 from signs_export.convert.convert import convert
 from signs_export.float16 import to_float16
 from signs_export.gate.noise_floor import LARGEST, float64_of
-from signs_export.gate.trace import _off, first_difference, keras_stages, walk_layers
+from signs_export.gate.trace import _off, _pixels_made, first_difference, keras_stages, walk_layers
 from signs_export.int8.calibration import Calibration
 from signs_export.int8.prepare import prepare
 from signs_export.int8.quantize import quantize
@@ -247,3 +247,26 @@ def test_one_picture_alone_tells_a_good_variant_from_a_bad_one(
     kernel = weights_of(model)[dense.input[1]]
     kernel.CopyFrom(from_array(-to_array(kernel), kernel.name))
     assert coarse(model, reference, pictures, precision) == "logits"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "strides"), [(8, 8, (2, 2)), (7, 5, (2, 2)), (8, 9, (2, 3)), (4, 4, (1, 1))]
+)
+def test_the_pixels_that_a_graph_computes_are_picked_from_kerass(
+    height: int, width: int, strides: tuple[int, int]
+) -> None:
+    expected = np.random.default_rng(0).normal(size=(2, height, width, 3))
+    part = expected[:, :: strides[0], :: strides[1]]
+    layouts = [np.moveaxis(part, -1, 1)]
+    if strides[0] == strides[1]:
+        layouts.append(part.reshape(-1, 3))
+    for given in layouts:
+        pick = _pixels_made(expected, given)
+        assert np.array_equal(pick(expected), part)
+        assert _off(pick(expected), given) == pytest.approx(0, abs=1e-12)
+        assert pick(None) is None
+        assert pick(np.zeros(())) == 0
+    odd = np.zeros((2, 3, height + 1, width))
+    assert (
+        _pixels_made(expected, odd)(expected) is expected or _off(_pixels_made(expected, odd)(expected), odd) == np.inf
+    )
