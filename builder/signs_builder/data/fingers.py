@@ -10,13 +10,17 @@ from signs_builder.data.hand_mask import find_hand
 
 Mask = NDArray[np.bool_]
 
-# Of the palm's radius: how thick a limb must be to count as palm or arm, and the area of the smallest finger.
+# Of the palm's radius: how thick a limb must be to count as palm or arm, and the area of the smallest finger. Chosen on
+# SIGNS's training pictures of three to five fingers, of which the most are then found to show what their label says.
 _THICK, _SMALLEST = 0.5, 0.25
-_MARGIN = 24 / 64  # of the picture's side: how far its edge is continued, so that an arm does not end there
-_EDGE = 3  # pixels: skin at a finger's edge that the mask does not count as hand
 _FAINT, _SOLID = 10, 128  # of a mask's 255
-_BLURRED = 4 / 64  # of the picture's side: over how much a wall is averaged to continue it behind a finger
-# Positions in the row of fingers. Of two, none can be folded to a usual way of showing one that SIGNS lacks.
+# Shares of the picture's side:
+_MARGIN = 24 / 64  # how far its edge is continued, so that an arm does not end there
+_EDGE = 3 / 64  # skin at a finger's edge that the mask does not count as hand
+_SOFT = 0.5 / 64  # the blur of what is painted
+_BLURRED = 4 / 64  # over how much a wall is averaged to continue it behind a finger
+_LEAST_WALL = 0.01  # of the weights of that average: otherwise there is no wall near the finger
+# Positions in the row of fingers. Two are left alone: SIGNS already shows one finger.
 _FOLDED: dict[int, tuple[tuple[int, ...], ...]] = {3: ((0,), (-1,)), 4: ((0,), (-1,)), 5: ((0,), (-1,), (0, -1))}
 
 
@@ -31,14 +35,18 @@ class Fingers:
 def fold(image: NDArray[np.uint8], fingers: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], int] | None:
     """Fold one or two outer fingers of a hand that raises `fingers`; returns the picture and how many are left.
 
-    uint8 (h, w, 3) in and out. None if there are fewer than three fingers, or if they cannot be told apart.
+    uint8 (h, w, 3) in and out. None if there are fewer than three fingers, if the fingers or the hand cannot be told
+    from what is beside them, in grey pictures, and if the fingers that are left cannot be counted.
     """
     hand = find_hand(image) if fingers in _FOLDED and image.shape[2] == 3 else None
     found = None if hand is None else find_fingers(hand)
     if hand is None or found is None or len(found.raised) != fingers:
         return None
     gone = [position % fingers for position in _FOLDED[fingers][rng.integers(len(_FOLDED[fingers]))]]
-    return _without(image, hand, found, gone), fingers - len(gone)
+    left, folded = fingers - len(gone), _without(image, hand, found, gone)
+    shown = None if folded is None else find_hand(folded)
+    counted = None if shown is None else find_fingers(shown)
+    return None if folded is None or counted is None or len(counted.raised) != left else (folded, left)
 
 
 def find_fingers(hand: NDArray[np.uint8]) -> Fingers | None:
@@ -54,7 +62,8 @@ def find_fingers(hand: NDArray[np.uint8]) -> Fingers | None:
     radius = float(depth[inner].max())
     rest = (ndimage.distance_transform_edt(depth <= _THICK * radius) <= _THICK * radius + 1)[inner] & whole
     parts, count = ndimage.label(whole & ~rest)
-    raised = [parts == i for i in range(1, count + 1) if (parts == i).sum() > _SMALLEST * radius**2]
+    areas = np.bincount(parts.ravel(), minlength=count + 1)
+    raised = [parts == i for i in range(1, count + 1) if areas[i] > _SMALLEST * radius**2]
     middle = np.unravel_index(int(depth[inner].argmax()), hand.shape)
     return Fingers(tuple(_in_a_row(raised, middle)), rest)
 
@@ -69,16 +78,21 @@ def _in_a_row(raised: list[Mask], middle: tuple[np.intp, ...]) -> list[Mask]:
     return [raised[i] for i in np.roll(order, -1 - int(np.argmax(gaps)))]
 
 
-def _without(image: NDArray[np.uint8], hand: NDArray[np.uint8], fingers: Fingers, gone: list[int]) -> NDArray[np.uint8]:
-    """Paint the wall around a hand over some of its fingers."""
+def _without(
+    image: NDArray[np.uint8], hand: NDArray[np.uint8], fingers: Fingers, gone: list[int]
+) -> NDArray[np.uint8] | None:
+    """Paint the wall around a hand over some of its fingers; None if no wall is near them."""
+    side = max(hand.shape)
     folded = np.any([fingers.raised[i] for i in gone], axis=0)
     kept = np.any([fingers.rest, *(mask for i, mask in enumerate(fingers.raised) if i not in gone)], axis=0)
     nearer = ndimage.distance_transform_edt(~folded) <= ndimage.distance_transform_edt(~kept)
-    covered = ndimage.binary_dilation(folded, iterations=_EDGE) & ~kept & nearer
-    sigma = _BLURRED * max(hand.shape)
+    covered = ndimage.binary_dilation(folded, iterations=max(1, round(_EDGE * side))) & ~kept & nearer
+    sigma = _BLURRED * side
     is_wall = (hand < _FAINT).astype(np.float32)
-    seen = np.maximum(ndimage.gaussian_filter(is_wall, sigma), 1e-6)[:, :, None]
-    wall = ndimage.gaussian_filter(image * is_wall[:, :, None], (sigma, sigma, 0)) / seen
-    over = ndimage.gaussian_filter(covered.astype(np.float32), 0.5)[:, :, None]
+    seen = ndimage.gaussian_filter(is_wall, sigma)
+    if not covered.any() or seen[covered].min() < _LEAST_WALL:
+        return None
+    wall = ndimage.gaussian_filter(image * is_wall[:, :, None], (sigma, sigma, 0)) / np.maximum(seen, 1e-6)[:, :, None]
+    over = ndimage.gaussian_filter(covered.astype(np.float32), _SOFT * side)[:, :, None]
     painted: NDArray[np.uint8] = np.clip(np.rint(image + over * (wall - image)), 0, 255).astype(np.uint8)
     return painted

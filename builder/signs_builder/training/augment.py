@@ -11,7 +11,7 @@ from signs_builder.data.rooms import draw_cloth, draw_room, draw_sleeve
 from signs_builder.training.recipe import Augmentation
 
 JPEG_QUALITIES = (20, 90)
-FAR = (0.4, 0.85)  # sizes of a hand that is made small
+FAR = (0.42, 0.85)  # sizes of a hand that is made small
 MIDDLES = (0.22, 0.78)  # where its middle may be, in sides of the picture
 FAR_EDGE = 2.0  # sides of the picture to which its edge, such as an arm, is continued around a small hand
 DARKER = 3  # hands are darkened this many times further than lightened, since most training hands are light

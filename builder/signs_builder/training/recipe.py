@@ -118,15 +118,15 @@ _HANDS = TrainConfig(
 # 0.3% get a label with more than 0.9. Both get 118 of the 120 test pictures right.
 _ROOMS = replace(
     _HANDS,
-    epochs=96,
-    augmentation=replace(_HANDS.augmentation, light=0.5, far=0.45, sleeve=0.4, wall=0.55, room=0.5),
+    epochs=100,
+    augmentation=replace(_HANDS.augmentation, light=0.5, far=0.4, sleeve=0.4, wall=0.55, room=0.5),
     full_strength_after=0.3,
-    last_strength=0.6,
-    last_epochs=0.2,
-    calm=0.3,
+    last_strength=0.5,
+    last_epochs=0.25,
+    calm=0.35,
     drawn_hands=0.2,
     all_ways=True,
-    folded=0.5,
+    folded=0.35,
     empty=0.06,
 )
 

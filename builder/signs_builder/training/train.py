@@ -215,14 +215,13 @@ def _learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.
 def _drawn_hands(
     dataset: Dataset, config: TrainConfig, spec: InputSpec
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    if not config.drawn_hands and not config.folded:
-        return None
-    if dataset.labels != HANDS:
+    """The hands to mix in, unless new ones are drawn each time. Raises ModelError for other labels than 0 to 5."""
+    if (config.drawn_hands or config.folded) and dataset.labels != HANDS:
         raise ModelError(
-            f"This recipe adds hands with the labels {', '.join(HANDS)}, but {dataset.name} has the labels "
-            f"{', '.join(dataset.labels[:6])}. Choose --recipe pictures."
+            f"This recipe draws hands or folds their fingers, and needs the labels {', '.join(HANDS)}, but "
+            f"{dataset.name} has the labels {', '.join(dataset.labels[:6])}. Choose --recipe pictures."
         )
     if config.all_ways or not config.drawn_hands:
-        return None  # `Batches` draws new ones
+        return None
     drawn = Split(*draw_hands(DRAWN, size=max(spec.height, spec.width), seed=DRAWN_SEED))
     return drawn.images(spec), drawn.labels

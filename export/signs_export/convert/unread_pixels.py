@@ -22,9 +22,11 @@ _WINDOWS = ("Conv", "MaxPool", "AveragePool")
 
 
 def leave_out_unread_pixels(model: onnx.ModelProto) -> None:
-    """Move strides of 1x1 convolutions and pools to the operators before them, in place. Names of tensors stay.
+    """Move strides of 1x1 convolutions and pools to the operators before them, in place.
 
-    Where a sum has another input that is read in full elsewhere, a 1x1 MaxPool picks the pixels of that input.
+    Tensors keep their names, but may lose pixels. Where a sum has another input that is read in full elsewhere, a 1x1
+    MaxPool picks the pixels of that input; it keeps all numbers but NaN and infinity. Graphs with loops or branches
+    stay as they are.
     """
     inner = any(each.type == onnx.AttributeProto.GRAPH for node in model.graph.node for each in node.attribute)
     if not inner:  # a loop's body may read any tensor

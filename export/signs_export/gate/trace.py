@@ -5,9 +5,11 @@ The stages are those of `Classifier.stages`, "scaled" if the export scales pixel
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +24,7 @@ from signs_export.convert.graph_names import LOGITS, SCALED
 from signs_export.gate.rounding import output_ranges, rounded
 from signs_export.onnx_graph import inner_values
 from signs_export.source.layers import last_operation, layer_outputs, layers_of, readers_of
+from signs_export.source.reading import strides_of_readers
 from signs_export.source.reference import Reference, softmax
 from signs_runtime import Classifier
 from signs_runtime.bundle.manifest import Precision
@@ -77,6 +80,7 @@ class KerasStages:
     float16_noise: float  # mean difference of probabilities in float16
     floors: dict[str, NDArray[Any]]  # by stage; values below this have no effect, because a rectifier cuts them off
     sums: dict[str, NDArray[Any]]  # by stage that only an addition reads: the sum
+    read_at: dict[str, tuple[int, int]]  # by stage whose pixels are not all read: the strides of what is
 
     def limit(self, stage: str, precision: Precision) -> float:
         """The largest error that an export may have at a stage; measured by `_worst_channel` (float32) or `_off`."""
@@ -120,14 +124,14 @@ def keras_stages(
     for name, given in values.items():
         lost = _worst_channel(exact[name], given) if name in exact else 0.0
         noise["float32"][name] = max(noise["float32"].get(name, 0.0), lost)
-    return KerasStages(images, exact, noise, float16_noise, floors, sums)
+    return KerasStages(images, exact, noise, float16_noise, floors, sums, strides_of_readers(reference.model))
 
 
 def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Precision) -> tuple[Stage, ...]:
     """Compare an exported model's stages with Keras's; in float32 also for the first picture in a batch of one.
 
-    Stages that the graph no longer names, because they were fused, are left out. Of a stage that the graph computes
-    only at some pixels, these are compared; see `convert.unread_pixels`.
+    Stages that the graph no longer names, because they were fused, are left out. A stage may lack pixels that nothing
+    in the Keras model reads; see `convert.unread_pixels`.
     """
     model = _dequantized(model)
     tensors = _tensors(model, keras_side.values)
@@ -137,16 +141,18 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
     stages = []
     for name, tensor in tensors.items():
         limit = keras_side.limit(name, precision)
-        made = _pixels_made(keras_side.values[name], together[name])
-        expected = made(keras_side.values[name])
+        every = keras_side.values[name]
+        made = _pixels_made(every, together[name], keras_side.read_at.get(name, (1, 1)))
+        expected = made(every)
         if precision == "float32":
             error = max(
-                _worst_channel(expected, together[name]), _worst_channel(expected[:1], alone[name], among=expected)
+                _worst_channel(expected, together[name], among=every),
+                _worst_channel(expected[:1], alone[name], among=every),
             )
         else:
             floor, whole = made(keras_side.floors.get(name)), made(keras_side.sums.get(name))
             error = _off(expected, together[name], floor, whole)
-            if error < limit and _numbers_per_channel(expected) == 1 and not _may_be_equalized(tensor, made_by):
+            if error < limit and _numbers_per_channel(every) == 1 and not _may_be_equalized(tensor, made_by):
                 error = _off(expected, together[name], floor, whole, multiplied=False)
         stages.append(Stage(name, error, limit))
     return tuple(stages)
@@ -263,26 +269,31 @@ def _values(model: onnx.ModelProto, tensors: Mapping[str, str], images: NDArray[
     return {name: np.concatenate([batch[tensor] for batch in batches]) for name, tensor in tensors.items()}
 
 
-def _pixels_made(expected: NDArray[Any], given: NDArray[Any]) -> Callable[[Any], Any]:  # Any: an array, or None
+def _pixels_made(
+    expected: NDArray[Any], given: NDArray[Any], read: tuple[int, int]
+) -> Callable[[Any], Any]:  # Any: an array, or None
     """A function that picks the pixels that a graph has of Keras's (n, height, width, channels).
 
-    The graph's are (n, channels, h, w), or rows of channels (n * h * w, channels). If it has half of each side, every
-    second pixel is picked; if its size does not fit, all are.
+    The graph's are (n, channels, h, w), or rows of channels (n * h * w, channels). It may lack pixels that nothing
+    reads: only every read-th row and column is. If its size does not fit, all pixels are picked.
     """
     if expected.ndim != 4 or expected.size == given.size:
         return lambda values: values
-    n, *sides, channels = expected.shape
-    if given.ndim == 4:
-        ways = [[-(-side // max(made, 1)) for side, made in zip(sides, given.shape[2:], strict=True)]]
-    else:
-        ways = [[step, step] for step in range(2, max(sides) + 1)]
-    sizes = [n * channels * math.prod(-(-side // step) for side, step in zip(sides, way, strict=True)) for way in ways]
-    down, across = next((way for way, size in zip(ways, sizes, strict=True) if size == given.size), (1, 1))
+    n, height, width, channels = expected.shape
+    for down, across in itertools.product(_divisors(read[0]), _divisors(read[1])):
+        sides = (-(-height // down), -(-width // across))
+        if given.shape in ((n, channels, *sides), (n * math.prod(sides), channels)):
+            return partial(_every, down, across)
+    return lambda values: values
 
-    def pick(values: NDArray[Any] | None) -> NDArray[Any] | None:
-        return values if values is None or values.ndim != 4 else values[:, ::down, ::across]
 
-    return pick
+def _every(down: int, across: int, values: NDArray[Any] | None) -> NDArray[Any] | None:
+    return values if values is None or values.ndim != 4 else values[:, ::down, ::across]
+
+
+def _divisors(number: int) -> list[int]:
+    """The largest first."""
+    return [each for each in range(number, 0, -1) if number % each == 0]
 
 
 def _worst_channel(expected: NDArray[Any], given: NDArray[Any], *, among: NDArray[Any] | None = None) -> float:

@@ -1,6 +1,7 @@
 """Outer fingers are folded away: what is left shows the fingers that remain, and the wall where the others were."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image, ImageDraw
 
 from signs_builder.data.fingers import find_fingers, fold
 from signs_builder.data.hand_mask import find_hand
+from signs_builder.data.sources import load_dataset
+from signs_runtime.pictures.input_spec import InputSpec
 
 WALL, SKIN = (205, 206, 208), (200, 140, 110)
 TURNS = {2: (-15, 12), 3: (-70, -20, 8), 4: (-28, -9, 9, 28), 5: (-80, -34, -11, 11, 34)}  # degrees from straight up
@@ -37,7 +40,7 @@ def _raised(image: NDArray[np.uint8]) -> int:
     return len(found.raised)
 
 
-@pytest.mark.parametrize("side", [64, 96])
+@pytest.mark.parametrize("side", [64, 96, 224])
 @pytest.mark.parametrize("fingers", [3, 4, 5])
 def test_the_fingers_that_are_left_can_be_counted(fingers: int, side: int) -> None:
     image = _hand(fingers, side)
@@ -73,7 +76,23 @@ def test_hands_whose_fingers_cannot_be_counted_are_left_alone() -> None:
     assert fold(np.full((64, 64, 3), WALL, np.uint8), 4, rng) is None
     assert fold(_hand(4)[:, :, :1], 4, rng) is None  # without colour there is no mask
     assert find_fingers(np.zeros((64, 64), np.uint8)) is None
+    everywhere = np.full((64, 64, 3), SKIN, np.uint8)
+    everywhere[:9] = WALL  # the rest is skin: no wall to paint
+    assert fold(everywhere, 3, rng) is None
+    for size in ((1, 1), (1, 64), (64, 3)):
+        assert fold(np.full((*size, 3), SKIN, np.uint8), 3, rng) is None
 
 
 def test_a_fist_raises_no_finger() -> None:
     assert _raised(_hand(0)) == 0
+
+
+def test_of_the_real_hands_of_signs_many_can_be_folded(signs_data: Path) -> None:
+    """The others hold their fingers together, or are cut off."""
+    train = load_dataset(signs_data).train
+    images = train.images(InputSpec(64, 64))
+    rng = np.random.default_rng(0)
+    folded = [fold(images[i], int(train.labels[i]), rng) for i in np.flatnonzero(train.labels >= 3)]
+    done = [each for each in folded if each is not None]
+    assert len(done) > 0.3 * len(folded)
+    assert all(_raised(picture) == left for picture, left in done)
