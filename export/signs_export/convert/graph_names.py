@@ -89,9 +89,9 @@ def _changes_nothing(operation: Any) -> bool:  # Any: TensorFlow's
 def name_graph(model: onnx.ModelProto, marks: Marks) -> None:
     """Order the nodes by what they compute, and name everything by the marks from tracing.
 
-    A tensor with a layer's name is this layer's output, perhaps transposed; `unread_pixels` may leave a part of it out. A convolution or dense node has the name of
-    the layer whose weights it has. The input is `image`, the output `probabilities`, and their first axis `batch`. The
-    input of a last softmax is `logits`.
+    A tensor with a layer's name is this layer's output, perhaps transposed; `unread_pixels` may leave a part of it out.
+    A convolution or dense node has the name of the layer whose weights it has. The input is `image`, the output
+    `probabilities`, and their first axis `batch`. The input of a last softmax is `logits`.
     """
     graph = model.graph
     _put_in_order(graph)

@@ -5,11 +5,8 @@ The stages are those of `Classifier.stages`, "scaled" if the export scales pixel
 """
 
 import copy
-import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +18,7 @@ from onnx.helper import make_node
 
 from signs_export.config import COARSE_MULTIPLE
 from signs_export.convert.graph_names import LOGITS, SCALED
+from signs_export.gate.missing_pixels import pixels_made
 from signs_export.gate.rounding import output_ranges, rounded
 from signs_export.onnx_graph import inner_values
 from signs_export.source.layers import last_operation, layer_outputs, layers_of, readers_of
@@ -142,7 +140,7 @@ def walk_layers(keras_side: KerasStages, model: onnx.ModelProto, precision: Prec
     for name, tensor in tensors.items():
         limit = keras_side.limit(name, precision)
         every = keras_side.values[name]
-        made = _pixels_made(every, together[name], keras_side.read_at.get(name, (1, 1)))
+        made = pixels_made(every, together[name], keras_side.read_at.get(name, (1, 1)))
         expected = made(every)
         if precision == "float32":
             error = max(
@@ -267,33 +265,6 @@ def _tensors(model: onnx.ModelProto, stages: Mapping[str, object]) -> dict[str, 
 def _values(model: onnx.ModelProto, tensors: Mapping[str, str], images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     batches = list(inner_values(model, sorted(set(tensors.values())), images))
     return {name: np.concatenate([batch[tensor] for batch in batches]) for name, tensor in tensors.items()}
-
-
-def _pixels_made(
-    expected: NDArray[Any], given: NDArray[Any], read: tuple[int, int]
-) -> Callable[[Any], Any]:  # Any: an array, or None
-    """A function that picks the pixels that a graph has of Keras's (n, height, width, channels).
-
-    The graph's are (n, channels, h, w), or rows of channels (n * h * w, channels). It may lack pixels that nothing
-    reads: only every read-th row and column is. If its size does not fit, all pixels are picked.
-    """
-    if expected.ndim != 4 or expected.size == given.size:
-        return lambda values: values
-    n, height, width, channels = expected.shape
-    for down, across in itertools.product(_divisors(read[0]), _divisors(read[1])):
-        sides = (-(-height // down), -(-width // across))
-        if given.shape in ((n, channels, *sides), (n * math.prod(sides), channels)):
-            return partial(_every, down, across)
-    return lambda values: values
-
-
-def _every(down: int, across: int, values: NDArray[Any] | None) -> NDArray[Any] | None:
-    return values if values is None or values.ndim != 4 else values[:, ::down, ::across]
-
-
-def _divisors(number: int) -> list[int]:
-    """The largest first."""
-    return [each for each in range(number, 0, -1) if number % each == 0]
 
 
 def _worst_channel(expected: NDArray[Any], given: NDArray[Any], *, among: NDArray[Any] | None = None) -> float:

@@ -13,8 +13,9 @@ from signs_builder.data.dataset import Dataset
 from signs_export.config import ExportConfig, Int8Config, Scaling
 from signs_export.convert.convert import convert
 from signs_export.float16 import to_float16
+from signs_export.gate.missing_pixels import pixels_made
 from signs_export.gate.noise_floor import LARGEST, float64_of
-from signs_export.gate.trace import _off, _pixels_made, first_difference, keras_stages, walk_layers
+from signs_export.gate.trace import _off, first_difference, keras_stages, walk_layers
 from signs_export.int8.calibration import Calibration
 from signs_export.int8.prepare import prepare
 from signs_export.int8.quantize import quantize
@@ -257,12 +258,12 @@ def test_a_stage_may_lack_the_pixels_that_nothing_reads_and_no_others(
     expected = np.random.default_rng(0).normal(size=(2, height, width, 3))
     part = expected[:, :: read[0], :: read[1]]
     for given in (np.moveaxis(part, -1, 1), part.reshape(-1, 3)):
-        pick = _pixels_made(expected, given, read)
+        pick = pixels_made(expected, given, read)
         assert np.array_equal(pick(expected), part)
         assert _off(pick(expected), given) == pytest.approx(0, abs=1e-12)
         assert pick(None) is None
         assert pick(np.zeros(())) == 0
-        assert _off(_pixels_made(expected, given, (1, 1))(expected), given) == np.inf
+        assert _off(pixels_made(expected, given, (1, 1))(expected), given) == np.inf
 
 
 def test_a_stage_that_lacks_pixels_that_are_read_differs(dataset: Dataset) -> None:
