@@ -1,4 +1,4 @@
-"""Picks, from what Keras computes at a stage, the pixels that a graph computes there; it may lack what nothing reads."""
+"""Picks, from what Keras computes at a stage, the pixels that a graph computes; it may lack what nothing reads."""
 
 import itertools
 import math
