@@ -113,8 +113,8 @@ _HANDS = TrainConfig(
 
 # On the 864 pictures, without / with folded fingers (a share of 0.5, 96 epochs, and new drawn hands each time),
 # benchmarks/training/what_fails.py prints: of a stranger's 300 hands 75% / 83%, of their threes 40% / 67%, of palms
-# drawn with thumb and three fingers for 4 7% / 72%, of the 216 validation pictures 99.5% / 96.3%. So folding is rarer now.
-# Trained on all 1,080 pictures: 119 of 120, 94.5% on the shift suite, 80% of the stranger's hands.
+# drawn with thumb and three fingers for 4 7% / 72%, of the 216 validation pictures 99.5% / 96.3%.
+# So it folds fewer. Trained on all 1,080 pictures: 119 of 120, 94.5% on the shift suite, 80% of the stranger's hands.
 _ROOMS = replace(
     _HANDS,
     epochs=100,
