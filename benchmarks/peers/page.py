@@ -69,7 +69,8 @@ def write_page(measured: dict[str, Any], folder: Path) -> None:  # Any: JSON
     lines += [
         "",
         "*The machine's limit* is the longer of two times: a picture's multiply-adds at this machine's rate in large",
-        "matrix products, and one read of the weights at its rate of repeated reads of as many bytes.",
+        "matrix products (without those whose results nothing reads), and one read of the weights at its rate of",
+        "repeated reads of as many bytes.",
     ]
     lines += ["", "![Milliseconds a picture](peers.svg)", ""]
     (folder / "peers.md").write_text("\n".join(lines), encoding="utf-8")
