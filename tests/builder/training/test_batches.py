@@ -64,8 +64,9 @@ def test_a_bad_picture_that_is_read_as_it_comes_is_named(tmp_path: Path, monkeyp
 
 
 def test_drawn_hands_are_mixed_in_where_the_labels_are_theirs(dataset: Dataset) -> None:
-    with pytest.raises(ModelError, match="Choose --recipe pictures"):
-        train(small_network(), dataset, TrainConfig(drawn_hands=0.5), SPEC)
+    for config in (TrainConfig(drawn_hands=0.5), TrainConfig(folded=0.5)):
+        with pytest.raises(ModelError, match="Choose --recipe pictures"):
+            train(small_network(), dataset, config, SPEC)
     drawn = (np.full((2, 16, 16, 3), 255, np.uint8), np.array([0, 1]))
     config = TrainConfig(drawn_hands=0.5, batch_size=42, augmentation=Augmentation(noise=1))
     pictures = dataset.train.images(SPEC)
