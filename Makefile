@@ -84,7 +84,7 @@ fuzz: $(UV)  ## Fuzz the reading of pictures and bundles for SECONDS=600 of CPU 
 bench: setup peers  ## Measure peers, export and runtime with MODEL=my.keras DATA=pictures [SCALING="--scaling unit"]; keep the machine idle (over an hour).
 	$(BIN)/python -m benchmarks.export.export_time $(MODEL) $(DATA) $(SCALING)
 	$(BIN)/python -m benchmarks.export.int8_methods $(MODEL) $(DATA) $(SCALING)
-	$(BIN)/python -m benchmarks.export.int8_products $(MODEL) $(DATA) $(SCALING)
+	$(BIN)/python -m benchmarks.export.graph_changes $(MODEL) $(DATA) $(SCALING)
 	$(BIN)/signs export $(MODEL) $(DATA) $(SCALING) --variants fp32,int8,fp16 -o bench/bundle
 	$(BIN)/python -m benchmarks.export.int8_speed bench/bundle
 	$(BIN)/python -m benchmarks.export.int8_without_vnni bench/bundle $(DATA)

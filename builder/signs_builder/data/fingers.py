@@ -13,6 +13,7 @@ Mask = NDArray[np.bool_]
 # Of the palm's radius: how thick a limb must be to count as palm or arm, and the area of the smallest finger. Chosen on
 # SIGNS's training pictures of three to five fingers, of which the most are then found to show what their label says.
 _THICK, _SMALLEST = 0.5, 0.25
+_STUB = 0.35  # of a raised finger's length: the longest stub that stays, as of a bent finger; more often counts as one
 _FAINT, _SOLID = 10, 128  # of a mask's 255
 # Shares of the picture's side:
 _MARGIN = 24 / 64  # how far its edge is continued, so that an arm does not end there
@@ -43,7 +44,7 @@ def fold(image: NDArray[np.uint8], fingers: int, rng: np.random.Generator) -> tu
     if hand is None or found is None or len(found.raised) != fingers:
         return None
     gone = [position % fingers for position in _FOLDED[fingers][rng.integers(len(_FOLDED[fingers]))]]
-    left, folded = fingers - len(gone), _without(image, hand, found, gone)
+    left, folded = fingers - len(gone), _without(image, hand, found, gone, rng)
     shown = None if folded is None else find_hand(folded)
     counted = None if shown is None else find_fingers(shown)
     return None if folded is None or counted is None or len(counted.raised) != left else (folded, left)
@@ -79,12 +80,18 @@ def _in_a_row(raised: list[Mask], middle: tuple[np.intp, ...]) -> list[Mask]:
 
 
 def _without(
-    image: NDArray[np.uint8], hand: NDArray[np.uint8], fingers: Fingers, gone: list[int]
+    image: NDArray[np.uint8],
+    hand: NDArray[np.uint8],
+    fingers: Fingers,
+    gone: list[int],
+    rng: np.random.Generator,
 ) -> NDArray[np.uint8] | None:
-    """Paint the wall around a hand over some of its fingers; None if no wall is near them."""
+    """Paint the wall around a hand over some of its fingers, but for stubs; None if no wall is near them."""
     side = max(hand.shape)
-    folded = np.any([fingers.raised[i] for i in gone], axis=0)
-    kept = np.any([fingers.rest, *(mask for i, mask in enumerate(fingers.raised) if i not in gone)], axis=0)
+    from_rest = ndimage.distance_transform_edt(~fingers.rest)
+    tips = [fingers.raised[i] & (from_rest > rng.uniform(0, _STUB) * from_rest[fingers.raised[i]].max()) for i in gone]
+    folded = np.any(tips, axis=0)
+    kept = np.any([fingers.rest, *fingers.raised], axis=0) & ~folded
     nearer = ndimage.distance_transform_edt(~folded) <= ndimage.distance_transform_edt(~kept)
     covered = ndimage.binary_dilation(folded, iterations=max(1, round(_EDGE * side))) & ~kept & nearer
     sigma = _BLURRED * side

@@ -42,6 +42,7 @@ ALL_WAYS: dict[int, tuple[tuple[float, tuple[int, ...]], ...]] = {
     5: ((1.0, (THUMB, INDEX, MIDDLE, RING, LITTLE)),),
 }
 BACKS = 0.4  # share of hands that show their back, if all ways are drawn
+STUB = 0.3  # palms; `Way.stub`, if all ways are drawn
 RING_SHARE = 0.5  # of the zeros: thumb and index finger touch, as in SIGNS; the others are fists
 
 # From very light to very dark skin, sRGB.
@@ -71,6 +72,7 @@ class Way:
 
     raised: tuple[int, ...]
     back: bool = False
+    stub: float = 0.0  # palms: the most by which a folded finger stands out from the hand, as bent fingers do
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def draw_hands(
 def any_way(fingers: int, rng: np.random.Generator) -> Way:
     """A random way to show this many fingers."""
     shares, choices = zip(*ALL_WAYS[fingers], strict=True)
-    return Way(choices[rng.choice(len(choices), p=shares)], bool(rng.random() < BACKS))
+    return Way(choices[rng.choice(len(choices), p=shares)], bool(rng.random() < BACKS), STUB)
 
 
 def draw_hand(fingers: int, size: int, rng: np.random.Generator, way: Way | None = None) -> NDArray[np.uint8]:
@@ -125,7 +127,8 @@ def _pose(fingers: int, rng: np.random.Generator, way: Way | None = None) -> lis
     if fingers == 0 and not (way and way.back) and rng.random() < RING_SHARE:
         return [forearm, *palm, *_touching_ring(rng)]
     stretched = [_stretched(finger, spread, rng) for finger in raised]
-    folded = [_folded(finger, rng) for finger in (LITTLE, RING, MIDDLE, INDEX) if finger not in raised]
+    stub = way.stub if way else 0.0
+    folded = [_folded(finger, rng, stub) for finger in (LITTLE, RING, MIDDLE, INDEX) if finger not in raised]
     thumb = [] if THUMB in raised else [_thumb_across(rng, covers=bool(folded))]
     if way is not None and way.back:
         return [forearm, *folded, *thumb, *stretched, *palm]
@@ -154,10 +157,13 @@ def _stretched(finger: int, spread: float, rng: np.random.Generator) -> Stroke:
     return Stroke((base, knuckle, tip), RADII[finger] * 1.08, RADII[finger] * 0.82)
 
 
-def _folded(finger: int, rng: np.random.Generator) -> Stroke:
+def _folded(finger: int, rng: np.random.Generator, stub: float) -> Stroke:
+    """A folded finger that stands out from the hand by up to `stub` palms."""
     x, y = BASES[finger]
+    length = rng.uniform(0, stub) if stub else 0.0  # the embedded hands' random numbers stay theirs
+    top = _step((x, y + 0.02), math.radians(ANGLES[finger]), length)
     return Stroke(
-        ((x, y + 0.02), (x * 0.9, y + rng.uniform(0.34, 0.42))),
+        (top, (x * 0.9, y + rng.uniform(0.34, 0.42))),
         RADII[finger] * 1.12,
         RADII[finger] * rng.uniform(0.9, 1.0),
     )

@@ -18,6 +18,7 @@ from signs_builder.progress import Progress, no_progress
 from signs_builder.training.allocator import freed_memory_kept
 from signs_builder.training.batches import Batches, Teach, open_pictures, steps_per_epoch
 from signs_builder.training.checkpoint import Checkpoint
+from signs_builder.training.faster_layers import faster_layers
 from signs_builder.training.recipe import TrainConfig
 from signs_builder.training.state import Epoch, State, Training
 from signs_builder.training.strategy import Spread, check_same_start
@@ -159,7 +160,7 @@ def _fit(model: keras.Model, batches: Batches, watch: _Watch, on_step: Callable[
     steps, done = batches.steps_per_epoch, batches.first_epoch - 1
     try:
         on_step(steps * done)
-        with freed_memory_kept():
+        with freed_memory_kept(), faster_layers(model):
             # One endless source for all epochs: ending a source takes seconds (benchmarks/training/epoch_time.py).
             model.fit(
                 batches,

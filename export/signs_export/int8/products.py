@@ -19,7 +19,7 @@ from signs_export.int8.convolution_windows import windows
 from signs_export.int8.prepare import OWN
 from signs_export.onnx_graph import attribute, weights_of
 
-# benchmarks/export/int8_products.py on ResNet-50: on one CPU, maps of up to 16 pixels gain at one and two threads, and
+# benchmarks/export/graph_changes.py on ResNet-50: on one CPU, maps of up to 16 pixels gain at one and two threads, and
 # 64 lose; on another (an AMD EPYC with VNNI), all lose at batch 1, a fifth at one thread and a tenth at two. So both
 # layouts are sealed, and `signs tune` chooses.
 MOST_PIXELS = 16

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from signs_builder.data.hands import LABELS, draw_hands
+from signs_builder.data.hands import INDEX, LABELS, MIDDLE, RING, STUB, Way, any_way, draw_hand, draw_hands
 
 
 def test_a_seed_draws_the_same_hands_again_and_another_seed_others() -> None:
@@ -34,3 +34,12 @@ def test_more_fingers_reach_further_from_the_wall() -> None:
     edges = np.abs(np.diff(grey, axis=2)).mean(axis=(1, 2))
     means = [edges[labels == label].mean() for label in range(1, len(LABELS))]
     assert means == sorted(means)
+
+
+def test_folded_fingers_stand_out_from_a_hand_if_all_ways_are_drawn() -> None:
+    """Seen from the back, a folded finger is a stub at the hand's edge; the rest of the picture stays."""
+    ways = (Way((INDEX, MIDDLE, RING), back=True, stub=stub) for stub in (STUB, 1e-9))
+    stubs, flat = ([draw_hand(3, 64, np.random.default_rng(seed), way) for seed in range(20)] for way in ways)
+    changed = [float((a.astype(int) != b).any(axis=2).mean()) for a, b in zip(stubs, flat, strict=True)]
+    assert 0.002 < np.median(changed) < 0.05
+    assert any_way(3, np.random.default_rng(0)).stub == STUB

@@ -42,6 +42,7 @@ with spread(None if STRATEGY == "none" else STRATEGY) as over:
             keras.layers.Conv2D(8, 3, strides=2, use_bias=False),
             keras.layers.BatchNormalization(),
             keras.layers.ReLU(),
+            keras.layers.Conv2D(8, 1),
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(3, activation="softmax"),
         ]
