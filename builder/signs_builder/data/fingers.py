@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from signs_builder.data.hand_mask import find_hand
+from signs_builder.data.hand_mask import find_hand, saturation_of
 
 Mask = NDArray[np.bool_]
 
 # Of the palm's radius: how thick a limb must be to count as palm or arm, and the area of the smallest finger. Chosen on
 # SIGNS's training pictures of three to five fingers, of which the most are then found to show what their label says.
 _THICK, _SMALLEST = 0.5, 0.25
+_BETWEEN = 0.55  # a pixel is skin from here on, between the saturations of wall (0) and hand (1): gaps of fingers are not
 _STUB = 0.35  # of a raised finger's length: the longest stub that stays, as of a bent finger; more often counts as one
 _FAINT, _SOLID = 10, 128  # of a mask's 255
 # Shares of the picture's side:
@@ -40,19 +41,26 @@ def fold(image: NDArray[np.uint8], fingers: int, rng: np.random.Generator) -> tu
     from what is beside them, in grey pictures, and if the fingers that are left cannot be counted.
     """
     hand = find_hand(image) if fingers in _FOLDED and image.shape[2] == 3 else None
-    found = None if hand is None else find_fingers(hand)
+    found = None if hand is None else find_fingers(image, hand)
     if hand is None or found is None or len(found.raised) != fingers:
         return None
     gone = [position % fingers for position in _FOLDED[fingers][rng.integers(len(_FOLDED[fingers]))]]
     left, folded = fingers - len(gone), _without(image, hand, found, gone, rng)
     shown = None if folded is None else find_hand(folded)
-    counted = None if shown is None else find_fingers(shown)
+    counted = None if folded is None or shown is None else find_fingers(folded, shown)
     return None if folded is None or counted is None or len(counted.raised) != left else (folded, left)
 
 
-def find_fingers(hand: NDArray[np.uint8]) -> Fingers | None:
-    """The raised fingers of a hand's mask, uint8 (h, w), 0..255: what is thinner than half its palm; None if empty."""
-    parts, count = ndimage.label(hand > _SOLID)
+def find_fingers(image: NDArray[np.uint8], hand: NDArray[np.uint8]) -> Fingers | None:
+    """The raised fingers in an image (h, w, 3): what is thinner than half the palm. None without any skin.
+
+    `hand` is the hand's mask, uint8 (h, w), 0..255.
+    """
+    is_hand, saturation = hand > _SOLID, saturation_of(image)
+    if not is_hand.any():
+        return None
+    skin, wall = np.median(saturation[is_hand]), np.median(saturation[hand < _FAINT]) if (hand < _FAINT).any() else 0.0
+    parts, count = ndimage.label(is_hand & (saturation > wall + _BETWEEN * (skin - wall)))
     if not count:
         return None
     sizes = ndimage.sum_labels(parts > 0, parts, range(1, count + 1))

@@ -16,15 +16,20 @@ def find_hand(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
     Expects uint8 (h, w, 3) with a wall of little colour that fills the picture's upper edge.
     """
-    brightest = image.max(axis=2).astype(np.float32)
-    darkest = image.min(axis=2)
-    saturation = (brightest - darkest) / np.maximum(brightest, 1)
+    saturation = saturation_of(image)
     wall = float(np.median(saturation[: max(1, len(image) // 8)]))
     mask = np.clip((saturation - (wall + MARGIN)) / FADE, 0, 1)
     if wall >= GREYEST_WALL or not SMALLEST < mask.mean() < LARGEST:
         return None
     smooth = np.asarray(Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.MedianFilter(3)))
     return smooth if smooth.any() else None
+
+
+def saturation_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """How far from grey each pixel of an image (h, w, 3) is, 0..1: (h, w)."""
+    brightest = image.max(axis=2).astype(np.float32)
+    saturation: NDArray[np.float32] = (brightest - image.min(axis=2)) / np.maximum(brightest, 1)
+    return saturation
 
 
 def middle_of(hand: NDArray[np.uint8]) -> tuple[float, float]:

@@ -30,6 +30,7 @@ MEMORY_BYTES = 2**29  # larger sets of pictures are read again in each epoch, or
 WORKERS = 4  # threads, each preparing a batch; Pillow and numpy release the interpreter lock
 WALLS = 0.3  # share of the pictures without a hand that show a wall; the others show a room
 LARGEST_DRAWN = 96  # pixels: drawing takes longer for larger hands
+THREE = 3  # fingers: half as many of these are folded, because SIGNS has enough of two
 AHEAD = 6  # batches prepared in advance
 _MARK = b"\nsigns-edge: decoded pictures\n"  # after a file's pixels: marks a file that may be overwritten
 
@@ -198,8 +199,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             hands, fingers = self.drawn
             chosen = rng.integers(len(fingers))
             return augment(hands[chosen], bounds, rng), self.one_hot[fingers[chosen]]
-        if self.config.folded and rng.random() < self.config.folded:
-            folded = fold(self.read(i), int(self.targets[i].argmax()), rng)
+        fingers = int(self.targets[i].argmax())
+        if self.config.folded and rng.random() < self.config.folded / (2 if fingers == THREE else 1):
+            folded = fold(self.read(i), fingers, rng)
             if folded is not None:
                 return augment(folded[0], bounds, rng), self.one_hot[folded[1]]
         return augment(self.read(i), bounds, rng), self.targets[i]

@@ -117,7 +117,7 @@ _HANDS = TrainConfig(
 # So it folds fewer. Trained on all 1,080 pictures: 119 of 120, 94.5% on the shift suite, 80% of the stranger's hands.
 _ROOMS = replace(
     _HANDS,
-    epochs=128,
+    epochs=112,
     augmentation=replace(_HANDS.augmentation, light=0.5, far=0.4, sleeve=0.4, wall=0.55, room=0.5),
     full_strength_after=0.3,
     last_strength=0.5,
@@ -125,7 +125,7 @@ _ROOMS = replace(
     calm=0.35,
     drawn_hands=0.2,
     all_ways=True,
-    folded=0.45,
+    folded=0.5,
     empty=0.06,
 )
 

@@ -35,7 +35,7 @@ def _hand(fingers: int, side: int = 64) -> NDArray[np.uint8]:
 def _raised(image: NDArray[np.uint8]) -> int:
     hand = find_hand(image)
     assert hand is not None
-    found = find_fingers(hand)
+    found = find_fingers(image, hand)
     assert found is not None
     return len(found.raised)
 
@@ -84,7 +84,7 @@ def test_hands_whose_fingers_cannot_be_counted_are_left_alone() -> None:
     assert fold(_hand(2), 2, rng) is None  # one finger is shown in SIGNS anyway
     assert fold(np.full((64, 64, 3), WALL, np.uint8), 4, rng) is None
     assert fold(_hand(4)[:, :, :1], 4, rng) is None  # without colour there is no mask
-    assert find_fingers(np.zeros((64, 64), np.uint8)) is None
+    assert find_fingers(_hand(4), np.zeros((64, 64), np.uint8)) is None
     everywhere = np.full((64, 64, 3), SKIN, np.uint8)
     everywhere[:9] = WALL  # the rest is skin: no wall to paint
     assert fold(everywhere, 3, rng) is None
