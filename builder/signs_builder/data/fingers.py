@@ -13,7 +13,7 @@ Mask = NDArray[np.bool_]
 # Of the palm's radius: how thick a limb must be to count as palm or arm, and the area of the smallest finger. Chosen on
 # SIGNS's training pictures of three to five fingers, of which the most are then found to show what their label says.
 _THICK, _SMALLEST = 0.5, 0.25
-_BETWEEN = 0.55  # a pixel is skin from here on, between the saturations of wall (0) and hand (1): gaps of fingers are not
+_BETWEEN = 0.55  # from here on a pixel is skin, between the saturations of wall (0) and hand (1); gaps are below
 _STUB = 0.35  # of a raised finger's length: the longest stub that stays, as of a bent finger; more often counts as one
 _FAINT, _SOLID = 10, 128  # of a mask's 255
 # Shares of the picture's side:

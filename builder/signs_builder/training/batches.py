@@ -199,9 +199,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             hands, fingers = self.drawn
             chosen = rng.integers(len(fingers))
             return augment(hands[chosen], bounds, rng), self.one_hot[fingers[chosen]]
-        fingers = int(self.targets[i].argmax())
-        if self.config.folded and rng.random() < self.config.folded / (2 if fingers == THREE else 1):
-            folded = fold(self.read(i), fingers, rng)
+        label = int(self.targets[i].argmax())
+        if self.config.folded and rng.random() < self.config.folded / (2 if label == THREE else 1):
+            folded = fold(self.read(i), label, rng)
             if folded is not None:
                 return augment(folded[0], bounds, rng), self.one_hot[folded[1]]
         return augment(self.read(i), bounds, rng), self.targets[i]

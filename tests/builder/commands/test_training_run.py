@@ -28,7 +28,7 @@ def test_train_is_one_json_document_and_the_same_twice(few: Path, tmp_path: Path
 
     first, second = train("first"), train("second")
     assert first["config"] == {
-        **asdict(RECIPES["hands"]),
+        **asdict(RECIPES["rooms"]),
         "width": 0.125,
         "epochs": 2,
         "batch_size": 12,

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from contextlib import nullcontext, suppress
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from numpy.typing import NDArray
 
 from signs_builder.data.dataset import Dataset
 from signs_builder.training.faster_layers import faster_layers
@@ -16,14 +18,14 @@ from signs_builder.training.train import Setup, train
 
 from .small_network import SPEC, small_network
 
-CONVOLUTIONS = {
+CONVOLUTIONS: dict[str, Any] = {  # Any: Keras's settings
     "1x1": {"kernel_size": 1},
     "1x1 with strides": {"kernel_size": 1, "strides": 2},
     "1x1, same": {"kernel_size": 1, "strides": 2, "padding": "same", "use_bias": False},
     "3x3 on few pixels": {"kernel_size": 3, "padding": "same"},
     "an even kernel on few pixels": {"kernel_size": (2, 4), "padding": "same", "activation": "relu"},
 }
-UNTOUCHED = {  # with the side of the map
+UNTOUCHED: dict[str, Any] = {  # with the side of the map
     "valid": ({"kernel_size": (1, 2)}, 2),
     "strides": ({"kernel_size": 2, "strides": 2, "padding": "same"}, 2),
     "dilated": ({"kernel_size": 2, "dilation_rate": 2, "padding": "same"}, 2),
@@ -32,7 +34,7 @@ UNTOUCHED = {  # with the side of the map
 }
 
 
-def _network(convolution: layers.Layer, side: int = 2, **batch_norm: object) -> keras.Model:
+def _network(convolution: layers.Layer, side: int = 2, **batch_norm: Any) -> keras.Model:
     image = keras.Input((side, side, 4))
     x = convolution(image)
     x = layers.BatchNormalization(momentum=0.7, **batch_norm)(x)
@@ -42,9 +44,7 @@ def _network(convolution: layers.Layer, side: int = 2, **batch_norm: object) -> 
     return model
 
 
-def _equal_networks(
-    convolution: dict[str, object], side: int = 2, **batch_norm: object
-) -> tuple[keras.Model, keras.Model]:
+def _equal_networks(convolution: Any, side: int = 2, **batch_norm: Any) -> tuple[keras.Model, keras.Model]:
     one, other = (_network(layers.Conv2D(6, **convolution), side, **batch_norm) for _ in range(2))
     other.set_weights(one.get_weights())
     return one, other
@@ -55,14 +55,15 @@ def _assert_they_learn_the_same(faster: keras.Model, plain: keras.Model) -> None
         np.testing.assert_allclose(now, then, rtol=1e-4, atol=1e-5)
 
 
-def _trained(model: keras.Model, *, faster: bool) -> list[np.ndarray]:
+def _trained(model: keras.Model, *, faster: bool) -> list[NDArray[np.float32]]:
     """The weights, moving averages too, after whole batches and one picture alone."""
     rng = np.random.default_rng(0)
     with faster_layers(model) if faster else nullcontext():
         for pictures in (6, 6, 1):
             batch = rng.normal(size=(pictures, *model.input.shape[1:])).astype(np.float32)
             model.train_on_batch(batch, np.eye(3, dtype=np.float32)[rng.integers(3, size=pictures)])
-    return model.get_weights()
+    weights: list[NDArray[np.float32]] = model.get_weights()
+    return weights
 
 
 def _operators(model: keras.Model) -> Counter[str]:
@@ -87,7 +88,7 @@ def test_strides_pick_the_same_pixels_on_a_larger_map() -> None:
 
 
 @pytest.mark.parametrize("batch_norm", [{"scale": False}, {"center": False}, {"axis": 3}, {"trainable": False}])
-def test_batch_norms_of_all_kinds_learn_the_same(batch_norm: dict[str, object]) -> None:
+def test_batch_norms_of_all_kinds_learn_the_same(batch_norm: Any) -> None:
     faster, plain = _equal_networks({"kernel_size": 1}, **batch_norm)
     assert bool(_operators(faster)["FusedBatchNormV3"]) == ("trainable" not in batch_norm)
     _assert_they_learn_the_same(faster, plain)
@@ -100,7 +101,7 @@ def test_other_convolutions_stay_as_they_are(name: str) -> None:
 
 
 def test_other_batch_norms_and_subclasses_stay_as_they_are() -> None:
-    class Convolution(layers.Conv2D):
+    class Convolution(layers.Conv2D):  # type: ignore[misc]
         pass
 
     for batch_norm in ({"axis": 1}, {"renorm": True}, {"synchronized": True}, {"dtype": "mixed_bfloat16"}):
@@ -144,7 +145,7 @@ def test_with_a_gpu_and_after_a_training_the_layers_are_kerass(monkeypatch: pyte
 def test_a_training_uses_them_while_it_fits(dataset: Dataset) -> None:
     replaced = []
 
-    class Watch(keras.callbacks.Callback):
+    class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: object = None) -> None:
             replaced.append([type(layer) for layer in self.model.layers if "convolution_op" in vars(layer)])
 

@@ -86,7 +86,7 @@ def read_in_full(x: keras.KerasTensor) -> keras.KerasTensor:
         (read_in_full, {"inner": [1, 1]}, 0),
     ],
 )
-@pytest.mark.parametrize("side", [SIDE, 27, 28])
+@pytest.mark.parametrize("side", [SIDE, 27])
 def test_only_pixels_that_are_read_are_computed(
     body: Body, strides: dict[str, list[int]], pools: int, side: int
 ) -> None:
