@@ -2,7 +2,7 @@
 
 Each candidate runs in its own process, in interleaved rounds. Prints the median of all epochs except the first of each
 process, which traces the graph. `training` does the work of a plain fit (no augmentation), once without its faster
-layers; `augmented` does that of the default recipe.
+layers; `augmented` does that of the recipe `hands`.
 """
 
 import argparse
